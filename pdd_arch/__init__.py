@@ -1,0 +1,14 @@
+"""Pairwise distance distillation (ECCV 2024) as a plugin for BasicSR and Real-ESRGAN.
+
+Importing this package makes BasicSR work on a current stack and registers `PDDModel`, its losses, datasets, networks
+and metrics, so that BasicSR's own training loop runs adaptation from option files.
+"""
+
+from pdd_arch import compat
+
+compat.apply()
+
+from pdd_arch import archs, data, losses, metrics, models  # noqa: E402, F401  (registration)
+from pdd_arch.version import __version__  # noqa: E402
+
+__all__ = ['__version__']

@@ -1,0 +1,1 @@
+"""The commands ``basicsr`` and ``pdd``."""

@@ -1,0 +1,46 @@
+"""How a command ends: errors of the user as one line, bugs with a traceback."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+
+from pdd_arch.errors import PDDError
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130  # as a shell reports Ctrl-C
+
+
+def user_error(error: BaseException) -> str | None:
+    """The message for the user if the error is theirs to mend, else None.
+
+    An error from a data worker arrives with the worker's traceback as its message; only the last line counts.
+    """
+    if isinstance(error, PDDError):
+        lines = [line for line in str(error).strip().splitlines() if line]
+        last = lines[-1] if lines else type(error).__name__
+        marker = 'Error: '
+        if len(lines) > 1 and last.startswith('pdd_arch.errors.') and marker in last:
+            return last.split(marker, 1)[1]
+        return ' '.join(lines) if lines else last
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f'out of memory on the GPU: {str(error).splitlines()[0]} Reduce datasets.train.gt_size or '
+            'batch_size_per_gpu (training), or the size of the images (validation).'
+        )
+    return None
+
+
+def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command and turn its outcome into an exit status."""
+    try:
+        return main(argv)
+    except KeyboardInterrupt:
+        sys.stderr.write(f'{program}: interrupted\n')
+        return EXIT_INTERRUPTED
+    except Exception as e:
+        message = user_error(e)
+        if message is None or '--debug' in argv:
+            raise
+        sys.stderr.write(f'{program}: error: {message}\n')
+        return EXIT_ERROR

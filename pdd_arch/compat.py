@@ -1,0 +1,193 @@
+"""Every shim for BasicSR 1.4.2 and Real-ESRGAN 0.3.0, each with its reason and the versions it is for.
+
+Nothing in site-packages is edited: modules that are gone are put back under their old name before BasicSR is first
+imported, and a few functions of BasicSR are replaced in memory afterwards. ``import pdd_arch`` does both; doing it
+twice, or after an ``import basicsr`` that failed, is harmless.
+"""
+
+import functools
+import importlib
+import os
+import sys
+import types
+import warnings
+
+import torch
+
+
+def before_import() -> None:
+    """What must be in place before the first ``import basicsr``."""
+    _provide_functional_tensor()
+    _provide_scipy_filters()
+
+
+def _provide_functional_tensor() -> None:
+    """torchvision 0.17 removed ``transforms.functional_tensor``; basicsr/data/degradations.py imports it."""
+    name = 'torchvision.transforms.functional_tensor'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torchvision 0.15 and 0.16 have it and warn
+        try:
+            importlib.import_module(name)
+            return
+        except ImportError:
+            pass
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    module = types.ModuleType(name)
+    module.rgb_to_grayscale = rgb_to_grayscale
+    sys.modules[name] = module
+
+
+def _provide_scipy_filters() -> None:
+    """SciPy 1.8 deprecated ``scipy.ndimage.filters`` and SciPy 2 removes it; basicsr/metrics/niqe.py imports it."""
+    import scipy.ndimage
+
+    name = 'scipy.ndimage.filters'
+    if name not in sys.modules:
+        module = types.ModuleType(name)
+        module.convolve = scipy.ndimage.convolve
+        module.gaussian_filter = scipy.ndimage.gaussian_filter
+        sys.modules[name] = module
+
+
+def after_import() -> None:
+    """Replace what is broken in the imported BasicSR. Each function below says what and why."""
+    _replace_parse_options()
+    _replace_load_resume_state()
+    _replace_init_dist()
+    _pass_on_prefetch_errors()
+    _tell_samplers_position()
+    _name_unreadable_validation_images()
+
+
+def _replace_parse_options() -> None:
+    """BasicSR loads YAML with a loader that runs code, applies ``--force_yml`` with exec, and checks nothing.
+
+    For basicsr 1.4.2. Both pipelines import the name, so it is replaced where they look it up.
+    """
+    import basicsr.test
+    import basicsr.train
+    import basicsr.utils.options
+
+    from pdd_arch.config.parse import parse_options
+
+    for module in (basicsr.utils.options, basicsr.train, basicsr.test):
+        module.parse_options = parse_options
+
+
+def _replace_load_resume_state() -> None:
+    """basicsr 1.4.2 resumes on CUDA only, and looks for states below the current directory whatever the root."""
+    import basicsr.train
+
+    from pdd_arch.config.resume import load_resume_state
+
+    basicsr.train.load_resume_state = load_resume_state
+
+
+def _replace_init_dist() -> None:
+    """basicsr 1.4.2 hard-wires nccl and ``torch.cuda.set_device``: under torchrun on CPU it fails. gloo there.
+
+    It also takes the global rank modulo the GPUs for the device; torchrun says the local rank.
+    """
+    import basicsr.utils.dist_util as dist_util
+
+    def init_pytorch(backend: str, **kwargs) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
+        else:
+            backend = 'gloo'
+        torch.distributed.init_process_group(backend=backend, **kwargs)
+
+    dist_util._init_dist_pytorch = init_pytorch
+
+
+def _pass_on_prefetch_errors() -> None:
+    """``prefetch_mode: cpu`` of basicsr 1.4.2 waits for ever when loading fails: the thread dies with the error."""
+    from basicsr.data.prefetch_dataloader import PrefetchGenerator
+
+    class Failure:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+    def run(self) -> None:
+        try:
+            for item in self.generator:
+                self.queue.put(item)
+        except BaseException as e:  # handed to the thread that waits
+            self.queue.put(Failure(e))
+        self.queue.put(None)
+
+    def next_item(self):
+        item = self.queue.get()
+        if isinstance(item, Failure):
+            raise item.error
+        if item is None:
+            raise StopIteration
+        return item
+
+    PrefetchGenerator.run, PrefetchGenerator.__next__ = run, next_item
+
+
+def _tell_samplers_position() -> None:
+    """Indices from BasicSR's sampler also carry epoch and position, so that a sample can be drawn from them alone.
+
+    For basicsr 1.4.2, whose random draws depend on the number of workers. The indices stay integers: datasets that
+    do not know of positions see no difference.
+    """
+    from basicsr.data.data_sampler import EnlargedSampler
+
+    from pdd_arch.data.positioned_index import positioned
+
+    if getattr(EnlargedSampler.__iter__, 'tells_position', False):
+        return
+    plain = EnlargedSampler.__iter__
+
+    @functools.wraps(plain)
+    def iterate(self):
+        return iter(list(positioned(plain(self), self.epoch, self.rank, self.num_replicas)))
+
+    iterate.tells_position = True
+    EnlargedSampler.__iter__ = iterate
+
+
+def _name_unreadable_validation_images() -> None:
+    """basicsr 1.4.2 meets an unreadable image with ``'NoneType' object has no attribute 'astype'`` and no name."""
+    import cv2
+    from basicsr.data.paired_image_dataset import PairedImageDataset
+    from basicsr.data.single_image_dataset import SingleImageDataset
+
+    from pdd_arch.data.paired_check import explain_unreadable
+
+    def wrap(cls) -> None:
+        plain = cls.__getitem__
+        if getattr(plain, 'names_unreadable', False):
+            return
+
+        @functools.wraps(plain)
+        def get(self, index):
+            try:
+                return plain(self, index)
+            except (AttributeError, TypeError, cv2.error) as e:
+                entry = self.paths[index]
+                paths = [v for k, v in entry.items() if k.endswith('_path')] if isinstance(entry, dict) else [entry]
+                error = explain_unreadable(e, paths)
+                if error is None:
+                    raise
+                raise error from None
+
+        get.names_unreadable = True
+        cls.__getitem__ = get
+
+    wrap(PairedImageDataset)
+    wrap(SingleImageDataset)
+
+
+def apply() -> None:
+    """Make BasicSR importable, import it, and repair it. Idempotent."""
+    before_import()
+    with warnings.catch_warnings():
+        # third-party import noise that a user can do nothing about
+        warnings.simplefilter('ignore', DeprecationWarning)
+        warnings.simplefilter('ignore', FutureWarning)
+        importlib.import_module('basicsr')
+    after_import()

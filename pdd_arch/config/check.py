@@ -1,0 +1,189 @@
+"""Checks of a whole option file that can be made before anything is created, loaded or trained."""
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from pdd_arch.config.settings import AdaptationSettings
+from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.utils.registration import registered
+from pdd_arch.utils.resources import resolve_bundled
+from pdd_arch.utils.suggest import did_you_mean
+
+TRAIN_SECTIONS = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
+TEST_SECTIONS = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path', 'val')
+
+
+def check_options(opt: Mapping, is_train: bool) -> None:
+    """Check what can be known without building anything.
+
+    Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
+
+    Raises:
+        OptionError, MissingFileError, DataError: naming the option key and the way out.
+    """
+    for section in TRAIN_SECTIONS if is_train else TEST_SECTIONS:
+        if opt.get(section) is None:
+            raise OptionError(f'{section}: missing from the option file.{did_you_mean(section, opt)}')
+    check_device(opt)
+    if opt['model_type'] != 'PDDModel':
+        return
+    check_weight_files(opt)
+    for key in ('network_g', 'network_teacher', 'network_d'):
+        if opt.get(key):
+            check_network(key, opt[key])
+    if is_train:
+        settings = AdaptationSettings.from_options(opt)
+        check_losses(opt['train'], settings.feature_net['type'])
+        check_batch(opt)
+        check_validation(opt)
+    check_datasets(opt, is_train)
+
+
+def check_device(opt: Mapping) -> None:
+    """CUDA must be there when it is asked for; running on the CPU instead would be a silent surprise.
+
+    Raises:
+        OptionError: ``num_gpu`` is not a count, or more than this machine has.
+    """
+    asked = opt['num_gpu']
+    if asked == 'auto':
+        return
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+        raise OptionError(f"num_gpu: expected 'auto' or a whole number of at least 0, found {asked!r}")
+    have = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    needed = 1 if opt.get('dist') else asked
+    if asked and have < needed:
+        raise OptionError(
+            f'num_gpu: {asked} CUDA device(s) asked for, this machine has {have}. Set num_gpu: 0 to run on the CPU, '
+            'or install a CUDA build of torch and a driver.'
+        )
+
+
+def check_network(key: str, options: Mapping) -> None:
+    """The network of a section is registered and takes the options given.
+
+    Raises:
+        OptionError: unknown type, or an option that it does not have.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    kind = options.get('type')
+    network = registered(ARCH_REGISTRY, kind)
+    if network is None:
+        raise OptionError(f'{key}.type: no network {kind!r} is registered.{did_you_mean(kind, ARCH_REGISTRY.keys())}')
+    try:
+        inspect.signature(network).bind(**{k: v for k, v in options.items() if k != 'type'})
+    except TypeError as e:
+        raise OptionError(f'{key}: {kind}: {e}') from e
+
+
+def check_losses(train: Mapping, feature_net: str) -> None:
+    """The losses can be built, and the feature network has the layers that they name.
+
+    Raises:
+        OptionError: naming the option.
+    """
+    from pdd_arch.features.feature_net import check_layers
+    from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
+
+    if train.get('distill_opt'):
+        check_layers(build_distill_loss(train['distill_opt']).layers, feature_net, 'train.distill_opt')
+    if train.get('perceptual_opt'):
+        layers = build_perceptual_loss(train['perceptual_opt']).layers
+        check_layers(layers, feature_net, 'train.perceptual_opt.layer_weights')
+    for key in ('pixel_opt', 'gan_opt'):
+        if train.get(key):
+            build_registered(key, train[key])
+
+
+def check_weight_files(opt: Mapping) -> None:
+    """Every weight file that an option names exists.
+
+    Raises:
+        MissingFileError: one does not.
+        OptionError: weights for a network that is not there.
+    """
+    for key, value in opt['path'].items():
+        if not key.startswith('pretrain_network') or value is None:
+            continue
+        network = key.removeprefix('pretrain_')
+        if not opt.get(network):
+            raise OptionError(f'path.{key}: given, but there is no {network} in the option file')
+        _require_file(f'path.{key}', value)
+    feature_net = (opt.get('train') or {}).get('feature_net') or {}
+    weights = feature_net.get('weights')
+    if weights is not None and weights not in ('imagenet', 'random'):
+        _require_file('train.feature_net.weights', weights)
+
+
+def _require_file(key: str, value: str) -> None:
+    if not Path(resolve_bundled(os.path.expanduser(str(value)))).is_file():
+        raise MissingFileError(
+            f'{key}: {value} does not exist (looked from {os.getcwd()}). Give the path of an existing weight file.'
+        )
+
+
+def check_batch(opt: Mapping) -> None:
+    """Losses that compare the images of a batch with each other need at least two of them.
+
+    Raises:
+        OptionError: ``batch_size_per_gpu`` is missing, not a count, or too small.
+    """
+    train_set = opt['datasets'].get('train')
+    if train_set is None:
+        raise OptionError('datasets.train: missing from the option file')
+    batch = train_set.get('batch_size_per_gpu')
+    key = 'datasets.train.batch_size_per_gpu'
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise OptionError(f'{key}: expected a whole number of at least 1, found {batch!r}')
+    distill = opt['train'].get('distill_opt') or {}
+    needs_pairs = distill.get('intra_pairing') == 'batch_matrix' and distill.get('intra_weight', 1.0)
+    if needs_pairs and distill.get('batch_matrix_domains', 'real') == 'real' and batch < 2:
+        raise OptionError(
+            f'{key}: {batch}, but train.distill_opt.intra_pairing: batch_matrix compares the images of a batch with '
+            'each other and needs at least 2. Use a larger batch, or intra_pairing: cross_domain.'
+        )
+    if distill.get('type') == 'ContrastiveDistillationLoss' and batch < 2:
+        raise OptionError(
+            f'{key}: {batch}, but ContrastiveDistillationLoss takes its negatives from the batch and needs at least 2'
+        )
+
+
+def check_validation(opt: Mapping) -> None:
+    """The ``val`` section is complete where BasicSR reads it without asking.
+
+    Raises:
+        OptionError: a key is missing.
+    """
+    val = opt.get('val')
+    if val is not None:
+        for key in ('val_freq', 'save_img'):
+            if key not in val:
+                raise OptionError(f'val.{key}: missing, expected with a val section')
+    for key in ('print_freq', 'save_checkpoint_freq'):
+        if key not in opt['logger']:
+            raise OptionError(f'logger.{key}: missing from the option file')
+    if 'total_iter' not in opt['train']:
+        raise OptionError('train.total_iter: missing from the option file')
+
+
+def check_datasets(opt: Mapping, is_train: bool) -> None:
+    """The images that the options name are there and fit together.
+
+    Raises:
+        MissingFileError, DataError, OptionError: naming the dataset's key and the file.
+    """
+    from pdd_arch.data.paired_check import check_paired_dataset
+    from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
+
+    for phase, dataset in opt['datasets'].items():
+        key = f'datasets.{phase}'
+        if dataset.get('type') == 'UnpairedAdaptationDataset':
+            if is_train:
+                UnpairedAdaptationDataset.check(dataset)
+        elif dataset.get('type') in ('PairedImageDataset', 'SingleImageDataset'):
+            check_paired_dataset(dataset, key)

@@ -1,0 +1,152 @@
+"""Pairwise distance distillation (the paper's loss)."""
+
+from collections.abc import Mapping
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+
+from pdd_arch.errors import OptionError
+from pdd_arch.features import FeatureNet
+from pdd_arch.losses import functional
+from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
+from pdd_arch.utils.registration import register
+from pdd_arch.utils.suggest import did_you_mean, one_of
+
+#: layer weights of the released option files (VGG19)
+INTER_LAYERS = {'conv2_1': 0.25, 'conv3_1': 0.25, 'conv4_1': 0.25, 'conv5_1': 0.25}
+INTRA_LAYERS = {'conv2_2': 0.1, 'conv3_4': 0.3, 'conv4_4': 1.0, 'conv5_4': 1.0}
+
+CHOICES = {
+    'inter_distance': tuple(functional.INTER_DISTANCES),
+    'intra_distance': tuple(functional.INTRA_DISTANCES),
+    'intra_criterion': (*functional.INTRA_CRITERIA, *functional.SIGNED_CRITERIA),
+    'intra_pairing': ('cross_domain', 'batch_matrix'),
+    'batch_matrix_domains': ('real', 'both'),
+}
+
+
+@register(LOSS_REGISTRY)
+class PairwiseDistanceLoss(DistillationLoss):
+    """Inter-model and intra-model distance distillation (paper, sections 3.2 and 3.3).
+
+    Args:
+        inter_layers: weights lambda_k of the inter-model term by layer.
+        intra_layers: weights mu_k of the intra-model term by layer.
+        inter_weight, intra_weight: weights of the two terms; a term of weight 0 is not computed.
+        inter_distance: ``gram_change`` | ``gram`` | ``l1`` | ``l2``.
+        intra_distance: ``l1`` | ``fro``.
+        intra_criterion: ``ce`` | ``l1`` | ``l2`` | ``fro`` | ``cosine`` | ``cosine_released``.
+        intra_pairing: ``cross_domain`` (the paper: real against synthetic by position in the batch) or
+            ``batch_matrix`` (all pairs of target-domain images of the batch; `intra_distance` and `intra_criterion`
+            are not used).
+        batch_matrix_domains: ``real``, or ``both`` to take real and synthetic images together into the matrix.
+        feature_net: options of the feature network; None when the caller hands over features.
+
+    Raises:
+        OptionError: an unknown choice, or ``fro`` with ``ce`` (a scalar has no channels to take a softmax over).
+    """
+
+    def __init__(
+        self,
+        inter_layers: Mapping[str, float] = INTER_LAYERS,
+        intra_layers: Mapping[str, float] = INTRA_LAYERS,
+        inter_weight: float = 1.0,
+        intra_weight: float = 1.0,
+        inter_distance: str = 'gram_change',
+        intra_distance: str = 'l1',
+        intra_criterion: str = 'ce',
+        intra_pairing: str = 'cross_domain',
+        batch_matrix_domains: str = 'real',
+        feature_net: Mapping | FeatureNet | None = None,
+    ) -> None:
+        given = {
+            'inter_distance': inter_distance,
+            'intra_distance': intra_distance,
+            'intra_criterion': intra_criterion,
+            'intra_pairing': intra_pairing,
+            'batch_matrix_domains': batch_matrix_domains,
+        }
+        for name, value in given.items():
+            if value not in CHOICES[name]:
+                raise OptionError(
+                    f'{name}: unknown value {value!r}, expected {one_of(CHOICES[name])}.'
+                    f'{did_you_mean(value, CHOICES[name])}'
+                )
+        if intra_pairing == 'cross_domain' and (intra_distance, intra_criterion) == ('fro', 'ce'):
+            raise OptionError(
+                "intra_criterion: 'ce' takes a softmax over channels, but intra_distance: 'fro' gives one number for "
+                'the batch. Use intra_distance: l1, or intra_criterion: l1, l2 or fro.'
+            )
+        # a term without weight needs no features
+        self_inter = checked_layers('inter_layers', inter_layers) if inter_weight else {}
+        self_intra = checked_layers('intra_layers', intra_layers) if intra_weight else {}
+        for name, weight, layers in (
+            ('inter', inter_weight, self_inter),
+            ('intra', intra_weight, self_intra),
+        ):
+            if weight and not layers:
+                raise OptionError(f'{name}_layers: empty, expected at least one layer (or {name}_weight: 0)')
+        super().__init__(feature_net, (*self_inter, *self_intra))
+        self.inter_layers, self.intra_layers = self_inter, self_intra
+        self.inter_weight, self.intra_weight = inter_weight, intra_weight
+        self.inter_distance = inter_distance
+        self.intra_distance, self.intra_criterion = intra_distance, intra_criterion
+        self.intra_pairing, self.batch_matrix_domains = intra_pairing, batch_matrix_domains
+
+    @property
+    def uses_synthetic(self) -> bool:
+        """False when only the batch matrix of target-domain images is compared."""
+        only_real = self.intra_pairing == 'batch_matrix' and self.batch_matrix_domains == 'real'
+        return bool(self.inter_weight) or not only_real
+
+    @property
+    def least_batch(self) -> int:
+        """Images a domain must have in a batch for the terms to be defined."""
+        needs_pairs = self.intra_weight and self.intra_pairing == 'batch_matrix'
+        return 2 if needs_pairs and self.batch_matrix_domains == 'real' else 1
+
+    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """``l_inter`` and ``l_intra``, weighted; a term of weight 0 is absent."""
+        terms = {}
+        if self.inter_weight:
+            terms['l_inter'] = self.inter_weight * sum(
+                weight * functional.inter_model_loss(*_layer(features, layer), distance=self.inter_distance)
+                for layer, weight in self.inter_layers.items()
+            )
+        if self.intra_weight:
+            terms['l_intra'] = self.intra_weight * sum(
+                weight * self._intra(_layer(features, layer)) for layer, weight in self.intra_layers.items()
+            )
+        return terms
+
+    def _intra(self, maps: Views[torch.Tensor]) -> torch.Tensor:
+        if self.intra_pairing == 'cross_domain':
+            return functional.intra_model_loss(*maps, distance=self.intra_distance, criterion=self.intra_criterion)
+        if self.batch_matrix_domains == 'real':
+            return functional.batch_matrix_loss(maps.student_real, maps.teacher_real)
+        return functional.batch_matrix_loss(
+            torch.cat((maps.student_real, maps.student_syn)), torch.cat((maps.teacher_real, maps.teacher_syn))
+        )
+
+    def forward(
+        self,
+        student_real: torch.Tensor,
+        teacher_real: torch.Tensor,
+        student_syn: torch.Tensor,
+        teacher_syn: torch.Tensor,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Both terms for outputs of the two models.
+
+        Args:
+            student_real, teacher_real: S and G on target-domain input, (N, 3, H, W), [0, 1], not clamped.
+            student_syn, teacher_syn: on synthetic input, same shape.
+
+        Returns:
+            ``(l_inter, l_intra)``, weighted scalars; None where the weight is 0. No gradient reaches the teacher's.
+        """
+        terms = self.compute(student_real, teacher_real, student_syn, teacher_syn)
+        return terms.get('l_inter'), terms.get('l_intra')
+
+
+def _layer(features: Views[dict[str, torch.Tensor]], layer: str) -> Views[torch.Tensor]:
+    return Views(*(None if view is None else view[layer] for view in features))

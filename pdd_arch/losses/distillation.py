@@ -1,0 +1,89 @@
+"""What every distillation loss has in common: four views, and the features it wants of them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import nn
+
+from pdd_arch.errors import OptionError
+from pdd_arch.features import FeatureBank, FeatureNet
+
+T = TypeVar('T')
+
+
+class Views(NamedTuple, Generic[T]):
+    """The four outputs that distillation compares (or their features). None where a loss does not use one."""
+
+    student_real: T
+    teacher_real: T
+    student_syn: T | None = None
+    teacher_syn: T | None = None
+
+
+class DistillationLoss(nn.Module):
+    """Base of the losses that ``train.distill_opt`` can name.
+
+    A loss declares what it needs (`layers`, `uses_synthetic`) and turns views into named terms. `PDDModel` computes
+    the features, each once an iteration, and calls :meth:`terms`; called on images by itself, the loss runs its own
+    `feature_net`.
+
+    Args:
+        feature_net: options of a `FeatureNet` (without ``layers``), a `FeatureNet`, or None when the features are
+            handed to :meth:`terms`.
+        layers: names of the layers whose features the loss compares; none: it compares images.
+    """
+
+    #: whether the loss looks at the outputs on synthetic input at all
+    uses_synthetic = True
+
+    def __init__(self, feature_net: Mapping | FeatureNet | None, layers: Iterable[str]) -> None:
+        super().__init__()
+        self.layers = tuple(dict.fromkeys(layers))
+        if isinstance(feature_net, Mapping):
+            feature_net = FeatureNet(self.layers, **feature_net) if self.layers else None
+        self.feature_net = feature_net
+
+    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Weighted scalar terms by the name under which they are logged; their sum is the loss.
+
+        Args:
+            images: outputs, (N, 3, H, W).
+            features: of those outputs, ``{layer: (N, C, h, w)}``; the teacher's carry no gradient.
+        """
+        raise NotImplementedError
+
+    def compute(
+        self,
+        student_real: torch.Tensor,
+        teacher_real: torch.Tensor,
+        student_syn: torch.Tensor | None = None,
+        teacher_syn: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """:meth:`terms` of images, with the loss's own feature network. The teacher's outputs are constants."""
+        teacher_syn = None if teacher_syn is None else teacher_syn.detach()
+        images = Views(student_real, teacher_real.detach(), student_syn, teacher_syn)
+        if not self.layers:
+            return self.terms(images, Views(None, None))
+        if self.feature_net is None:
+            raise OptionError(
+                f'{type(self).__name__} compares features of layers {list(self.layers)} but has no feature_net; '
+                'give feature_net: {type: vgg19, weights: imagenet} (in an option file: once, under train)'
+            )
+        given = {k: v for k, v in images._asdict().items() if v is not None}
+        found = FeatureBank(self.feature_net).extract(given, dict.fromkeys(given, self.layers))
+        return self.terms(images, Views(**found))
+
+
+def checked_layers(name: str, layers: Mapping[str, float]) -> dict[str, float]:
+    """Layer weights as plain floats.
+
+    Raises:
+        OptionError: not a mapping, or a weight that is not a number.
+    """
+    if not isinstance(layers, Mapping):
+        raise OptionError(f'{name}: expected a mapping of layer names to weights, found {layers!r}')
+    for layer, weight in layers.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise OptionError(f'{name}.{layer}: expected a number, found {weight!r}')
+    return {str(k): float(v) for k, v in layers.items()}

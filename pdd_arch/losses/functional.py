@@ -1,0 +1,202 @@
+"""The mathematics of pairwise distance distillation, as pure functions of tensors.
+
+Notation (paper, section 3): S specialist (student), G generalist (teacher), t and s their outputs on real
+(target-domain) and synthetic input; f a feature map (N, C, h, w). Everything works in float32 and float64.
+"""
+
+import torch
+import torch.nn.functional as F
+
+# keeps the logarithm of a saturated softmax finite; a constant of the released code, part of the definition
+CE_EPSILON = 1e-6
+
+
+def gram_matrix(features: torch.Tensor) -> torch.Tensor:
+    """Gram matrix of each sample: F F^T / (C h w).
+
+    Args:
+        features: (N, C, h, w).
+
+    Returns:
+        (N, C, C).
+    """
+    n, c, h, w = features.shape
+    flat = features.reshape(n, c, h * w)
+    return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
+
+
+# ---------------------------------------------------------------- inter-model distance (paper, section 3.2)
+def inter_gram_change(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Gram matrix of the change of the features: Gram(f_S - f_G), (N, C, C)."""
+    return gram_matrix(student - teacher)
+
+
+def inter_gram(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Change of the Gram matrix: Gram(f_S) - Gram(f_G), (N, C, C)."""
+    return gram_matrix(student) - gram_matrix(teacher)
+
+
+def inter_l1(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Elementwise absolute difference, (N, C, h, w)."""
+    return (student - teacher).abs()
+
+
+def inter_l2(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Elementwise squared difference, (N, C, h, w)."""
+    return (student - teacher).square()
+
+
+INTER_DISTANCES = {'gram_change': inter_gram_change, 'gram': inter_gram, 'l1': inter_l1, 'l2': inter_l2}
+
+
+def inter_model_loss(
+    student_real: torch.Tensor,
+    teacher_real: torch.Tensor,
+    student_syn: torch.Tensor,
+    teacher_syn: torch.Tensor,
+    distance: str = 'gram_change',
+) -> torch.Tensor:
+    """|| Delta(t, t') - Delta(s, s') ||_F over the whole batch: one number, neither a mean nor per sample.
+
+    Args:
+        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer.
+        distance: a key of ``INTER_DISTANCES``.
+    """
+    delta = INTER_DISTANCES[distance]
+    return torch.linalg.vector_norm(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
+
+
+# ---------------------------------------------------------------- intra-model distance (paper, section 3.3)
+def intra_l1(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
+    """Elementwise absolute difference of one model's features on real and synthetic input, (N, C, h, w)."""
+    return (real - synthetic).abs()
+
+
+def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
+    """Frobenius norm of that difference over the batch, a scalar."""
+    return torch.linalg.vector_norm(real - synthetic)
+
+
+INTRA_DISTANCES = {'l1': intra_l1, 'fro': intra_fro}
+
+
+def channel_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy between softmaxes over the channels, mean over samples and positions.
+
+    Args:
+        student, teacher: distances (N, C, h, w); the teacher's softmax is the target.
+    """
+    target = teacher.softmax(dim=1)
+    logarithm = torch.log(student.softmax(dim=1) + CE_EPSILON)
+    return -(target * logarithm).sum(dim=1).mean()
+
+
+INTRA_CRITERIA = {
+    'ce': channel_cross_entropy,
+    'l1': F.l1_loss,
+    'l2': F.mse_loss,
+    'fro': lambda student, teacher: torch.linalg.vector_norm(student - teacher),
+}
+
+# criteria on the signed differences: the intra distance is not used
+SIGNED_CRITERIA = ('cosine', 'cosine_released')
+
+
+def intra_model_loss(
+    student_real: torch.Tensor,
+    teacher_real: torch.Tensor,
+    student_syn: torch.Tensor,
+    teacher_syn: torch.Tensor,
+    distance: str = 'l1',
+    criterion: str = 'ce',
+) -> torch.Tensor:
+    """Compare how far real is from synthetic for the student with how far it is for the teacher.
+
+    Args:
+        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer. Real and
+            synthetic samples are paired by their position in the batch.
+        distance: a key of ``INTRA_DISTANCES``; not used by the cosine criteria.
+        criterion: a key of ``INTRA_CRITERIA``; ``cosine``: 1 - mean cosine similarity (over the channels) of the
+            signed differences; ``cosine_released``: that similarity itself, as the authors' code minimises it.
+    """
+    if criterion in SIGNED_CRITERIA:
+        similarity = F.cosine_similarity(student_real - student_syn, teacher_real - teacher_syn, dim=1).mean()
+        return similarity if criterion == 'cosine_released' else 1 - similarity
+    delta = INTRA_DISTANCES[distance]
+    return INTRA_CRITERIA[criterion](delta(student_real, student_syn), delta(teacher_real, teacher_syn))
+
+
+# ---------------------------------------------------------------- batch-matrix reading of the intra term
+def pairwise_distances(features: torch.Tensor) -> torch.Tensor:
+    """Distances ||F_i - F_j||_2 between all pairs i < j of a batch, F flattened and divided by sqrt(C h w).
+
+    Args:
+        features: (N, C, h, w), N >= 2.
+
+    Returns:
+        (N (N - 1) / 2,): the upper triangle of the symmetric matrix; the zero diagonal is left out.
+
+    Raises:
+        ValueError: N < 2, which has no pair.
+    """
+    n = features.shape[0]
+    if n < 2:
+        raise ValueError(
+            f'batch_matrix compares the images of a batch with each other and needs at least 2, found {n}. '
+            'Use batch_size_per_gpu >= 2, or intra_pairing: cross_domain.'
+        )
+    flat = features.reshape(n, -1)
+    # pdist's gradient is 0, not NaN, for a pair of equal images
+    return F.pdist(flat / flat.shape[1] ** 0.5)
+
+
+def batch_matrix_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Huber loss between the pairwise distance matrices of two models on the same batch.
+
+    Each matrix is divided by its mean off-diagonal distance (relational knowledge distillation, Park et al.,
+    CVPR 2019), so that only the proportions of the distances count.
+
+    Args:
+        student, teacher: feature maps (N, C, h, w), N >= 2.
+    """
+
+    def proportions(features: torch.Tensor) -> torch.Tensor:
+        distances = pairwise_distances(features)
+        tiny = torch.finfo(distances.dtype).tiny
+        return distances / distances.mean().clamp_min(tiny)
+
+    return F.smooth_l1_loss(proportions(student), proportions(teacher))
+
+
+# ---------------------------------------------------------------- Haar transform (supervised pixel loss)
+def haar_transform(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One level of the orthonormal two-dimensional Haar transform, per channel.
+
+    Args:
+        x: (N, C, H, W), H and W even.
+
+    Returns:
+        (LL, HL, LH, HH), each (N, C, H/2, W/2).
+
+    Raises:
+        ValueError: H or W is odd.
+    """
+    if x.shape[-2] % 2 or x.shape[-1] % 2:
+        raise ValueError(f'the Haar transform needs even height and width, found {tuple(x.shape[-2:])}')
+    half = x / 2
+    a, b = half[..., 0::2, 0::2], half[..., 1::2, 0::2]
+    c, d = half[..., 0::2, 1::2], half[..., 1::2, 1::2]
+    return a + b + c + d, -a - b + c + d, -a + b - c + d, a - b - c + d
+
+
+def haar_wavelet_loss(pred: torch.Tensor, target: torch.Tensor, weights: tuple[float, float, float]) -> torch.Tensor:
+    """Weighted L1 on the Haar bands of the difference: w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|.
+
+    Args:
+        pred, target: (N, C, H, W), H and W even.
+        weights: of the low, the mixed and the high band.
+    """
+    # the transform is linear: that of the difference is the difference of the transforms
+    ll, hl, lh, hh = haar_transform(pred - target)
+    mixed = torch.cat((hl, lh), dim=1)
+    return weights[0] * ll.abs().mean() + weights[1] * mixed.abs().mean() + weights[2] * hh.abs().mean()

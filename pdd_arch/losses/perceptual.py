@@ -1,0 +1,72 @@
+"""Perceptual and style loss on features that are already there.
+
+BasicSR's ``PerceptualLoss`` runs its own VGG on both images; here the features come from the bank, so that the
+student's output is looked at once for this loss and the distillation together.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from pdd_arch.errors import OptionError
+from pdd_arch.losses.distillation import checked_layers
+from pdd_arch.losses.functional import gram_matrix
+from pdd_arch.utils.suggest import one_of
+
+CRITERIA = {
+    'l1': F.l1_loss,
+    'l2': F.mse_loss,
+    'fro': lambda a, b: torch.linalg.vector_norm(a - b),
+}
+
+
+class FeaturePerceptualLoss:
+    """BasicSR's ``PerceptualLoss`` as a function of features.
+
+    Args:
+        layer_weights: weights by layer.
+        perceptual_weight, style_weight: of the two terms; 0 switches a term off.
+        criterion: ``l1`` | ``l2`` | ``fro``.
+
+    Raises:
+        OptionError: unknown criterion or bad layer weights.
+    """
+
+    def __init__(
+        self,
+        layer_weights: Mapping[str, float],
+        perceptual_weight: float = 1.0,
+        style_weight: float = 0.0,
+        criterion: str = 'l1',
+    ) -> None:
+        if criterion not in CRITERIA:
+            raise OptionError(
+                f'train.perceptual_opt.criterion: unknown value {criterion!r}, expected {one_of(CRITERIA)}'
+            )
+        self.layer_weights = checked_layers('train.perceptual_opt.layer_weights', layer_weights)
+        self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
+        self.criterion = CRITERIA[criterion]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers whose features are compared."""
+        return tuple(self.layer_weights) if self.perceptual_weight or self.style_weight else ()
+
+    def terms(self, student: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``l_g_percep`` and ``l_g_style``, weighted; a term of weight 0 is absent.
+
+        Args:
+            student, target: features ``{layer: (N, C, h, w)}`` of S(x_s) and y_s.
+        """
+        terms = {}
+        if self.perceptual_weight:
+            total = sum(w * self.criterion(student[k], target[k]) for k, w in self.layer_weights.items())
+            terms['l_g_percep'] = self.perceptual_weight * total
+        if self.style_weight:
+            total = sum(
+                w * self.criterion(gram_matrix(student[k]), gram_matrix(target[k]))
+                for k, w in self.layer_weights.items()
+            )
+            terms['l_g_style'] = self.style_weight * total
+        return terms

@@ -1,0 +1,43 @@
+"""What all metrics do with the images that BasicSR's validation hands them."""
+
+import numpy as np
+import torch
+from basicsr.metrics.metric_util import reorder_image
+
+from pdd_arch.errors import DataError
+
+
+def device() -> torch.device:
+    """Metrics run where the model runs: on the GPU if there is one."""
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def to_tensor(img: np.ndarray, crop_border: int, input_order: str = 'HWC') -> torch.Tensor:
+    """BasicSR's image (BGR, [0, 255]) as (1, 3, H, W), RGB, [0, 1], float32, without its border.
+
+    Args:
+        img: (H, W, 3), (3, H, W) with ``input_order: CHW``, or (H, W).
+        crop_border: pixels cut from each side.
+        input_order: ``HWC`` | ``CHW``.
+
+    Raises:
+        DataError: nothing is left after the crop.
+    """
+    img = reorder_image(img, input_order=input_order)
+    if img.shape[-1] == 1:
+        img = np.repeat(img, 3, axis=-1)
+    h, w = img.shape[:2]
+    if min(h, w) <= 2 * crop_border:
+        raise DataError(f'crop_border: {crop_border} leaves nothing of an image of {h}x{w} pixels')
+    img = img[crop_border : h - crop_border, crop_border : w - crop_border, ::-1]
+    tensor = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32)) / 255
+    return tensor.permute(2, 0, 1)[None].to(device())
+
+
+def check_same_shape(img: torch.Tensor, img2: torch.Tensor) -> None:
+    """Raise DataError unless output and ground truth have the same size."""
+    if img.shape != img2.shape:
+        raise DataError(
+            f'output and ground truth differ in size: {tuple(img.shape[-2:])} and {tuple(img2.shape[-2:])}. Check the '
+            'scale of the option file and the validation pairs.'
+        )

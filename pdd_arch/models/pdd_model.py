@@ -1,0 +1,436 @@
+"""Pairwise distance distillation as a BasicSR model (paper, section 3)."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from functools import partial
+from os import path as osp
+
+import torch
+from basicsr.archs import build_network
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of, write_checkpoint
+from pdd_arch.config.check import check_network
+from pdd_arch.config.settings import AdaptationSettings
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.losses import Views
+from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
+from pdd_arch.utils.color import match_color
+from pdd_arch.utils.registration import register
+from pdd_arch.utils.suggest import did_you_mean
+
+
+@register(MODEL_REGISTRY)
+class PDDModel(SRModel):
+    """Adapts a specialist S (``net_g``) to one target domain under a generalist G (``net_teacher``).
+
+    Per iteration: one forward of S, one of G without gradient, features of their outputs each computed once, one
+    update of S on distillation + supervised + adversarial losses, one update of D, then the moving average of S.
+
+    Attributes:
+        net_g: the trained network S.
+        net_g_ema: its exponential moving average; validated, saved as ``params_ema``, deployed. Absent when
+            ``train.ema_decay`` is 0.
+        net_teacher: the generalist G: ``net_g_ema`` itself (``teacher: ema``) or a second frozen network
+            (``static``); None without distillation.
+        net_d: discriminator, or None.
+        feature_net: the frozen feature network of all losses, or None when none needs features.
+    """
+
+    def __init__(self, opt: Mapping) -> None:
+        # options are shared with the caller; BasicSR's models take entries out of them
+        opt = deepcopy(dict(opt))
+        self.settings = AdaptationSettings.from_options(opt) if opt['is_train'] else None
+        for key in ('network_g', 'network_teacher', 'network_d'):
+            if opt.get(key):
+                check_network(key, opt[key])
+        super().__init__(opt)
+
+    # ---------------------------------------------------------------- set-up
+    def init_training_settings(self) -> None:
+        """Build teacher, discriminator, losses and optimizers; called by BasicSR once S exists."""
+        settings, train = self.settings, self.opt['train']
+        if self.opt['path'].get('pretrain_network_g') is None:
+            get_root_logger().warning(
+                'path.pretrain_network_g is not set: the specialist starts from RANDOM weights. Adaptation is meant '
+                'to start from a pretrained network.'
+            )
+        self._apply_memory_format(self.net_g)
+        self.net_g.train()
+        self.net_g_ema = self._build_ema()
+        if self.net_g_ema is None:
+            del self.net_g_ema  # BasicSR asks with hasattr
+        self.net_teacher = self._build_teacher()
+        self.net_d = self._build_discriminator() if self.opt.get('network_d') else None
+
+        def build(key: str, builder: Callable) -> object:
+            return builder(train[key]) if train.get(key) else None
+
+        self.cri_distill = build('distill_opt', build_distill_loss)
+        self.cri_perceptual = build('perceptual_opt', build_perceptual_loss)
+        self.cri_pix = build('pixel_opt', partial(build_registered, 'pixel_opt'))
+        self.cri_gan = build('gan_opt', partial(build_registered, 'gan_opt'))
+        for loss in (self.cri_distill, self.cri_pix, self.cri_gan):
+            if loss is not None:
+                loss.to(self.device)
+        self.feature_net = self._build_feature_net()
+        self.features = FeatureBank(self.feature_net)
+
+        if settings.compile:
+            # in place: state-dict keys stay those of the plain network
+            for net in (self.net_g, self.net_teacher, self.net_d, self.feature_net):
+                if net is not None:
+                    self.get_bare_model(net).compile()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
+        self._pending_log: dict[str, torch.Tensor] = {}
+        self.log_dict: dict[str, float] = OrderedDict()
+        self.setup_optimizers()
+        self.setup_schedulers()
+        if settings.net_d_init_iters and self.net_d is None:
+            get_root_logger().warning(
+                f'train.net_d_init_iters: {settings.net_d_init_iters}, but there is no network_d: nothing is trained '
+                'in these iterations.'
+            )
+
+    def _apply_memory_format(self, net: nn.Module) -> None:
+        if self.settings.channels_last:
+            net.to(memory_format=torch.channels_last)
+
+    def _build_ema(self) -> nn.Module | None:
+        """A copy of S. A resumed run continues the average it had saved; a fresh one starts from S itself."""
+        if self.settings.ema_decay == 0:
+            return None
+        get_root_logger().info(f'Use Exponential Moving Average with decay: {self.settings.ema_decay}')
+        ema = build_network(self.opt['network_g']).to(self.device)
+        self._apply_memory_format(ema)
+        ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
+        path = self.opt['path']
+        if path.get('resume_state'):
+            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
+        return ema.eval().requires_grad_(False)
+
+    def _build_teacher(self) -> nn.Module | None:
+        if self.settings.teacher == 'ema':
+            return getattr(self, 'net_g_ema', None)
+        if not self.opt.get('network_teacher'):
+            return None  # nothing is distilled: the settings have checked it
+        teacher = build_network(self.opt['network_teacher']).to(self.device)
+        path = self.opt['path']
+        if path.get('pretrain_network_teacher') is not None:
+            key = path.get('param_key_teacher', 'params')
+            self.load_network(teacher, path['pretrain_network_teacher'], path.get('strict_load_teacher', True), key)
+        else:
+            get_root_logger().warning(
+                'path.pretrain_network_teacher is not set: the static teacher has RANDOM weights.'
+            )
+        self._apply_memory_format(teacher)
+        return teacher.eval().requires_grad_(False)
+
+    def _build_discriminator(self) -> nn.Module:
+        net = self.model_to_device(build_network(self.opt['network_d']))
+        self.print_network(net)
+        path = self.opt['path']
+        if path.get('pretrain_network_d') is not None:
+            key = path.get('param_key_d', 'params')
+            self.load_network(net, path['pretrain_network_d'], path.get('strict_load_d', True), key)
+        self._apply_memory_format(net)
+        return net.train()
+
+    def _build_feature_net(self) -> FeatureNet | None:
+        layers = (*getattr(self.cri_distill, 'layers', ()), *getattr(self.cri_perceptual, 'layers', ()))
+        if not layers:
+            return None
+        net = FeatureNet(layers, **self.settings.feature_net).to(self.device)
+        self._apply_memory_format(net)
+        if self.settings.feature_net['weights'] == 'random':
+            get_root_logger().warning(
+                'train.feature_net.weights: random. Features of an UNTRAINED network; for real use take imagenet.'
+            )
+        return net
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """As BasicSR's, but distributed training also works on the CPU."""
+        if not self.opt['dist']:
+            return super().model_to_device(net)
+        net = net.to(self.device)
+        ids = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
+        return DistributedDataParallel(net, device_ids=ids)
+
+    def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
+        """Any optimizer of ``torch.optim`` by name."""
+        known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type) and n != 'Optimizer']
+        if optim_type not in known:
+            raise OptionError(
+                f'train.optim_*.type: unknown optimizer {optim_type!r}.{did_you_mean(optim_type, known)} '
+                'Expected a class of torch.optim, for example Adam.'
+            )
+        try:
+            return getattr(torch.optim, optim_type)(params, lr=lr, **kwargs)
+        except (TypeError, ValueError) as e:
+            raise OptionError(f'train.optim_*: {optim_type}: {e}') from e
+
+    def setup_optimizers(self) -> None:
+        """One optimizer for S and one for D; parameters frozen by their network are left alone."""
+
+        def build(net: nn.Module, key: str) -> torch.optim.Optimizer:
+            options = dict(self.opt['train'][key])
+            for required in ('type', 'lr'):
+                if required not in options:
+                    raise OptionError(f'train.{key}.{required}: missing')
+            trainable = [p for p in net.parameters() if p.requires_grad]
+            return self.get_optimizer(options.pop('type'), trainable, **options)
+
+        self.optimizer_g = build(self.net_g, 'optim_g')
+        self.optimizers = [self.optimizer_g]
+        if self.net_d is not None:
+            self.optimizer_d = build(self.net_d, 'optim_d')
+            self.optimizers.append(self.optimizer_d)
+
+    def setup_schedulers(self) -> None:
+        """As BasicSR's, which takes ``type`` out of the options; here the options stay whole."""
+        train = self.opt['train']
+        if not train.get('scheduler'):
+            raise OptionError('train.scheduler: missing, expected for example {type: MultiStepLR, milestones: [...]}')
+        whole = train['scheduler']
+        train['scheduler'] = dict(whole)
+        try:
+            super().setup_schedulers()
+        except NotImplementedError as e:
+            raise OptionError(f'train.scheduler.type: {e}') from e
+        finally:
+            train['scheduler'] = whole
+
+    # ---------------------------------------------------------------- one iteration
+    def feed_data(self, data: Mapping[str, torch.Tensor]) -> None:
+        """Take a batch: ``lq`` (x_s), ``gt`` (y_s) and, in training, ``lq_real`` (x_t); (N, 3, h, w) in [0, 1]."""
+        self.lq = data['lq'].to(self.device, non_blocking=True)
+        if 'gt' in data:
+            self.gt = data['gt'].to(self.device, non_blocking=True)
+        real = data.get('lq_real')
+        self.lq_real = None if real is None else real.to(self.device, non_blocking=True)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One iteration (method: section 3, "One iteration"); `current_iter` counts from 1."""
+        settings = self.settings
+        update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
+        adapts = update_g and current_iter > settings.distill_start
+        losses: dict[str, torch.Tensor] = OrderedDict()
+
+        if update_g:
+            syn = self._update_student(adapts, losses)
+        elif self.net_d is not None:
+            # only the discriminator learns: it needs the synthetic output, and no graph
+            with torch.no_grad():
+                syn = self._run(self.net_g, self.lq)
+        if self.net_d is not None:
+            self._update_discriminator(syn, losses)
+        if losses:
+            self.scaler.update()
+
+        # read (and reduced over processes) only when somebody asks: reading waits for the GPU
+        self._pending_log = {name: loss.detach() for name, loss in losses.items()}
+        if settings.ema_decay > 0:
+            self.model_ema(settings.ema_decay)
+
+    def _autocast(self) -> AbstractContextManager:
+        kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[self.settings.precision]
+        return torch.autocast(self.device.type, dtype=kind, enabled=self.settings.precision != 'fp32')
+
+    def _run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Forward in the chosen precision; the output is at least float32, as the losses are."""
+        with self._autocast():
+            out = net(x)
+        return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
+
+    def _update_student(self, adapts: bool, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Build the objective of S, take one step, and return s = S(x_s) without its graph."""
+        settings, n = self.settings, self.lq.shape[0]
+        distils = adapts and self.cri_distill is not None
+        shows_real = adapts and self.net_d is not None and settings.gan_on_real
+        if self.net_d is not None:
+            self.net_d.requires_grad_(False)
+        self.optimizer_g.zero_grad()
+
+        # S runs once on both domains; on the synthetic one alone where nothing looks at the other
+        if distils or shows_real:
+            if self.lq_real is None:
+                raise DataError(
+                    'datasets.train: a batch has no lq_real (target-domain images), which distillation and '
+                    'train.gan_on_real need. Use type: UnpairedAdaptationDataset.'
+                )
+            out = self._run(self.net_g, torch.cat((self.lq, self.lq_real)))
+            syn, real = out[:n], out[n:]
+        else:
+            syn, real = self._run(self.net_g, self.lq), None
+
+        images = {'student_syn': syn}
+        if distils:
+            syn_distilled = syn.detach() if settings.detach_synthetic else syn
+            outputs = Views(real, *self._run_teacher(syn_distilled))
+            images.update((k, v) for k, v in outputs._asdict().items() if v is not None and k != 'student_syn')
+        if self.cri_perceptual is not None:
+            images['target'] = self.gt
+        features = self._extract(images, distils)
+
+        if distils:
+            losses.update(self.cri_distill.terms(outputs, self._distill_views(outputs, features)))
+        if self.cri_pix is not None:
+            losses['l_g_pix'] = self.cri_pix(syn, self.gt)
+        if self.cri_perceptual is not None:
+            losses.update(self.cri_perceptual.terms(features['student_syn'], features['target']))
+        if self.net_d is not None:
+            # not through DistributedDataParallel: D gets no gradient here
+            shown = torch.cat((syn, real)) if shows_real else syn
+            score = self._run(self.get_bare_model(self.net_d), shown)
+            losses['l_g_gan'] = self.cri_gan(score, True, is_disc=False)
+
+        if losses:
+            self.scaler.scale(sum(losses.values())).backward()
+            self.scaler.step(self.optimizer_g)
+        return syn.detach()
+
+    def _run_teacher(self, student_syn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """``(teacher_real, student_syn, teacher_syn)``; G sees synthetic input only if the loss compares it."""
+        n = self.lq.shape[0]
+        with torch.no_grad():
+            if not self.cri_distill.uses_synthetic:
+                return self._run(self.net_teacher, self.lq_real), None, None
+            out = self._run(self.net_teacher, torch.cat((self.lq, self.lq_real)))
+        return out[n:], student_syn, out[:n]
+
+    def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> dict[str, dict[str, torch.Tensor]]:
+        """Features of every image that some loss of this iteration looks at, each once."""
+        wanted: dict[str, list[str]] = {name: [] for name in images}
+        if distils:
+            for name in images:
+                if name != 'target' and (name.endswith('_real') or self.cri_distill.uses_synthetic):
+                    wanted[name] += self.cri_distill.layers
+        sources = dict(images)
+        if self.cri_perceptual is not None:
+            for name in ('student_syn', 'target'):
+                wanted[name] += self.cri_perceptual.layers
+        elif self.settings.detach_synthetic:
+            # nothing needs a gradient through the features of s
+            sources['student_syn'] = images['student_syn'].detach()
+        if not any(wanted.values()):
+            return {name: {} for name in images}
+        with self._autocast():
+            return {name: {} for name in images} | self.features.extract(sources, wanted)
+
+    def _distill_views(
+        self, outputs: Views[torch.Tensor], features: Mapping[str, dict[str, torch.Tensor]]
+    ) -> Views[dict[str, torch.Tensor]]:
+        views = {name: None if image is None else features[name] for name, image in outputs._asdict().items()}
+        if self.settings.detach_synthetic and views['student_syn'] is not None:
+            views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
+        return Views(**views)
+
+    def _update_discriminator(self, syn: torch.Tensor, losses: dict[str, torch.Tensor]) -> None:
+        """One step of D: real is y_s, fake is s from before the step of S; real outputs t are never shown."""
+        self.net_d.requires_grad_(True)
+        self.optimizer_d.zero_grad()
+        for name, image, is_real in (('real', self.gt, True), ('fake', syn, False)):
+            score = self._run(self.net_d, image)
+            loss = self.cri_gan(score, is_real, is_disc=True)
+            losses[f'l_d_{name}'] = loss
+            losses[f'out_d_{name}'] = score.detach().mean()
+            self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer_d)
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, for all parameters at once; buffers are copied."""
+        student, ema = self.get_bare_model(self.net_g), self.net_g_ema
+        with torch.no_grad():
+            averaged = list(ema.parameters())
+            torch._foreach_mul_(averaged, decay)
+            torch._foreach_add_(averaged, list(student.parameters()), alpha=1 - decay)
+            for mine, theirs in zip(ema.buffers(), student.buffers(), strict=True):
+                mine.copy_(theirs)
+
+    def get_current_log(self) -> dict[str, float]:
+        """Losses of the last iteration, averaged over processes. Waits for the device: call it when printing."""
+        if self._pending_log:
+            self.log_dict = self.reduce_loss_dict(self._pending_log)
+            self._pending_log = {}
+        return self.log_dict
+
+    # ---------------------------------------------------------------- validation, saving, loading
+    def test(self) -> None:
+        """Upscale ``self.lq`` with the averaged network, then match its colours if ``val.color_correction``."""
+        super().test()
+        if (self.opt.get('val') or {}).get('color_correction', False):
+            self.output = match_color(self.output, self.lq)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write ``models/net_g_<iter>.pth`` (``params``, ``params_ema``), ``net_d_<iter>.pth`` and the state."""
+        if hasattr(self, 'net_g_ema'):
+            self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, ['params', 'params_ema'])
+        else:
+            self.save_network(self.net_g, 'net_g', current_iter)
+        if self.net_d is not None:
+            self.save_network(self.net_d, 'net_d', current_iter)
+        self.save_training_state(epoch, current_iter)
+
+    @master_only
+    def save_network(self, net, net_label: str, current_iter: int, param_key: str | list[str] = 'params') -> None:
+        """As BasicSR's, but atomic, and a failed write stops the run instead of being ignored."""
+        nets = net if isinstance(net, list) else [net]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        content = {
+            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()}
+            for key, part in zip(keys, nets, strict=True)
+        }
+        iteration = 'latest' if current_iter == -1 else current_iter
+        write_checkpoint(content, osp.join(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """As BasicSR's, but atomic; -1 (the end of training) writes none."""
+        if current_iter == -1:
+            return
+        state = {
+            'epoch': epoch,
+            'iter': current_iter,
+            'optimizers': [o.state_dict() for o in self.optimizers],
+            'schedulers': [s.state_dict() for s in self.schedulers],
+            'scaler': self.scaler.state_dict(),
+        }
+        write_checkpoint(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def resume_training(self, resume_state: Mapping) -> None:
+        """Continue optimizers, schedulers and the loss scale."""
+        super().resume_training(resume_state)
+        if resume_state.get('scaler'):
+            self.scaler.load_state_dict(resume_state['scaler'])
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'):
+        """As BasicSR's, with errors that name the option, the file and what differs.
+
+        Raises:
+            MissingFileError, WeightsError: see `pdd_arch.checkpoints`.
+        """
+        option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
+        net = self.get_bare_model(net)
+        content = read_checkpoint(load_path, option)
+        state = state_dict_of(content, param_key, load_path, option)
+        logger = get_root_logger()
+        if param_key is not None and param_key not in content:
+            logger.warning(f'{load_path} has no {param_key}; its params are used.')
+        logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
+        if strict:
+            check_fits(net, state, load_path, option)
+        else:
+            self._print_different_keys_loading(net, state, strict)
+        net.load_state_dict(state, strict=strict)
+
+    def get_bare_model(self, net: nn.Module) -> nn.Module:
+        """The network inside a parallel wrapper."""
+        return net.module if isinstance(net, DataParallel | DistributedDataParallel) else net

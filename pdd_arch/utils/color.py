@@ -1,0 +1,25 @@
+"""Colour correction of an output by its input (method: an option at test time)."""
+
+import torch
+
+
+def match_color(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Give every channel of an output the mean and the spread of the input it was made from.
+
+    Args:
+        output: (N, C, H, W), any range, not clamped.
+        reference: (N, C, h, w), the low-resolution input.
+
+    Returns:
+        (N, C, H, W): per image and channel standardised over the pixels, then given the reference's mean and standard
+        deviation (unbiased). A constant channel becomes the reference's mean.
+    """
+
+    def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.mean(dim=(2, 3), keepdim=True), x.std(dim=(2, 3), keepdim=True)
+
+    mean, std = moments(output)
+    reference_mean, reference_std = moments(reference)
+    # no epsilon in the definition; a constant channel has no spread to restore
+    scale = torch.where(std > 0, reference_std / torch.where(std > 0, std, 1), 0)
+    return (output - mean) * scale + reference_mean

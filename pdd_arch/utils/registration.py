@@ -1,0 +1,39 @@
+"""Registering with BasicSR's registries, safe to run twice."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar('T')
+
+
+def register(registry) -> Callable[[T], T]:
+    """Decorator that adds a class or function to a BasicSR registry under its own name.
+
+    BasicSR's own ``Registry.register`` asserts when a name is taken, so a module that is reloaded fails.
+    Here a second registration of the *same* object (same module and name) replaces the first.
+
+    Args:
+        registry: one of ``basicsr.utils.registry.*_REGISTRY``.
+
+    Raises:
+        KeyError: the name is taken by something from another module; the registry is left unchanged.
+    """
+
+    def decorate(obj: T) -> T:
+        name = obj.__name__
+        known = registry._obj_map.get(name)
+        if known is not None and known.__module__ != obj.__module__:
+            raise KeyError(
+                f'{name!r} of {obj.__module__} cannot be registered in the {registry._name} registry: '
+                f'{known.__module__} already holds that name'
+            )
+        registry._obj_map[name] = obj
+        return obj
+
+    return decorate
+
+
+def registered(registry, name: object) -> object | None:
+    """What BasicSR's ``registry.get(name)`` would find, or None: also names that BasicSR keeps under ``_basicsr``."""
+    known = registry._obj_map
+    return known.get(name) or known.get(f'{name}_basicsr')

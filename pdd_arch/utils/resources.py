@@ -1,0 +1,48 @@
+"""Files that travel with the package: option files and small weights."""
+
+from pathlib import Path
+
+from pdd_arch.errors import MissingFileError
+from pdd_arch.utils.suggest import did_you_mean
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+# `bundled:NAME` in an option file means the file NAME shipped in pdd_arch/assets/
+BUNDLED_PREFIX = 'bundled:'
+
+
+def option_file(name: str) -> Path:
+    """Path of a shipped option file, for example ``pdd_demo.yml``.
+
+    A source checkout (also an editable install) has them in ``options/`` beside the package; an installed
+    wheel carries the same folder as ``pdd_arch/option_files/``.
+
+    Raises:
+        MissingFileError: no option file of that name is shipped.
+    """
+    folders = (PACKAGE / 'option_files', PACKAGE.parent / 'options')
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    known = sorted({p.name for folder in folders for p in folder.glob('*.yml')})
+    raise MissingFileError(f'no option file {name!r} is shipped.{did_you_mean(name, known)} Known: {known}')
+
+
+def asset(name: str) -> Path:
+    """Path of a file in ``pdd_arch/assets``.
+
+    Raises:
+        MissingFileError: no asset of that name is shipped.
+    """
+    path = PACKAGE / 'assets' / name
+    if not path.is_file():
+        known = sorted(p.name for p in (PACKAGE / 'assets').glob('*') if p.is_file())
+        raise MissingFileError(f'{BUNDLED_PREFIX}{name} is not shipped.{did_you_mean(name, known)} Known: {known}')
+    return path
+
+
+def resolve_bundled(path: str) -> str:
+    """Replace ``bundled:NAME`` by the path of that asset; any other path is returned as it is."""
+    if str(path).startswith(BUNDLED_PREFIX):
+        return str(asset(str(path)[len(BUNDLED_PREFIX) :]))
+    return str(path)

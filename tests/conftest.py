@@ -1,0 +1,52 @@
+"""Shared fixtures. Everything here runs offline, on the CPU, in a temporary folder."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import pdd_arch  # noqa: F401  (applies the shims before any test imports basicsr)
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what this machine cannot run, with the reason."""
+    for item in items:
+        if 'gpu' in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+        if 'network' in item.keywords and not os.environ.get('PDD_NETWORK'):
+            item.add_marker(pytest.mark.skip(reason='needs the internet (set PDD_NETWORK=1)'))
+        if 'data' in item.keywords and not os.environ.get('PDD_SHARED'):
+            item.add_marker(pytest.mark.skip(reason='needs data outside the repository (set PDD_SHARED to its folder)'))
+
+
+@pytest.fixture(scope='session')
+def recipes():
+    """The functions that regenerate every input and weight behind the oracle fixtures."""
+    spec = importlib.util.spec_from_file_location('oracle_recipes', HERE / 'oracle' / 'recipes.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def vgg19_weights(recipes, tmp_path_factory):
+    """Function of a gain: path of a torchvision-style VGG19 state dict filled by the oracle's recipe."""
+    folder = tmp_path_factory.mktemp('vgg19')
+    gains = {'cool': 1.0, 'hot': recipes.HOT_GAIN}
+
+    def path(gain: str) -> str:
+        file = folder / f'vgg19_{gain}.pth'
+        if not file.exists():
+            state = recipes.vgg19_state_dict(gains[gain])
+            torch.save({k: torch.from_numpy(v) for k, v in state.items()}, file)
+        return str(file)
+
+    return path
