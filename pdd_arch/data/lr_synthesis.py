@@ -1,0 +1,88 @@
+"""Making the LR half of a synthetic pair (method.md section 4)."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from pdd_arch.errors import OptionError
+from pdd_arch.utils.suggest import did_you_mean, one_of
+
+__all__ = ['DEFAULT_KERNELS', 'KERNELS', 'LRSynthesis', 'synthesise_lr']
+
+_CV2_KERNELS = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR, 'area': cv2.INTER_AREA}
+KERNELS = (*_CV2_KERNELS, 'matlab_bicubic')
+DEFAULT_KERNELS = ('bicubic', 'bilinear', 'area')
+
+
+def synthesise_lr(hr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
+    """Shrinks an image and rounds it to 8 bits.
+
+    Args:
+        hr: (H, W, C) float32 in [0, 1], H and W divisible by `scale`.
+        scale: factor of the reduction.
+        kernel: ``bicubic`` and ``bilinear`` (OpenCV, without anti-aliasing), ``area``, or ``matlab_bicubic``
+            (anti-aliased, BasicSR's ``imresize``).
+
+    Returns:
+        (H / scale, W / scale, C) float32, multiples of 1/255 in [0, 1].
+
+    Raises:
+        ValueError: H or W is not divisible by `scale`, or the kernel is unknown.
+    """
+    height, width = hr.shape[:2]
+    if height % scale or width % scale:
+        raise ValueError(f'an image of {height}x{width} cannot be divided by the scale {scale}')
+    if kernel == 'matlab_bicubic':
+        # imported late: it pulls in torch, which a process that only reads pictures need not have
+        from basicsr.utils.matlab_functions import imresize
+
+        lr = imresize(hr, 1 / scale)
+    elif kernel in _CV2_KERNELS:
+        size = (width // scale, height // scale)
+        lr = cv2.resize(hr, size, interpolation=_CV2_KERNELS[kernel])
+    else:
+        raise ValueError(f'kernel is {kernel!r}; expected {one_of(KERNELS)}.{did_you_mean(kernel, KERNELS)}')
+    lr = np.clip(np.round(lr * np.float32(255)), 0, 255) / np.float32(255)
+    return np.ascontiguousarray(lr, dtype=np.float32)
+
+
+class LRSynthesis:
+    """LR synthesis with a kernel drawn anew for each crop, all equally likely.
+
+    Args:
+        opt: the option block ``lr_synthesis``: ``{resize: [names]}`` or ``{resize: name}``; None for the
+            paper's three OpenCV kernels.
+        scale: factor of the reduction.
+        key: the block's place in the option file, for errors.
+
+    Raises:
+        OptionError: an unknown key or kernel, or no kernel at all.
+    """
+
+    def __init__(self, opt: Mapping | None, scale: int, key: str = 'datasets.train.lr_synthesis') -> None:
+        opt = {} if opt is None else opt
+        if not isinstance(opt, Mapping):
+            raise OptionError(f'`{key}` is {opt!r}; expected a block such as {{resize: [bicubic, area]}}.')
+        for name in opt:
+            if name != 'resize':
+                hint = did_you_mean(name, ['resize'])
+                raise OptionError(f"`{key}.{name}` is not known; `{key}` takes 'resize'.{hint}")
+        names = opt.get('resize', DEFAULT_KERNELS)
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, (list, tuple)) or not names:
+            raise OptionError(f'`{key}.resize` is {names!r}; expected a list of {one_of(KERNELS)}.')
+        for name in names:
+            if name not in KERNELS:
+                hint = did_you_mean(name, KERNELS)
+                raise OptionError(f'`{key}.resize` holds {name!r}; expected {one_of(KERNELS)}.{hint}')
+        self.kernels = tuple(names)
+        self.scale = scale
+
+    def pick(self, rng: np.random.Generator) -> str:
+        """Name of a kernel, drawn with `rng`."""
+        return self.kernels[rng.integers(len(self.kernels))]
+
+    def __call__(self, hr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """:func:`synthesise_lr` with a drawn kernel."""
+        return synthesise_lr(hr, self.scale, self.pick(rng))

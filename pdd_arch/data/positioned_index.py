@@ -1,0 +1,48 @@
+"""A sample index that knows its place in the run."""
+
+from collections.abc import Iterable, Iterator
+
+__all__ = ['PositionedIndex', 'positioned']
+
+
+class PositionedIndex(int):
+    """An ``int`` that carries the epoch and the position of the sample it stands for.
+
+    A dataset that seeds its random draws with (seed, epoch, position) gives the same samples however many
+    workers load them. To everything else this is the plain index.
+
+    Attributes:
+        epoch: number of the epoch, from 0.
+        position: place in the epoch over all processes (``rank + world_size * place in this process``).
+    """
+
+    epoch: int
+    position: int
+
+    def __new__(cls, index: int, epoch: int, position: int) -> 'PositionedIndex':
+        self = super().__new__(cls, index)
+        self.epoch = int(epoch)
+        self.position = int(position)
+        return self
+
+    def __reduce__(self):
+        # the way to a worker is pickle, which would make a plain copy of an int subclass
+        return type(self), (int(self), self.epoch, self.position)
+
+    def __repr__(self) -> str:
+        return f'PositionedIndex({int(self)}, epoch={self.epoch}, position={self.position})'
+
+
+def positioned(
+    indices: Iterable[int], epoch: int, rank: int = 0, world_size: int = 1, start: int = 0
+) -> Iterator[PositionedIndex]:
+    """Gives each index of one process its epoch and its position over all processes.
+
+    Args:
+        indices: what the sampler of process `rank` yields, in order.
+        epoch: number of the epoch.
+        rank, world_size: this process and how many there are.
+        start: place (in this process) of the first index, when a resumed run skips what it has consumed.
+    """
+    for place, index in enumerate(indices, start):
+        yield PositionedIndex(index, epoch, rank + world_size * place)
