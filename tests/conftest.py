@@ -1,6 +1,7 @@
 """Shared fixtures. Everything here runs offline, on the CPU, in a temporary folder."""
 
 import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pdd_arch  # noqa: F401  (applies the shims before any test imports basics
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# small tensors: more threads cost more than they bring, and far more on a busy machine
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
@@ -50,3 +52,17 @@ def vgg19_weights(recipes, tmp_path_factory):
         return str(file)
 
     return path
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger():
+    """BasicSR sets its logger up once per process, with the streams and the log file of that moment."""
+    from basicsr.utils.logger import initialized_logger
+
+    yield
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    initialized_logger.clear()

@@ -184,6 +184,6 @@ def check_datasets(opt: Mapping, is_train: bool) -> None:
         key = f'datasets.{phase}'
         if dataset.get('type') == 'UnpairedAdaptationDataset':
             if is_train:
-                UnpairedAdaptationDataset.check(dataset)
+                UnpairedAdaptationDataset({**dataset, 'cache': 'none'})  # looks at every file's header
         elif dataset.get('type') in ('PairedImageDataset', 'SingleImageDataset'):
             check_paired_dataset(dataset, key)

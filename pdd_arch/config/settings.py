@@ -145,7 +145,7 @@ def _shared_feature_net(train: Mapping) -> dict:
     distill_own = (train.get('distill_opt') or {}).get('feature_net')
     shared = dict(train.get('feature_net') or distill_own or DEFAULT_FEATURE_NET)
     shared = {**DEFAULT_FEATURE_NET, **shared}
-    known = (*DEFAULT_FEATURE_NET, 'use_input_norm', 'range_norm', 'seed')
+    known = (*DEFAULT_FEATURE_NET, 'use_input_norm', 'range_norm', 'feature_scale', 'seed')
     for key in shared:
         if key not in known:
             raise OptionError(

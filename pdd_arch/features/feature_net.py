@@ -98,6 +98,8 @@ class FeatureNet(nn.Module):
             ``.pth`` or ``.safetensors``). Never replaced silently.
         use_input_norm: subtract the ImageNet mean and divide by its standard deviation.
         range_norm: inputs are in [-1, 1] and are mapped to [0, 1] first.
+        feature_scale: factor on every feature map. Loss weights (and the softmax of the intra term) are meant for
+            values of VGG19's order; a network with larger ones is brought there.
         seed: of the random weights; the global random state is left as it was.
 
     Raises:
@@ -115,6 +117,7 @@ class FeatureNet(nn.Module):
         weights: str = 'imagenet',
         use_input_norm: bool = True,
         range_norm: bool = False,
+        feature_scale: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class FeatureNet(nn.Module):
         if not self.layers:
             raise OptionError('feature_net: no layer asked for, expected at least one layer name')
         self.type = type
-        self.range_norm = range_norm
+        self.range_norm, self.feature_scale = range_norm, feature_scale
         self._position = {name: positions[name] for name in self.layers}
         self.features = self._build(weights, depth=max(self._position.values()) + 1, seed=seed)
         # a tapped map must survive the in-place ReLU behind it
@@ -176,7 +179,7 @@ class FeatureNet(nn.Module):
         for i, module in enumerate(self.features[: max(taps) + 1]):
             x = module(x)
             if i in taps:
-                maps[i] = x
+                maps[i] = x if self.feature_scale == 1 else x * self.feature_scale
         return {name: maps[self._position[name]] for name in wanted}
 
 

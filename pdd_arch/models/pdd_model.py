@@ -1,5 +1,6 @@
 """Pairwise distance distillation as a BasicSR model (paper, section 3)."""
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -207,6 +208,13 @@ class PDDModel(SRModel):
             raise OptionError(f'train.scheduler.type: {e}') from e
         finally:
             train['scheduler'] = whole
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """As BasicSR's: stepped every iteration, whether or not S is updated in it."""
+        with warnings.catch_warnings():
+            # torch warns when a schedule moves before the first optimizer step; with net_d_init_iters it does
+            warnings.filterwarnings('ignore', message='Detected call of `lr_scheduler.step', category=UserWarning)
+            super().update_learning_rate(current_iter, warmup_iter)
 
     # ---------------------------------------------------------------- one iteration
     def feed_data(self, data: Mapping[str, torch.Tensor]) -> None:

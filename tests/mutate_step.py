@@ -1,0 +1,163 @@
+"""Plant mistakes in the training step, one at a time, and see that the oracle's trajectories notice each.
+
+    python tests/mutate_step.py [--out FILE.md]
+
+Not part of the suite: it runs the suite's trajectory tests (float64) once per mutation, in a copy of the package.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL, LOSSES, SETTINGS = 'models/pdd_model.py', 'losses/functional.py', 'config/settings.py'
+
+# (what is wrong, file, text, replacement); each text must occur exactly once
+MUTATIONS = [
+    (
+        'warm-up compared with >=',
+        MODEL,
+        'current_iter > settings.distill_start',
+        'current_iter >= settings.distill_start',
+    ),
+    (
+        'discriminator-only phase compared with >=',
+        MODEL,
+        'current_iter > settings.net_d_init_iters',
+        'current_iter >= settings.net_d_init_iters',
+    ),
+    (
+        'warm-up not offset by net_d_init_iters',
+        SETTINGS,
+        'return self.distill_warmup_iters + self.net_d_init_iters',
+        'return self.distill_warmup_iters',
+    ),
+    (
+        'detach switched',
+        MODEL,
+        "if self.settings.detach_synthetic and views['student_syn'] is not None",
+        "if not self.settings.detach_synthetic and views['student_syn'] is not None",
+    ),
+    (
+        'teacher outputs exchanged',
+        MODEL,
+        'return out[n:], student_syn, out[:n]',
+        'return out[:n], student_syn, out[n:]',
+    ),
+    (
+        'student outputs exchanged for the adversarial term',
+        MODEL,
+        'shown = torch.cat((syn, real)) if shows_real else syn',
+        'shown = real if shows_real else syn',
+    ),
+    ('generator term on synthetic only', MODEL, 'torch.cat((syn, real)) if shows_real else syn', 'syn'),
+    (
+        't also shown as fake',
+        MODEL,
+        "('fake', syn, False)",
+        "('fake', self._run(self.net_g, torch.cat((self.lq, self.lq_real))).detach(), False)",
+    ),
+    (
+        'fake from the updated generator',
+        MODEL,
+        "('fake', syn, False)",
+        "('fake', self._run(self.net_g, self.lq).detach(), False)",
+    ),
+    (
+        'fake before real',
+        MODEL,
+        "(('real', self.gt, True), ('fake', syn, False))",
+        "(('fake', syn, False), ('real', self.gt, True))",
+    ),
+    (
+        'labels exchanged',
+        MODEL,
+        "('real', self.gt, True), ('fake', syn, False)",
+        "('real', self.gt, False), ('fake', syn, True)",
+    ),
+    ('discriminator in evaluation mode', MODEL, 'return net.train()', 'return net.eval()'),
+    (
+        'distillation logged but not in the total',
+        MODEL,
+        'sum(losses.values())',
+        "sum(v for k, v in losses.items() if k not in ('l_inter', 'l_intra'))",
+    ),
+    (
+        'perceptual loss on the real half',
+        MODEL,
+        "self.cri_perceptual.terms(features['student_syn'], features['target'])",
+        "self.cri_perceptual.terms(features.get('student_real') or features['student_syn'], features['target'])",
+    ),
+    (
+        'average updated before the step',
+        MODEL,
+        '        if update_g:\n            syn = ',
+        '        self.model_ema(settings.ema_decay)\n        if update_g:\n            syn = ',
+    ),
+    (
+        'average skipped in every second iteration',
+        MODEL,
+        'if settings.ema_decay > 0:\n            self.model_ema',
+        'if update_g and current_iter % 2:\n            self.model_ema',
+    ),
+    (
+        'Frobenius norm per sample',
+        LOSSES,
+        'delta(student_syn, teacher_syn))',
+        'delta(student_syn, teacher_syn), dim=(1, 2)).mean()',
+    ),
+    (
+        'log_softmax without epsilon',
+        LOSSES,
+        'torch.log(student.softmax(dim=1) + CE_EPSILON)',
+        'student.log_softmax(dim=1)',
+    ),
+    ('softmax target from the student', LOSSES, 'target = teacher.softmax(dim=1)', 'target = student.softmax(dim=1)'),
+    ('Gram matrix divided by h w only', LOSSES, '/ (c * h * w)', '/ (h * w)'),
+]
+
+
+def caught(file: str, old: str, new: str) -> tuple[bool, str]:
+    """Run the float64 trajectories with one mutation; whether a test failed, and which."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ('pdd_arch', 'tests'):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copy(ROOT / 'pyproject.toml', copy)
+        target = copy / 'pdd_arch' / file
+        text = target.read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f'{file}: {old!r} occurs {text.count(old)} times, expected once; update the mutation')
+        target.write_text(text.replace(old, new))
+        tests = ['tests/test_trajectory_oracle.py', '-k', 'f64', '-x', '-q', '--no-header', '-p', 'no:cacheprovider']
+        environment = os.environ | {'PYTHONPATH': str(copy)}
+        done = subprocess.run(
+            [sys.executable, '-m', 'pytest', *tests], cwd=copy, env=environment, capture_output=True, text=True
+        )
+        failed = [line for line in done.stdout.splitlines() if line.startswith(('FAILED', 'ERROR'))]
+        name = failed[0].split('::')[1].split(' ')[0] if failed else ''
+        return done.returncode == 1 and bool(failed), name
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--out', help='also write the table to this file')
+    args = parser.parse_args()
+    rows, missed = ['| planted mistake | first test that fails |', '|---|---|'], 0
+    for what, file, old, new in MUTATIONS:
+        found, name = caught(file, old, new)
+        missed += not found
+        rows.append(f'| {what} | {f"`{name}`" if found else "**none**"} |')
+        sys.stdout.write(rows[-1] + '\n')
+        sys.stdout.flush()
+    if args.out:
+        Path(args.out).write_text('\n'.join(rows) + '\n')
+    return missed
+
+
+if __name__ == '__main__':
+    sys.exit(main())

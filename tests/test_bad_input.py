@@ -1,0 +1,364 @@
+"""Every wrong input ends in one clear line that names the file or key and the way out, before anything starts."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from basicsr.utils import imwrite
+from helpers import NO_D, SMALL_LAYERS, TINY_G, merge, options
+
+from pdd_arch.commands.basicsr_cli import main
+from pdd_arch.commands.errors import run
+
+
+def write_images(folder, count, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        imwrite(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), str(folder / f'{i:03d}.png'))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with tiny data of both domains and a validation pair; the current directory of the test."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / 'hr', 2, 48, 56)
+    write_images(tmp_path / 'real', 3, 16, 20)
+    write_images(tmp_path / 'val_hr', 1, 48, 56)
+    write_images(tmp_path / 'val_lr', 1, 12, 14)
+    return tmp_path
+
+
+def run_options(**changes):
+    """Options of a run on the workplace's data, without a discriminator."""
+    opt = options(**NO_D)
+    for key in ('is_train', 'dist', 'rank', 'world_size'):
+        del opt[key]
+    opt['datasets'] = dict(
+        train=dict(
+            type='UnpairedAdaptationDataset',
+            dataroot_gt='hr',
+            dataroot_lq='real',
+            gt_size=32,
+            io_backend=dict(type='disk'),
+            use_hflip=True,
+            use_rot=True,
+            num_worker_per_gpu=0,
+            batch_size_per_gpu=2,
+            dataset_enlarge_ratio=10,
+        ),
+        val=dict(
+            name='pairs',
+            type='PairedImageDataset',
+            dataroot_gt='val_hr',
+            dataroot_lq='val_lr',
+            io_backend=dict(type='disk'),
+        ),
+    )
+    opt['train']['total_iter'] = 2
+    opt['val'] = dict(val_freq=2, save_img=False, metrics=dict(psnr=dict(type='calculate_psnr', crop_border=4)))
+    return merge(opt, changes)
+
+
+@pytest.fixture
+def basicsr(workplace, capfd):
+    """Function of options (or an option file's text): runs ``basicsr train`` and returns status and error text."""
+
+    def call(opt, *flags, command='train'):
+        text = opt if isinstance(opt, str) else yaml.safe_dump(opt, sort_keys=False)
+        (workplace / 'run.yml').write_text(text)
+        status = run('basicsr', main, [command, '-opt', 'run.yml', *flags])
+        return status, capfd.readouterr().err
+
+    return call
+
+
+def assert_refused(outcome, *words, started=False):
+    """Non-zero, one line that holds all the words, and (unless it cannot be known) nothing created."""
+    status, error = outcome
+    line = error.strip().splitlines()[-1]
+    assert status == 1
+    assert line.startswith('basicsr: error: ')
+    assert 'Traceback' not in error
+    for word in words:
+        assert word in line
+    assert os.path.exists('experiments') == started
+
+
+def test_the_options_of_these_tests_run(basicsr, workplace):
+    status, _ = basicsr(run_options())
+    assert status == 0
+    assert (workplace / 'experiments/tiny/models/net_g_latest.pth').is_file()
+
+
+# ---------------------------------------------------------------- data
+def test_missing_data_folder(basicsr):
+    opt = run_options(datasets=dict(train=dict(dataroot_lq='nowhere')))
+    assert_refused(basicsr(opt), 'datasets.train.dataroot_lq', 'nowhere')
+
+
+def test_missing_hr_folder(basicsr):
+    opt = run_options(datasets=dict(train=dict(dataroot_gt='nowhere')))
+    assert_refused(basicsr(opt), 'datasets.train.dataroot_gt', 'nowhere')
+
+
+def test_empty_folder(basicsr, workplace):
+    (workplace / 'empty').mkdir()
+    opt = run_options(datasets=dict(train=dict(dataroot_lq='empty')))
+    assert_refused(basicsr(opt), 'datasets.train.dataroot_lq', 'empty')
+
+
+def test_no_image_in_folder(basicsr, workplace):
+    (workplace / 'texts').mkdir()
+    (workplace / 'texts' / 'Thumbs.db').write_bytes(b'x')
+    opt = run_options(datasets=dict(train=dict(dataroot_gt='texts')))
+    assert_refused(basicsr(opt), 'datasets.train.dataroot_gt', 'texts')
+
+
+def test_truncated_image(basicsr, workplace):
+    file = workplace / 'real' / '001.png'
+    file.write_bytes(file.read_bytes()[:300])
+    assert_refused(basicsr(run_options()), 'real/001.png', 'truncated')
+
+
+def test_image_smaller_than_the_crop(basicsr):
+    opt = run_options(datasets=dict(train=dict(gt_size=128)))
+    assert_refused(basicsr(opt), 'datasets.train.gt_size', '.png', '128')
+
+
+def test_crop_not_a_multiple_of_the_scale(basicsr):
+    assert_refused(basicsr(run_options(datasets=dict(train=dict(gt_size=30)))), 'gt_size', '30', '4')
+
+
+def test_wrong_scale_in_validation(basicsr, workplace):
+    write_images(workplace / 'val_lr', 1, 24, 28)
+    assert_refused(basicsr(run_options()), 'datasets.val', 'val_lr/000.png', 'val_hr/000.png', '24', '48', 'scale')
+
+
+def test_unknown_resize(basicsr):
+    opt = run_options(datasets=dict(train=dict(lr_synthesis=dict(resize=['bicubc']))))
+    assert_refused(basicsr(opt), 'lr_synthesis.resize', "Did you mean 'bicubic'")
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('prefetch', [None, 'cpu'])
+def test_file_unreadable_in_the_middle_of_a_run(basicsr, workplace, monkeypatch, workers, prefetch):
+    from pdd_arch.models import PDDModel
+
+    plain = PDDModel.optimize_parameters
+
+    def damage(self, current_iter):
+        for file in (workplace / 'real').iterdir():
+            file.write_bytes(b'no longer an image')
+        plain(self, current_iter)
+
+    monkeypatch.setattr(PDDModel, 'optimize_parameters', damage)
+    train = dict(num_worker_per_gpu=workers, prefetch_mode=prefetch)
+    opt = run_options(datasets=dict(train=train), train=dict(total_iter=40))
+    assert_refused(basicsr(opt), '.png', 'real', started=True)
+
+
+def test_validation_file_unreadable_in_the_middle_of_a_run(basicsr, workplace, monkeypatch):
+    from pdd_arch.models import PDDModel
+
+    plain = PDDModel.optimize_parameters
+
+    def damage(self, current_iter):
+        (workplace / 'val_lr' / '000.png').write_bytes(b'no longer an image')
+        plain(self, current_iter)
+
+    monkeypatch.setattr(PDDModel, 'optimize_parameters', damage)
+    assert_refused(basicsr(run_options()), 'val_lr/000.png', started=True)
+
+
+# ---------------------------------------------------------------- weights
+@pytest.mark.parametrize('key', ['pretrain_network_g', 'pretrain_network_teacher', 'pretrain_network_d'])
+def test_missing_weights(basicsr, key):
+    opt = run_options(path={key: 'weights/none.pth'})
+    if key.endswith('teacher'):
+        opt = merge(opt, dict(network_teacher=TINY_G, train=dict(teacher='static')))
+    if key.endswith('_d'):
+        full = options()
+        opt['network_d'] = full['network_d']
+        opt['train'] |= {k: full['train'][k] for k in ('gan_opt', 'optim_d')}
+    assert_refused(basicsr(opt), f'path.{key}', 'weights/none.pth', 'does not exist')
+
+
+def test_missing_feature_weights(basicsr):
+    opt = run_options(train=dict(feature_net=dict(weights='none.pth')))
+    assert_refused(basicsr(opt), 'train.feature_net.weights', 'none.pth', 'does not exist')
+
+
+def test_weights_of_another_architecture(basicsr, workplace):
+    from basicsr.archs import build_network
+
+    torch.save({'params': build_network(TINY_G | {'num_feat': 4}).state_dict()}, workplace / 'other.pth')
+    outcome = basicsr(run_options(path=dict(pretrain_network_g='other.pth')))
+    assert_refused(outcome, 'path.pretrain_network_g', 'other.pth', 'RRDBNet', 'have another shape', started=True)
+
+
+def test_weights_under_another_key(basicsr, workplace):
+    from basicsr.archs import build_network
+
+    torch.save({'params_ema': build_network(TINY_G).state_dict()}, workplace / 'ema.pth')
+    outcome = basicsr(run_options(path=dict(pretrain_network_g='ema.pth')))
+    assert_refused(outcome, 'path.pretrain_network_g', 'ema.pth', 'path.param_key_g: params_ema', started=True)
+
+
+def test_damaged_weights(basicsr, workplace):
+    (workplace / 'bad.pth').write_bytes(b'PK\x03\x04 not really')
+    outcome = basicsr(run_options(path=dict(pretrain_network_g='bad.pth')))
+    assert_refused(outcome, 'path.pretrain_network_g', 'bad.pth', started=True)
+
+
+def test_feature_weights_of_another_network(basicsr, workplace):
+    torch.save({'features.0.weight': torch.zeros(64, 3, 11, 11)}, workplace / 'alex.pth')
+    opt = run_options(train=dict(feature_net=dict(type='vgg19', weights='alex.pth')))
+    opt['train']['distill_opt'] = dict(type='PairwiseDistanceLoss')
+    del opt['train']['perceptual_opt']
+    assert_refused(basicsr(opt), 'feature_net.weights', 'alex.pth', 'vgg19', started=True)
+
+
+# ---------------------------------------------------------------- options
+OPTION_CASES = {
+    'unknown layer': (
+        dict(train=dict(distill_opt=dict(inter_layers={'conv2_9': 1.0}))),
+        ['train.distill_opt', "unknown layer 'conv2_9'", 'squeezenet1_1', 'features.0'],
+    ),
+    'unknown layer of the perceptual loss': (
+        dict(train=dict(perceptual_opt=dict(layer_weights={'features.99': 1.0}))),
+        ['train.perceptual_opt.layer_weights', "unknown layer 'features.99'"],
+    ),
+    'unknown inter distance': (
+        dict(train=dict(distill_opt=dict(inter_distance='gram_chang'))),
+        ['train.distill_opt.inter_distance', "'gram_chang'", "Did you mean 'gram_change'?"],
+    ),
+    'unknown intra criterion': (
+        dict(train=dict(distill_opt=dict(intra_criterion='kl'))),
+        ['train.distill_opt.intra_criterion', "'kl'", "'ce'"],
+    ),
+    'scalar distance with cross-entropy': (
+        dict(train=dict(distill_opt=dict(intra_distance='fro'))),
+        ['train.distill_opt.intra_criterion', 'softmax over channels', 'intra_distance: l1'],
+    ),
+    'unknown keyword of the loss': (
+        dict(train=dict(distill_opt=dict(inter_wieght=1.0))),
+        ['train.distill_opt', 'inter_wieght'],
+    ),
+    'unknown distillation loss': (
+        dict(train=dict(distill_opt=dict(type='PairwiseDistanceLos'))),
+        ['train.distill_opt.type', "Did you mean 'PairwiseDistanceLoss'?"],
+    ),
+    'batch matrix with one image': (
+        dict(
+            datasets=dict(train=dict(batch_size_per_gpu=1)), train=dict(distill_opt=dict(intra_pairing='batch_matrix'))
+        ),
+        ['datasets.train.batch_size_per_gpu', 'batch_matrix', 'at least 2', 'cross_domain'],
+    ),
+    'static without teacher': (
+        dict(train=dict(teacher='static')),
+        ['network_teacher: missing', 'train.teacher is static', 'train.teacher: ema'],
+    ),
+    'teacher network with ema': (dict(network_teacher=TINY_G), ['network_teacher: given', 'train.teacher: static']),
+    'unknown teacher': (dict(train=dict(teacher='emma')), ['train.teacher', "'emma'", "Did you mean 'ema'?"]),
+    'ema without warm-up': (
+        dict(train=dict(distill_warmup_iters=0)),
+        ['train.distill_warmup_iters', 'at least 1', 'the paper uses 5'],
+    ),
+    'ema without average': (dict(train=dict(ema_decay=0)), ['train.ema_decay', 'train.teacher is ema', '0.999']),
+    'decay of one': (dict(train=dict(ema_decay=1.0)), ['train.ema_decay', '[0, 1)']),
+    'gan loss without discriminator': (
+        dict(train=dict(gan_opt=dict(type='GANLoss', gan_type='vanilla'))),
+        ['train.gan_opt', 'no network_d', 'remove train.gan_opt'],
+    ),
+    'optimizer without discriminator': (
+        dict(train=dict(optim_d=dict(type='Adam', lr=1e-4))),
+        ['train.optim_d', 'no network_d'],
+    ),
+    'discriminator without gan loss': (
+        dict(network_d=options()['network_d'], train=dict(optim_d=dict(type='Adam', lr=1e-4))),
+        ['train.gan_opt: missing', 'network_d'],
+    ),
+    'no loss at all': (
+        dict(train=dict(distill_opt=None, pixel_opt=None, perceptual_opt=None)),
+        ['train', 'no loss to train with'],
+    ),
+    'unknown precision': (dict(train=dict(precision='fp8')), ['train.precision', "'fp8'", "'bf16'"]),
+    'unknown network': (dict(network_g=dict(type='RRDBNett')), ['network_g.type', "Did you mean 'RRDBNet'?"]),
+    'unknown option of a network': (dict(network_g=dict(num_blocks=3)), ['network_g', 'num_blocks']),
+    'unknown feature network': (dict(train=dict(feature_net=dict(type='vgg91'))), ['feature_net.type', "'vgg19'"]),
+    'unknown key of the feature network': (
+        dict(train=dict(feature_net=dict(wieghts='random'))),
+        ['train.feature_net.wieghts', "Did you mean 'weights'?"],
+    ),
+    'two feature networks': (
+        dict(train=dict(distill_opt=dict(feature_net=dict(type='vgg16')))),
+        ['train.distill_opt.feature_net', 'share one feature network'],
+    ),
+    'no optimizer': (dict(train=dict(optim_g=None)), ['train.optim_g: missing']),
+    'no train section': (dict(train=None), ['train', 'expected a section']),
+    'no name': (dict(name=None), ['name: missing']),
+    'weights without a network': (
+        dict(path=dict(pretrain_network_teacher='x.pth')),
+        ['path.pretrain_network_teacher', 'no network_teacher'],
+    ),
+}
+
+
+@pytest.mark.parametrize('case', OPTION_CASES)
+def test_wrong_options(basicsr, case):
+    changes, words = OPTION_CASES[case]
+    assert_refused(basicsr(run_options(**changes)), *words)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has CUDA')
+def test_cuda_where_there_is_none(basicsr):
+    assert_refused(basicsr(run_options(num_gpu=1)), 'num_gpu: 1', 'this machine has 0', 'num_gpu: 0')
+
+
+def test_missing_option_file(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status = run('basicsr', main, ['train', '-opt', 'none.yml'])
+    assert_refused((status, capfd.readouterr().err), 'none.yml', 'does not exist')
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a: [1', ['run.yml', 'line 1', 'not a valid option file']),
+        ('- 1\n- 2\n', ['run.yml', 'expected a mapping', 'list']),
+        ('name: a\nname: b\n', ['run.yml', 'line 2', "key 'name' appears twice"]),
+        ('name: !!python/object/apply:os.system ["touch ran"]\n', ['run.yml', 'line 1', 'python/object/apply']),
+    ],
+)
+def test_text_that_is_not_an_option_file(basicsr, workplace, text, words):
+    assert_refused(basicsr(text), *words)
+    assert not (workplace / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('entry', 'words'),
+    [
+        ('train:ema_decya=0.9', ['train:ema_decya', "Did you mean 'ema_decay'?"]),
+        ('trian:ema_decay=0.9', ['no section trian', "Did you mean 'train'?"]),
+        ('train:ema_decay', ['section:key=value']),
+        ('new_key=1', ['no key new_key']),
+        ('train:ema_decay=__import__("os").system("touch ran")', ['train.ema_decay', 'expected a number']),
+    ],
+)
+def test_wrong_overrides(basicsr, workplace, entry, words):
+    assert_refused(basicsr(run_options(), '--force_yml', entry), *words)
+    assert not (workplace / 'ran').exists()
+
+
+def test_bug_shows_a_traceback(basicsr, monkeypatch):
+    """Only errors that a user can mend are shortened."""
+    monkeypatch.setattr('pdd_arch.config.parse.check_options', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        basicsr(run_options())
+
+
+def test_layers_of_a_distillation_loss_must_be_numbers(basicsr):
+    opt = run_options(train=dict(distill_opt=dict(inter_layers={next(iter(SMALL_LAYERS)): 'much'})))
+    assert_refused(basicsr(opt), 'train.distill_opt.inter_layers.features.0', "'much'")
