@@ -49,7 +49,7 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
         ) from None
     except Exception as e:  # torch raises RuntimeError, EOFError, KeyError, zip errors ... for damaged files
         raise WeightsError(
-            f'{option}: {path} cannot be read as weights ({type(e).__name__}: {str(e).splitlines()[0][:200]}). '
+            f'{option}: {path} cannot be read as weights ({type(e).__name__} {str(e).strip()[:200]}). '
             'It is probably truncated or not a weight file; download or copy it again.'
         ) from None
     if not isinstance(content, Mapping):

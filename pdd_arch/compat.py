@@ -190,4 +190,13 @@ def apply() -> None:
         warnings.simplefilter('ignore', DeprecationWarning)
         warnings.simplefilter('ignore', FutureWarning)
         importlib.import_module('basicsr')
+    _reattach_modules()
     after_import()
+
+
+def _reattach_modules() -> None:
+    """After an ``import basicsr`` that failed, its loaded submodules are known to Python but not to their package."""
+    for name, module in list(sys.modules.items()):
+        package, _, child = name.rpartition('.')
+        if package.split('.')[0] == 'basicsr' and not hasattr(sys.modules[package], child):
+            setattr(sys.modules[package], child, module)

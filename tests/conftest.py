@@ -1,7 +1,6 @@
 """Shared fixtures. Everything here runs offline, on the CPU, in a temporary folder."""
 
 import importlib.util
-import logging
 import os
 import sys
 from pathlib import Path
@@ -57,12 +56,20 @@ def vgg19_weights(recipes, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def fresh_logger():
     """BasicSR sets its logger up once per process, with the streams and the log file of that moment."""
-    from basicsr.utils.logger import initialized_logger
+    from helpers import release_logger
 
     yield
-    logger = logging.getLogger('basicsr')
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
-    initialized_logger.clear()
+    release_logger()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with tiny data of both domains and a validation pair; the current directory of the test."""
+    from helpers import write_images
+
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / 'hr', 2, 48, 56)
+    write_images(tmp_path / 'real', 3, 16, 20)
+    write_images(tmp_path / 'val_hr', 1, 48, 56)
+    write_images(tmp_path / 'val_lr', 1, 12, 14)
+    return tmp_path

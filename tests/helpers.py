@@ -1,9 +1,13 @@
 """Small models and options for tests of a whole training step."""
 
+import logging
 from copy import deepcopy
 
+import numpy as np
 import torch
 from basicsr.models import build_model
+from basicsr.utils import imwrite
+from basicsr.utils.logger import initialized_logger
 
 TINY_G = dict(type='RRDBNet', num_in_ch=3, num_out_ch=3, scale=4, num_feat=8, num_block=1, num_grow_ch=4)
 TINY_D = dict(type='UNetDiscriminatorSN', num_in_ch=3, num_feat=8, skip_connection=True)
@@ -84,3 +88,50 @@ def step(model, iteration: int, **kwargs) -> dict[str, float]:
     model.feed_data(batch(seed=iteration, **kwargs))
     model.optimize_parameters(iteration)
     return dict(model.get_current_log())
+
+
+def write_images(folder, count, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        imwrite(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), str(folder / f'{i:03d}.png'))
+
+
+def run_options(**changes):
+    """Options of a run on the workplace's data, without a discriminator."""
+    opt = options(**NO_D)
+    for key in ('is_train', 'dist', 'rank', 'world_size'):
+        del opt[key]
+    opt['datasets'] = dict(
+        train=dict(
+            type='UnpairedAdaptationDataset',
+            dataroot_gt='hr',
+            dataroot_lq='real',
+            gt_size=32,
+            io_backend=dict(type='disk'),
+            use_hflip=True,
+            use_rot=True,
+            num_worker_per_gpu=0,
+            batch_size_per_gpu=2,
+            dataset_enlarge_ratio=10,
+        ),
+        val=dict(
+            name='pairs',
+            type='PairedImageDataset',
+            dataroot_gt='val_hr',
+            dataroot_lq='val_lr',
+            io_backend=dict(type='disk'),
+        ),
+    )
+    opt['train']['total_iter'] = 2
+    opt['val'] = dict(val_freq=2, save_img=False, metrics=dict(psnr=dict(type='calculate_psnr', crop_border=4)))
+    return merge(opt, changes)
+
+
+def release_logger() -> None:
+    """Let BasicSR set its logger up anew: it does so once per process, with the streams and log file of that moment."""
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    initialized_logger.clear()

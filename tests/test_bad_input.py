@@ -2,63 +2,13 @@
 
 import os
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from basicsr.utils import imwrite
-from helpers import NO_D, SMALL_LAYERS, TINY_G, merge, options
+from helpers import SMALL_LAYERS, TINY_G, merge, options, run_options, write_images
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
-
-
-def write_images(folder, count, height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        imwrite(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), str(folder / f'{i:03d}.png'))
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A folder with tiny data of both domains and a validation pair; the current directory of the test."""
-    monkeypatch.chdir(tmp_path)
-    write_images(tmp_path / 'hr', 2, 48, 56)
-    write_images(tmp_path / 'real', 3, 16, 20)
-    write_images(tmp_path / 'val_hr', 1, 48, 56)
-    write_images(tmp_path / 'val_lr', 1, 12, 14)
-    return tmp_path
-
-
-def run_options(**changes):
-    """Options of a run on the workplace's data, without a discriminator."""
-    opt = options(**NO_D)
-    for key in ('is_train', 'dist', 'rank', 'world_size'):
-        del opt[key]
-    opt['datasets'] = dict(
-        train=dict(
-            type='UnpairedAdaptationDataset',
-            dataroot_gt='hr',
-            dataroot_lq='real',
-            gt_size=32,
-            io_backend=dict(type='disk'),
-            use_hflip=True,
-            use_rot=True,
-            num_worker_per_gpu=0,
-            batch_size_per_gpu=2,
-            dataset_enlarge_ratio=10,
-        ),
-        val=dict(
-            name='pairs',
-            type='PairedImageDataset',
-            dataroot_gt='val_hr',
-            dataroot_lq='val_lr',
-            io_backend=dict(type='disk'),
-        ),
-    )
-    opt['train']['total_iter'] = 2
-    opt['val'] = dict(val_freq=2, save_img=False, metrics=dict(psnr=dict(type='calculate_psnr', crop_border=4)))
-    return merge(opt, changes)
 
 
 @pytest.fixture
@@ -185,6 +135,12 @@ def test_missing_weights(basicsr, key):
     assert_refused(basicsr(opt), f'path.{key}', 'weights/none.pth', 'does not exist')
 
 
+def test_missing_checkpoint_of_a_spandrel_net(basicsr):
+    opt = run_options(network_g=None)
+    opt['network_g'] = dict(type='SpandrelNet', path='none.pth')
+    assert_refused(basicsr(opt), 'network_g.path', 'none.pth', 'does not exist')
+
+
 def test_missing_feature_weights(basicsr):
     opt = run_options(train=dict(feature_net=dict(weights='none.pth')))
     assert_refused(basicsr(opt), 'train.feature_net.weights', 'none.pth', 'does not exist')
@@ -295,6 +251,14 @@ OPTION_CASES = {
     'two feature networks': (
         dict(train=dict(distill_opt=dict(feature_net=dict(type='vgg16')))),
         ['train.distill_opt.feature_net', 'share one feature network'],
+    ),
+    'mistyped key of the train section': (
+        dict(train=dict(ema_decy=0.9)),
+        ['train.ema_decy: unknown key', "Did you mean 'ema_decay'?"],
+    ),
+    'scale of the features': (
+        dict(train=dict(feature_net=dict(feature_scale=0))),
+        ['feature_scale', 'positive number'],
     ),
     'no optimizer': (dict(train=dict(optim_g=None)), ['train.optim_g: missing']),
     'no train section': (dict(train=None), ['train', 'expected a section']),

@@ -3,7 +3,9 @@
 import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,8 +15,17 @@ from pdd_arch.utils.registration import registered
 from pdd_arch.utils.resources import resolve_bundled
 from pdd_arch.utils.suggest import did_you_mean
 
+if TYPE_CHECKING:
+    from pdd_arch.losses import DistillationLoss
+
 TRAIN_SECTIONS = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
 TEST_SECTIONS = ('name', 'model_type', 'num_gpu', 'datasets', 'network_g', 'path', 'val')
+
+# what a PDDModel reads from the train section besides AdaptationSettings
+TRAIN_KEYS = (
+    *('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt', 'optim_g', 'optim_d'),
+    *('scheduler', 'total_iter', 'warmup_iter'),
+)
 
 
 def check_options(opt: Mapping, is_train: bool) -> None:
@@ -37,8 +48,8 @@ def check_options(opt: Mapping, is_train: bool) -> None:
             check_network(key, opt[key])
     if is_train:
         settings = AdaptationSettings.from_options(opt)
-        check_losses(opt['train'], settings.feature_net['type'])
-        check_batch(opt)
+        check_train_keys(opt['train'])
+        check_batch(opt, check_losses(opt['train'], settings.feature_net['type']))
         check_validation(opt)
     check_datasets(opt, is_train)
 
@@ -81,8 +92,24 @@ def check_network(key: str, options: Mapping) -> None:
         raise OptionError(f'{key}: {kind}: {e}') from e
 
 
-def check_losses(train: Mapping, feature_net: str) -> None:
+def check_train_keys(train: Mapping) -> None:
+    """No key of the ``train`` section is a mistyped one; keys unlike any known one may belong to somebody's model.
+
+    Raises:
+        OptionError: naming the key and the one that was probably meant.
+    """
+    own = [f.name for f in fields(AdaptationSettings)]
+    known = {*own, *TRAIN_KEYS}
+    for key in train:
+        if key not in known and did_you_mean(key, known):
+            raise OptionError(f'train.{key}: unknown key.{did_you_mean(key, known)}')
+
+
+def check_losses(train: Mapping, feature_net: str) -> 'DistillationLoss | None':
     """The losses can be built, and the feature network has the layers that they name.
+
+    Returns:
+        The distillation loss, if there is one.
 
     Raises:
         OptionError: naming the option.
@@ -90,14 +117,16 @@ def check_losses(train: Mapping, feature_net: str) -> None:
     from pdd_arch.features.feature_net import check_layers
     from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 
-    if train.get('distill_opt'):
-        check_layers(build_distill_loss(train['distill_opt']).layers, feature_net, 'train.distill_opt')
+    distill = build_distill_loss(train['distill_opt']) if train.get('distill_opt') else None
+    if distill is not None:
+        check_layers(distill.layers, feature_net, 'train.distill_opt')
     if train.get('perceptual_opt'):
         layers = build_perceptual_loss(train['perceptual_opt']).layers
         check_layers(layers, feature_net, 'train.perceptual_opt.layer_weights')
     for key in ('pixel_opt', 'gan_opt'):
         if train.get(key):
             build_registered(key, train[key])
+    return distill
 
 
 def check_weight_files(opt: Mapping) -> None:
@@ -114,6 +143,9 @@ def check_weight_files(opt: Mapping) -> None:
         if not opt.get(network):
             raise OptionError(f'path.{key}: given, but there is no {network} in the option file')
         _require_file(f'path.{key}', value)
+    for network in ('network_g', 'network_teacher'):
+        if (opt.get(network) or {}).get('path') is not None:
+            _require_file(f'{network}.path', opt[network]['path'])
     feature_net = (opt.get('train') or {}).get('feature_net') or {}
     weights = feature_net.get('weights')
     if weights is not None and weights not in ('imagenet', 'random'):
@@ -127,7 +159,7 @@ def _require_file(key: str, value: str) -> None:
         )
 
 
-def check_batch(opt: Mapping) -> None:
+def check_batch(opt: Mapping, distill: 'DistillationLoss | None') -> None:
     """Losses that compare the images of a batch with each other need at least two of them.
 
     Raises:
@@ -140,16 +172,11 @@ def check_batch(opt: Mapping) -> None:
     key = 'datasets.train.batch_size_per_gpu'
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise OptionError(f'{key}: expected a whole number of at least 1, found {batch!r}')
-    distill = opt['train'].get('distill_opt') or {}
-    needs_pairs = distill.get('intra_pairing') == 'batch_matrix' and distill.get('intra_weight', 1.0)
-    if needs_pairs and distill.get('batch_matrix_domains', 'real') == 'real' and batch < 2:
+    if distill is not None and batch < distill.least_batch:
         raise OptionError(
-            f'{key}: {batch}, but train.distill_opt.intra_pairing: batch_matrix compares the images of a batch with '
-            'each other and needs at least 2. Use a larger batch, or intra_pairing: cross_domain.'
-        )
-    if distill.get('type') == 'ContrastiveDistillationLoss' and batch < 2:
-        raise OptionError(
-            f'{key}: {batch}, but ContrastiveDistillationLoss takes its negatives from the batch and needs at least 2'
+            f'{key}: {batch}, but train.distill_opt compares the images of a batch with each other (intra_pairing: '
+            f'batch_matrix, or ContrastiveDistillationLoss) and needs at least {distill.least_batch}. Use a larger '
+            'batch, or intra_pairing: cross_domain.'
         )
 
 

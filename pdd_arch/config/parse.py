@@ -5,16 +5,19 @@ and a check of the result.
 """
 
 import argparse
+import contextlib
+import logging
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import yaml
 from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import get_dist_info, init_dist
+from basicsr.utils.logger import initialized_logger
 
 from pdd_arch.config.check import check_options
 from pdd_arch.errors import MissingFileError, OptionError
@@ -146,6 +149,18 @@ def complete_options(opt: dict, root_path: str, is_train: bool) -> dict:
     return opt
 
 
+@contextlib.contextmanager
+def logger_left_alone() -> Iterator[None]:
+    """Undo a set-up of BasicSR's logger in the block: whoever asks first decides its log file, and that is the run."""
+    known = set(initialized_logger)
+    yield
+    for name in set(initialized_logger) - known:
+        del initialized_logger[name]
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+
+
 def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
     """Replacement for BasicSR's function of that name; called by its ``train_pipeline`` and ``test_pipeline``.
 
@@ -177,7 +192,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
     complete_options(opt, root_path, is_train)
-    check_options(opt, is_train)
+    with logger_left_alone():
+        check_options(opt, is_train)
 
     if opt['dist']:
         slurm_options = opt.get('dist_params', {}) if args.launcher == 'slurm' else {}

@@ -151,6 +151,9 @@ def _shared_feature_net(train: Mapping) -> dict:
             raise OptionError(
                 f'train.feature_net.{key}: unknown key.{did_you_mean(key, known)} Expected {one_of(known)}.'
             )
+    scale = shared.get('feature_scale', 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
+        raise OptionError(f'train.feature_net.feature_scale: expected a positive number, found {scale!r}')
     if distill_own is not None and {**shared, **distill_own} != shared:
         raise OptionError(
             'train.distill_opt.feature_net: differs from train.feature_net, but all losses share one feature network. '

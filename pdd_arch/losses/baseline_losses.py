@@ -17,7 +17,6 @@ class _RealDomainLoss(DistillationLoss):
     """A loss of the target-domain outputs alone, with one term called ``l_distill``."""
 
     uses_synthetic = False
-    least_batch = 1
 
     def forward(
         self,

@@ -1,8 +1,8 @@
 """From option sections to losses, with errors that name the option."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 
-from basicsr.losses import build_loss
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from pdd_arch.errors import OptionError
@@ -22,12 +22,14 @@ def build_registered(key: str, options: Mapping):
         OptionError: unknown type, unknown keyword or impossible value, naming the option.
     """
     kind = options.get('type')
-    if registered(LOSS_REGISTRY, kind) is None:
+    loss = registered(LOSS_REGISTRY, kind)
+    if loss is None:
         raise OptionError(
             f'train.{key}.type: no loss {kind!r} is registered.{did_you_mean(kind, LOSS_REGISTRY.keys())}'
         )
     try:
-        return build_loss(dict(options))
+        # not BasicSR's build_loss: it logs, and options are checked before the logger exists
+        return loss(**{k: deepcopy(v) for k, v in options.items() if k != 'type'})
     except OptionError as e:
         raise OptionError(f'train.{key}.{e}') from e
     except (TypeError, NotImplementedError, ValueError) as e:

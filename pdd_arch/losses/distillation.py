@@ -36,6 +36,8 @@ class DistillationLoss(nn.Module):
 
     #: whether the loss looks at the outputs on synthetic input at all
     uses_synthetic = True
+    #: images per domain that a batch must have for the loss to be defined
+    least_batch = 1
 
     def __init__(self, feature_net: Mapping | FeatureNet | None, layers: Iterable[str]) -> None:
         super().__init__()

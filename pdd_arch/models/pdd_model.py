@@ -59,7 +59,7 @@ class PDDModel(SRModel):
     def init_training_settings(self) -> None:
         """Build teacher, discriminator, losses and optimizers; called by BasicSR once S exists."""
         settings, train = self.settings, self.opt['train']
-        if self.opt['path'].get('pretrain_network_g') is None:
+        if self.opt['path'].get('pretrain_network_g') is None and not _brings_weights(self.opt['network_g']):
             get_root_logger().warning(
                 'path.pretrain_network_g is not set: the specialist starts from RANDOM weights. Adaptation is meant '
                 'to start from a pretrained network.'
@@ -128,7 +128,7 @@ class PDDModel(SRModel):
         if path.get('pretrain_network_teacher') is not None:
             key = path.get('param_key_teacher', 'params')
             self.load_network(teacher, path['pretrain_network_teacher'], path.get('strict_load_teacher', True), key)
-        else:
+        elif not _brings_weights(self.opt['network_teacher']):
             get_root_logger().warning(
                 'path.pretrain_network_teacher is not set: the static teacher has RANDOM weights.'
             )
@@ -442,3 +442,8 @@ class PDDModel(SRModel):
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a parallel wrapper."""
         return net.module if isinstance(net, DataParallel | DistributedDataParallel) else net
+
+
+def _brings_weights(network: Mapping) -> bool:
+    """Whether a network section names its own checkpoint, as `SpandrelNet` does."""
+    return network.get('path') is not None

@@ -1,0 +1,96 @@
+"""Reading never runs code; writing is all or nothing."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from pdd_arch.checkpoints import read_checkpoint, state_dict_of, write_checkpoint
+from pdd_arch.errors import MissingFileError, WeightsError
+
+
+class Malicious:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f'touch {self.path}',))
+
+
+def test_round_trip(tmp_path):
+    write_checkpoint({'params': {'w': torch.arange(3)}}, tmp_path / 'a.pth')
+    assert torch.equal(read_checkpoint(tmp_path / 'a.pth')['params']['w'], torch.arange(3))
+    assert [p.name for p in tmp_path.iterdir()] == ['a.pth']
+
+
+@pytest.mark.parametrize('writer', [torch.save, lambda x, p: p.write_bytes(pickle.dumps(x))])
+def test_code_in_a_checkpoint_is_refused(tmp_path, writer):
+    ran = tmp_path / 'ran'
+    writer({'params': Malicious(ran)}, tmp_path / 'bad.pth')
+    with pytest.raises(WeightsError, match=r'path\.x: .*bad\.pth is refused'):
+        read_checkpoint(tmp_path / 'bad.pth', 'path.x')
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'not weights', b'PK\x03\x04'])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_damaged_files_are_named(tmp_path, content, suffix):
+    file = tmp_path / f'bad{suffix}'
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf'bad\{suffix}'):
+        read_checkpoint(file)
+
+
+def test_truncated_checkpoint(tmp_path):
+    write_checkpoint({'params': {'w': torch.zeros(1000)}}, tmp_path / 'a.pth')
+    data = (tmp_path / 'a.pth').read_bytes()
+    (tmp_path / 'a.pth').write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError, match='cannot be read as weights'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+def test_folder_and_missing(tmp_path):
+    with pytest.raises(MissingFileError, match='is a folder'):
+        read_checkpoint(tmp_path)
+    with pytest.raises(MissingFileError, match='does not exist'):
+        read_checkpoint(tmp_path / 'none.pth')
+
+
+def test_not_a_dictionary(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / 'a.pth')
+    with pytest.raises(WeightsError, match='holds a Tensor, expected a dictionary'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / 'a.pth'
+    write_checkpoint({'w': torch.zeros(1)}, file)
+
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(WeightsError, match=r'could not be written: .*No space left.*earlier checkpoints are untouched'):
+        write_checkpoint({'w': torch.ones(1)}, file)
+    monkeypatch.undo()
+    assert read_checkpoint(file)['w'].item() == 0
+    assert [p.name for p in tmp_path.iterdir()] == ['a.pth']
+
+
+def test_state_dict_keys():
+    state = {'w': torch.zeros(1)}
+    wrapped = {'params': {'module.w': state['w']}}
+    assert state_dict_of(wrapped, 'params', 'f', 'path.pretrain_network_g').keys() == {'w'}
+    assert state_dict_of({'params': state}, 'params_ema', 'f', 'path.pretrain_network_g') == state
+    assert state_dict_of(state, None, 'f', 'path.pretrain_network_g') == state
+    with pytest.raises(
+        WeightsError, match=r"no key 'params'; found \['params_ema'\]. Set path.param_key_g: params_ema"
+    ):
+        state_dict_of({'params_ema': state}, 'params', 'f', 'path.pretrain_network_g')
+    with pytest.raises(WeightsError, match=r'Set path.param_key_teacher: ~'):
+        state_dict_of(state, 'params', 'f', 'path.pretrain_network_teacher')
+    with pytest.raises(WeightsError, match=r'holds no state dict under None.*Set path.param_key_g: params'):
+        state_dict_of({'params': state}, None, 'f', 'path.pretrain_network_g')

@@ -1,0 +1,91 @@
+"""Each shim does what its docstring says."""
+
+import importlib
+
+import pytest
+import torch
+import yaml
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.prefetch_dataloader import PrefetchDataLoader
+from basicsr.utils import registry
+
+import pdd_arch
+from pdd_arch import compat
+from pdd_arch.config.parse import load_options
+from pdd_arch.utils.registration import register
+
+NAMES = {
+    registry.MODEL_REGISTRY: ['PDDModel'],
+    registry.LOSS_REGISTRY: [
+        'PairwiseDistanceLoss',
+        'HaarWaveletLoss',
+        'FeatureDistillationLoss',
+        'ContrastiveDistillationLoss',
+        'OutputDistillationLoss',
+    ],
+    registry.DATASET_REGISTRY: ['UnpairedAdaptationDataset'],
+    registry.ARCH_REGISTRY: ['SpandrelNet'],
+    registry.METRIC_REGISTRY: ['calculate_lpips', 'calculate_feature_distance', 'calculate_iqa'],
+}
+
+
+def test_everything_is_registered():
+    for where, names in NAMES.items():
+        for name in names:
+            assert where.get(name).__name__ == name
+
+
+def test_importing_again_is_harmless():
+    importlib.reload(pdd_arch)
+    importlib.reload(pdd_arch.losses.wavelet_loss)
+    compat.apply()
+    test_everything_is_registered()
+
+
+def test_name_of_somebody_else_is_not_taken():
+    class L1Loss:
+        pass
+
+    before = registry.LOSS_REGISTRY.get('L1Loss')
+    with pytest.raises(KeyError, match='already holds that name'):
+        register(registry.LOSS_REGISTRY)(L1Loss)
+    assert registry.LOSS_REGISTRY.get('L1Loss') is before
+
+
+def test_sampler_tells_epoch_and_position():
+    def indices(rank):
+        sampler = EnlargedSampler(range(5), num_replicas=2, rank=rank, ratio=2)
+        sampler.set_epoch(3)
+        return list(sampler)
+
+    both = [indices(0), indices(1)]
+    assert {i.epoch for part in both for i in part} == {3}
+    assert sorted(i.position for part in both for i in part) == list(range(10))
+    assert all(isinstance(i, int) and 0 <= i < 5 for part in both for i in part)
+    compat.after_import()  # not wrapped twice
+    assert [int(i) for i in indices(0)] == [int(i) for i in both[0]]
+
+
+def test_prefetching_passes_errors_on():
+    class Broken(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            if index == 2:
+                raise RuntimeError('broken sample')
+            return index
+
+    batches = iter(PrefetchDataLoader(num_prefetch_queue=1, dataset=Broken(), batch_size=1))
+    with pytest.raises(RuntimeError, match='broken sample'):
+        list(batches)
+
+
+def test_option_loader(tmp_path):
+    file = tmp_path / 'a.yml'
+    file.write_text('b: 1e-4\na: !!float 2e-3\nc: [1, 2.5, ~]\nd: 0x10\ne: 1.5e+3\nf: "1e-4"\n')
+    opt = load_options(file)
+    assert list(opt) == ['b', 'a', 'c', 'd', 'e', 'f']
+    assert list(opt.values()) == [1e-4, 2e-3, [1, 2.5, None], 16, 1500.0, '1e-4']
+    assert opt == load_options(file)
+    assert yaml.safe_load('a: 1e-4') == {'a': '1e-4'}, "YAML's own loader is left as it was"
