@@ -97,7 +97,7 @@ def test_numbers_are_numbers(name):
 
 @pytest.mark.parametrize('name', PAPER)
 def test_paper_values(name):
-    """method.md, section 4 and the defaults of section 2 and 3."""
+    """The values of the paper (section 4.1) and of the released option files."""
     opt = load(name)
     matlab, static = name == 'pdd_realsr_matlab', name in STATIC
     settings = AdaptationSettings.from_options(opt)

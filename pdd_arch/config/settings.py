@@ -17,7 +17,7 @@ _SHARED_FEATURE_KEYS = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 
 
 @dataclass(frozen=True)
 class AdaptationSettings:
-    """Typed view of the ``train`` section (method: paper, section 3; values: section 4.1)."""
+    """Typed view of the ``train`` section (paper: method section 3, values section 4.1)."""
 
     #: who the generalist is: a moving average of the student, or a second frozen network
     teacher: str

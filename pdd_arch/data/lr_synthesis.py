@@ -1,4 +1,4 @@
-"""Making the LR half of a synthetic pair (method.md section 4)."""
+"""Making the LR half of a synthetic pair (paper, section 4.1: implementation details)."""
 
 from collections.abc import Mapping
 

@@ -22,7 +22,7 @@ CACHES = ('none', 'ram')
 
 @register(DATASET_REGISTRY)
 class UnpairedAdaptationDataset(torch.utils.data.Dataset):
-    """Unpaired adaptation data (method.md sections 1 and 4).
+    """Unpaired adaptation data (paper, sections 3.1 and 4.1).
 
     One sample holds a crop of an HR photograph, its synthetic LR version, and a crop of the same LR size from
     a target-domain photograph. Both photographs are drawn uniformly, each from its own source and

@@ -1,6 +1,7 @@
 """LPIPS (Zhang et al., CVPR 2018) with the authors' package."""
 
 import functools
+import warnings
 
 import lpips
 import numpy as np
@@ -25,7 +26,9 @@ def _network(net: str, weights: str) -> lpips.LPIPS:
             f'calculate_lpips net: unknown network {net!r}, expected {one_of(TRUNKS)}.{did_you_mean(net, TRUNKS)}'
         )
     # the package ships the linear layers; it would fetch the trunk itself, without a choice of the file
-    model = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # it calls torchvision in an old way
+        model = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
     if weights == 'imagenet':
         state = imagenet_features(TRUNKS[net])
     else:

@@ -6,31 +6,29 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from functools import partial
-from os import path as osp
 
 import torch
 from basicsr.archs import build_network
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of, write_checkpoint
 from pdd_arch.config.check import check_network
 from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.losses import Views
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
+from pdd_arch.models.checkpointing import CheckpointMixin
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.registration import register
 from pdd_arch.utils.suggest import did_you_mean
 
 
 @register(MODEL_REGISTRY)
-class PDDModel(SRModel):
+class PDDModel(CheckpointMixin, SRModel):
     """Adapts a specialist S (``net_g``) to one target domain under a generalist G (``net_teacher``).
 
     Per iteration: one forward of S, one of G without gradient, features of their outputs each computed once, one
@@ -226,7 +224,7 @@ class PDDModel(SRModel):
         self.lq_real = None if real is None else real.to(self.device, non_blocking=True)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One iteration (method: section 3, "One iteration"); `current_iter` counts from 1."""
+        """One iteration of the paper's training loop (section 3); `current_iter` counts from 1."""
         settings = self.settings
         update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
         adapts = update_g and current_iter > settings.distill_start
@@ -370,74 +368,12 @@ class PDDModel(SRModel):
             self._pending_log = {}
         return self.log_dict
 
-    # ---------------------------------------------------------------- validation, saving, loading
+    # ---------------------------------------------------------------- validation
     def test(self) -> None:
         """Upscale ``self.lq`` with the averaged network, then match its colours if ``val.color_correction``."""
         super().test()
         if (self.opt.get('val') or {}).get('color_correction', False):
             self.output = match_color(self.output, self.lq)
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write ``models/net_g_<iter>.pth`` (``params``, ``params_ema``), ``net_d_<iter>.pth`` and the state."""
-        if hasattr(self, 'net_g_ema'):
-            self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, ['params', 'params_ema'])
-        else:
-            self.save_network(self.net_g, 'net_g', current_iter)
-        if self.net_d is not None:
-            self.save_network(self.net_d, 'net_d', current_iter)
-        self.save_training_state(epoch, current_iter)
-
-    @master_only
-    def save_network(self, net, net_label: str, current_iter: int, param_key: str | list[str] = 'params') -> None:
-        """As BasicSR's, but atomic, and a failed write stops the run instead of being ignored."""
-        nets = net if isinstance(net, list) else [net]
-        keys = param_key if isinstance(param_key, list) else [param_key]
-        content = {
-            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()}
-            for key, part in zip(keys, nets, strict=True)
-        }
-        iteration = 'latest' if current_iter == -1 else current_iter
-        write_checkpoint(content, osp.join(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
-
-    @master_only
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """As BasicSR's, but atomic; -1 (the end of training) writes none."""
-        if current_iter == -1:
-            return
-        state = {
-            'epoch': epoch,
-            'iter': current_iter,
-            'optimizers': [o.state_dict() for o in self.optimizers],
-            'schedulers': [s.state_dict() for s in self.schedulers],
-            'scaler': self.scaler.state_dict(),
-        }
-        write_checkpoint(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
-
-    def resume_training(self, resume_state: Mapping) -> None:
-        """Continue optimizers, schedulers and the loss scale."""
-        super().resume_training(resume_state)
-        if resume_state.get('scaler'):
-            self.scaler.load_state_dict(resume_state['scaler'])
-
-    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'):
-        """As BasicSR's, with errors that name the option, the file and what differs.
-
-        Raises:
-            MissingFileError, WeightsError: see `pdd_arch.checkpoints`.
-        """
-        option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
-        net = self.get_bare_model(net)
-        content = read_checkpoint(load_path, option)
-        state = state_dict_of(content, param_key, load_path, option)
-        logger = get_root_logger()
-        if param_key is not None and param_key not in content:
-            logger.warning(f'{load_path} has no {param_key}; its params are used.')
-        logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
-        if strict:
-            check_fits(net, state, load_path, option)
-        else:
-            self._print_different_keys_loading(net, state, strict)
-        net.load_state_dict(state, strict=strict)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a parallel wrapper."""

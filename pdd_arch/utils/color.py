@@ -1,4 +1,4 @@
-"""Colour correction of an output by its input (method: an option at test time)."""
+"""Colour correction of an output by its input, an option at test time."""
 
 import torch
 

@@ -1,0 +1,140 @@
+"""Upscaling pairs with several methods, measuring the outputs, and putting the numbers into tables."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from basicsr.archs import build_network
+from basicsr.metrics import calculate_metric
+from basicsr.utils import img2tensor, tensor2img
+
+from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of
+
+#: an image: (H, W, 3), uint8, BGR
+Image = np.ndarray
+#: method name -> image name -> one value per measure
+Scores = dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of a table: how it is computed from output and ground truth, and how it is printed."""
+
+    name: str
+    better: str  # 'higher' | 'lower'
+    compute: Callable[[Image, Image], float]
+    decimals: int
+
+    @property
+    def heading(self) -> str:
+        """Name with an arrow that says which way is better."""
+        return f'{self.name} {"↑" if self.better == "higher" else "↓"}'
+
+
+def registered_measure(name: str, better: str, decimals: int, **options) -> Measure:
+    """A measure out of a metric that is registered with BasicSR.
+
+    Args:
+        name, better, decimals: as in `Measure`.
+        options: as under ``val.metrics`` of an option file: ``type``, ``crop_border`` ...
+    """
+
+    def compute(output: Image, truth: Image) -> float:
+        return float(calculate_metric({'img': output, 'img2': truth}, options))
+
+    return Measure(name, better, compute, decimals)
+
+
+def bicubic_upscaler(scale: int) -> Callable[[Image], Image]:
+    """Bicubic interpolation (OpenCV)."""
+    return lambda lr: cv2.resize(lr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+
+
+def network_upscaler(
+    network: Mapping, weights: str | Path, param_key: str | None, device: str | torch.device = 'cpu'
+) -> Callable[[Image], Image]:
+    """A function from LR to HR images out of a ``network_g`` section and a weight file.
+
+    Raises:
+        MissingFileError, WeightsError: the weights cannot be read or do not fit.
+    """
+    net = build_network(dict(network))
+    state = state_dict_of(read_checkpoint(weights), param_key, weights, 'weights')
+    check_fits(net, state, weights, 'weights')
+    net.load_state_dict(state)
+    net.eval().to(device)
+
+    def upscale(lr: Image) -> Image:
+        with torch.no_grad():
+            return tensor2img(net(img2tensor(lr.astype(np.float32) / 255).unsqueeze(0).to(device)))
+
+    return upscale
+
+
+def measure_methods(
+    pairs: Mapping[str, tuple[Image, Image]],
+    methods: Mapping[str, Callable[[Image], Image]],
+    measures: Sequence[Measure],
+) -> tuple[dict[str, dict[str, Image]], Scores]:
+    """Apply each method to each LR image and measure the result.
+
+    Args:
+        pairs: image name -> (LR, HR).
+        methods: method name -> function from an LR image to an image of the HR size.
+        measures: columns.
+
+    Returns:
+        Outputs (method -> image name -> image) and scores.
+    """
+    outputs = {method: {name: upscale(lr) for name, (lr, _) in pairs.items()} for method, upscale in methods.items()}
+    scores = {
+        method: {name: [m.compute(output, pairs[name][1]) for m in measures] for name, output in images.items()}
+        for method, images in outputs.items()
+    }
+    return outputs, scores
+
+
+def mean_scores(scores: Mapping[str, Sequence[float]]) -> list[float]:
+    """Mean over the images, one value per measure."""
+    return [float(np.mean(column)) for column in zip(*scores.values(), strict=True)]
+
+
+def _cells(scores: Scores, measures: Sequence[Measure], corner: str) -> list[list[str]]:
+    rows = [[corner, *(m.heading for m in measures)]]
+    for method, images in scores.items():
+        values = zip(mean_scores(images), measures, strict=True)
+        rows.append([method, *(f'{v:.{m.decimals}f}' for v, m in values)])
+    return rows
+
+
+def format_table(scores: Scores, measures: Sequence[Measure], corner: str = 'mean over images') -> str:
+    """Means as a table for a terminal, a line per method."""
+    rows = _cells(scores, measures, corner)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        '  '.join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    lines.insert(1, '-' * len(lines[0]))
+    return '\n'.join(lines)
+
+
+def format_markdown(scores: Scores, measures: Sequence[Measure], corner: str = 'mean over images') -> str:
+    """Means as a Markdown table."""
+    head, *rows = _cells(scores, measures, corner)
+    rule = ['---', *('---:' for _ in measures)]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in (head, rule, *rows)) + '\n'
+
+
+def write_csv(path: Path, scores: Scores, measures: Sequence[Measure]) -> None:
+    """One line per image and method, then the means (image ``mean``)."""
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(['method', 'image', *(m.name for m in measures)])
+        for method, images in scores.items():
+            for name, values in [*images.items(), ('mean', mean_scores(images))]:
+                writer.writerow([method, name, *(f'{v:.6f}' for v in values)])
