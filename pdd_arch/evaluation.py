@@ -35,18 +35,19 @@ class Measure:
         return f'{self.name} {"↑" if self.better == "higher" else "↓"}'
 
 
-def registered_measure(name: str, better: str, decimals: int, **options) -> Measure:
+def registered_measure(name: str, options: Mapping, decimals: int = 4) -> Measure:
     """A measure out of a metric that is registered with BasicSR.
 
     Args:
-        name, better, decimals: as in `Measure`.
-        options: as under ``val.metrics`` of an option file: ``type``, ``crop_border`` ...
+        name: heading of the column.
+        options: as under ``val.metrics`` of an option file: ``type``, ``crop_border``, ``better`` ...
+        decimals: printed.
     """
 
     def compute(output: Image, truth: Image) -> float:
         return float(calculate_metric({'img': output, 'img2': truth}, options))
 
-    return Measure(name, better, compute, decimals)
+    return Measure(name, options.get('better', 'higher'), compute, decimals)
 
 
 def bicubic_upscaler(scale: int) -> Callable[[Image], Image]:

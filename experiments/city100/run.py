@@ -36,6 +36,8 @@ from pdd_arch.utils.resources import option_file
 VARIANTS = {
     'adapted (inter and intra)': {},
     'supervised on synthetic only': {'train.distill_opt': None},
+    'adapted, inter weight 0.1': {'train.distill_opt.inter_weight': 0.1},
+    'adapted, inter weight 0.02': {'train.distill_opt.inter_weight': 0.02},
     'inter only': {'train.distill_opt.intra_weight': 0},
     'intra only': {'train.distill_opt.inter_weight': 0},
 }
@@ -98,9 +100,9 @@ def main() -> None:
         methods[name] = network_upscaler(base['network_g'], final, 'params_ema')
     metrics = base['val']['metrics']
     measures = [
-        registered_measure('PSNR', 'higher', 2, **metrics['psnr']),
-        registered_measure('SSIM', 'higher', 4, **metrics['ssim']),
-        registered_measure('feature distance', 'lower', 4, **metrics['feature_distance']),
+        registered_measure('PSNR', metrics['psnr'], decimals=2),
+        registered_measure('SSIM', metrics['ssim']),
+        registered_measure('feature distance', metrics['feature_distance']),
     ]
     _, scores = measure_methods(pairs, methods, measures)
     table = format_markdown(scores, measures, f'mean over {len(pairs)} captured pairs')

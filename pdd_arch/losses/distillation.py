@@ -1,7 +1,7 @@
 """What every distillation loss has in common: four views, and the features it wants of them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -9,16 +9,18 @@ from torch import nn
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
 
-T = TypeVar('T')
 
+class Views(NamedTuple):
+    """The four outputs that distillation compares, or their features. None where a loss does not use one.
 
-class Views(NamedTuple, Generic[T]):
-    """The four outputs that distillation compares (or their features). None where a loss does not use one."""
+    Annotations write ``Views[torch.Tensor]`` for outputs and ``Views[dict[str, torch.Tensor]]`` for features.
+    """
 
-    student_real: T
-    teacher_real: T
-    student_syn: T | None = None
-    teacher_syn: T | None = None
+    # a generic NamedTuple needs Python 3.11
+    student_real: Any
+    teacher_real: Any
+    student_syn: Any = None
+    teacher_syn: Any = None
 
 
 class DistillationLoss(nn.Module):
