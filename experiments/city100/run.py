@@ -34,19 +34,19 @@ from pdd_arch.utils.resources import option_file
 
 # rows of the table -> what is changed in the option file (dotted keys; None removes a key)
 VARIANTS = {
-    'adapted (inter and intra)': {},
+    'adapted': {},
     'supervised on synthetic only': {'train.distill_opt': None},
-    'adapted, inter weight 0.1': {'train.distill_opt.inter_weight': 0.1},
-    'adapted, inter weight 0.02': {'train.distill_opt.inter_weight': 0.02},
-    'inter only': {'train.distill_opt.intra_weight': 0},
-    'intra only': {'train.distill_opt.inter_weight': 0},
+    'inter weight 1': {'train.distill_opt.inter_weight': 1.0},
+    'inter weight 0.02': {'train.distill_opt.inter_weight': 0.02},
+    'inter weight 1, no intra': {'train.distill_opt.inter_weight': 1.0, 'train.distill_opt.intra_weight': 0},
+    'no inter': {'train.distill_opt.inter_weight': 0},
 }
 
 
 def variant_options(base: dict, name: str) -> dict:
     """The option file of a variant."""
     opt = json.loads(json.dumps(base))
-    opt['name'] = 'city100_' + name.replace('(', '').replace(')', '').replace(' ', '_')
+    opt['name'] = 'city100_' + name.replace(',', '').replace(' ', '_')
     opt['logger']['save_checkpoint_freq'] = opt['train']['total_iter']
     opt['val']['save_img'] = False
     for path, value in VARIANTS[name].items():
