@@ -10,9 +10,9 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'pdd_arch/version.py').read_text()).group(1)
 
-# basicsr, realesrgan and their like are published as source only, and their setup.py reads its own version in a way
-# that Python 3.13 no longer allows (PEP 667). Wheels of them built under 3.12 are pure Python and work there.
-SOURCE_ONLY = ('basicsr', 'realesrgan', 'gfpgan', 'facexlib', 'filterpy')
+# basicsr 1.4.2 is published as source only, and its setup.py reads its own version in a way that Python 3.13 no longer
+# allows (PEP 667). A wheel of it built under 3.12 is pure Python and works there.
+BASICSR = 'basicsr==1.4.2'
 
 
 def installed(name: str) -> bool:
@@ -23,17 +23,15 @@ def installed(name: str) -> bool:
     return True
 
 
-if sys.version_info >= (3, 13):
-    absent = [name for name in SOURCE_ONLY if not installed(name)]
-    if absent:
-        sys.exit(
-            f'\npdd_arch: Python {sys.version_info[0]}.{sys.version_info[1]} cannot build {", ".join(absent)}: their '
-            'setup.py fails from Python 3.13 on.\n'
-            'Use Python 3.10, 3.11 or 3.12; or build the wheels there and install them here first:\n'
-            f'    python3.12 -m pip wheel --no-deps -w wheels {" ".join(SOURCE_ONLY)}\n'
-            '    python -m pip install wheels/*.whl\n'
-            'and then install pdd_arch with --no-build-isolation (README, "Install").\n'
-        )
+if sys.version_info >= (3, 13) and not installed('basicsr'):
+    sys.exit(
+        f'\npdd_arch: {BASICSR} does not build on Python {sys.version_info[0]}.{sys.version_info[1]}: its setup.py fails '
+        'from Python 3.13 on.\n'
+        'Use Python 3.10, 3.11 or 3.12; or build its wheel there and install that here first:\n'
+        f'    python3.12 -m pip wheel --no-deps -w wheels {BASICSR}\n'
+        '    python -m pip install wheels/*.whl\n'
+        'and then install pdd_arch with --no-build-isolation (README, "Install and try").\n'
+    )
 
 setup(
     name='pdd_arch',
@@ -49,13 +47,14 @@ setup(
     package_dir={'pdd_arch.option_files': 'options'},
     package_data={'pdd_arch': ['assets/*'], 'pdd_arch.option_files': ['*.yml']},
     install_requires=[
-        'basicsr==1.4.2',  # compat.py repairs exactly this version
+        BASICSR,  # compat.py repairs exactly this version
         'realesrgan>=0.3.0',
         'torch>=2.4',
         'torchvision>=0.19',
         'numpy>=1.24',
         'opencv-python>=4.8',
         'pillow>=9.1',
+        'piq>=0.8',  # the demo's perceptual distances, which need no weights
         'pyyaml>=6.0',
         'lmdb>=1.3',
         'lpips>=0.1.4',
