@@ -25,8 +25,8 @@ def installed(name: str) -> bool:
 
 if sys.version_info >= (3, 13) and not installed('basicsr'):
     sys.exit(
-        f'\npdd_arch: {BASICSR} does not build on Python {sys.version_info[0]}.{sys.version_info[1]}: its setup.py fails '
-        'from Python 3.13 on.\n'
+        f'\npdd_arch: {BASICSR} does not build on Python {sys.version_info[0]}.{sys.version_info[1]}: '
+        'its setup.py fails from Python 3.13 on.\n'
         'Use Python 3.10, 3.11 or 3.12; or build its wheel there and install that here first:\n'
         f'    python3.12 -m pip wheel --no-deps -w wheels {BASICSR}\n'
         '    python -m pip install wheels/*.whl\n'
