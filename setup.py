@@ -53,7 +53,7 @@ setup(
         'torchvision>=0.19',
         'numpy>=1.24',
         'opencv-python>=4.8',
-        'pillow>=9.1',
+        'pillow>=10.1',
         'piq>=0.8',  # the demo's perceptual distances, which need no weights
         'pyyaml>=6.0',
         'lmdb>=1.3',

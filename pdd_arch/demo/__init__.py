@@ -1,0 +1,1 @@
+"""What `pdd demo` shows: the photographs it adapts to, and the picture that compares the outcome."""

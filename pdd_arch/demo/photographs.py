@@ -1,0 +1,243 @@
+"""The demo's photographs: regions of those that come with scikit-image, and a camera that takes some of them.
+
+The regions have three roles: HR photographs of the synthetic domain, photographs of which only a degraded LR version
+is kept (the target domain), and held-out regions on which bicubic interpolation, the generalist and the adapted
+network are compared. No pixel has two roles.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pdd_arch.errors import DataError, MissingFileError, PDDError
+
+SCALE = 4
+DATA_FOLDER = Path('datasets/pdd_demo')
+MANIFEST = 'manifest.json'
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of a photograph in HR pixels: columns `left` to `right`, rows `top` to `bottom`, ends excluded."""
+
+    photo: str
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def name(self) -> str:
+        """File name of the region, without suffix."""
+        return f'{Path(self.photo).stem}_{self.left}_{self.top}'
+
+    def overlaps(self, other: 'Region') -> bool:
+        """Whether a pixel of the photograph belongs to both regions."""
+        apart = (
+            self.photo != other.photo
+            or self.right <= other.left
+            or other.right <= self.left
+            or self.bottom <= other.top
+            or other.bottom <= self.top
+        )
+        return not apart
+
+
+HR_REGIONS = (
+    Region('motorcycle_left.png', 0, 0, 324, 500),
+    Region('coffee.png', 0, 264, 600, 400),
+    Region('camera.png', 0, 0, 512, 512),
+    Region('brick.png', 0, 0, 512, 512),
+    Region('gravel.png', 0, 0, 512, 512),
+    Region('coins.png', 0, 0, 384, 300),
+    Region('ihc.png', 0, 0, 512, 512),
+)
+TARGET_REGIONS = (
+    Region('astronaut.png', 0, 264, 512, 512),
+    Region('rocket.jpg', 328, 0, 640, 424),
+    Region('motorcycle_left.png', 332, 0, 740, 140),
+    Region('grass.png', 0, 0, 512, 512),
+    Region('hubble_deep_field.jpg', 0, 0, 512, 512),
+)
+# held-out regions, each with the detail (left, top, in HR pixels of the region) that the picture shows
+TEST_REGIONS = {
+    Region('chelsea.png', 60, 20, 380, 276): (56, 16),
+    Region('motorcycle_left.png', 332, 150, 652, 406): (60, 0),
+    Region('astronaut.png', 120, 0, 376, 256): (32, 40),
+    Region('rocket.jpg', 0, 130, 320, 426): (60, 132),
+    Region('coffee.png', 150, 0, 470, 256): (40, 60),
+}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The one fixed degradation of the target domain. The networks never see these numbers.
+
+    Attributes:
+        blur_sigma: standard deviation of the Gaussian lens blur in HR pixels.
+        full_well: electrons at white; shot noise at intensity v in [0, 1] has variance v / full_well.
+        read_noise: standard deviation of the additive noise, in 8-bit steps.
+        jpeg_quality: 0 to 100.
+    """
+
+    blur_sigma: float = 1.2
+    full_well: float = 700.0
+    read_noise: float = 2.5
+    jpeg_quality: int = 85
+
+    def photograph(self, scene: np.ndarray, seed: int) -> np.ndarray:
+        """Takes an LR photograph: blur, reduction by 4, sensor noise, JPEG.
+
+        Args:
+            scene: (H, W, 3) uint8 BGR, H and W multiples of 4.
+            seed: of the noise.
+
+        Returns:
+            (H/4, W/4, 3) uint8 BGR.
+        """
+        height, width = scene.shape[:2]
+        light = cv2.GaussianBlur(scene.astype(np.float64) / 255, (0, 0), self.blur_sigma)
+        light = cv2.resize(light, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
+        noise = np.random.default_rng(seed)
+        signal = noise.poisson(light * self.full_well) / self.full_well
+        signal = signal + noise.normal(0, self.read_noise / 255, signal.shape)
+        pixels = np.clip(np.round(signal * 255), 0, 255).astype(np.uint8)
+        _, stored = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
+        return cv2.imdecode(stored, cv2.IMREAD_COLOR)
+
+
+def _read_photo(name: str) -> np.ndarray:
+    """One of scikit-image's bundled photographs, (H, W, 3) uint8 BGR."""
+    with resources.as_file(resources.files('skimage') / 'data' / name) as path:
+        photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if photo is None:
+        raise MissingFileError(
+            f'The demo needs the photograph {name} that comes with scikit-image 0.22 or newer, and cannot '
+            f"read {path}. Reinstall it: pip install --force-reinstall 'scikit-image>=0.22'"
+        )
+    return photo
+
+
+def _cut(region: Region) -> np.ndarray:
+    photo = _read_photo(region.photo)
+    if photo.shape[0] < region.bottom or photo.shape[1] < region.right:
+        raise DataError(
+            f'{region.photo} of the installed scikit-image is {photo.shape[1]}x{photo.shape[0]} pixels; the '
+            f"demo cuts a region that ends at {region.right}x{region.bottom}. Use 'scikit-image>=0.22'"
+        )
+    return photo[region.top : region.bottom, region.left : region.right]
+
+
+def demo_images(camera: Camera | None = None) -> dict[str, np.ndarray]:
+    """All images of the demo: path below the data folder -> uint8 BGR. Equal in every call.
+
+    Folders: `hr` (synthetic domain, HR), `target_lr` (target domain, LR only), `test_lr` and `test_hr`.
+
+    Raises:
+        MissingFileError: scikit-image is installed without its photographs.
+        DataError: they have another size than expected.
+    """
+    camera = camera or Camera()
+    images = {f'hr/{region.name}.png': _cut(region) for region in HR_REGIONS}
+    for seed, region in enumerate(TARGET_REGIONS):
+        images[f'target_lr/{region.name}.png'] = camera.photograph(_cut(region), seed)
+    for seed, region in enumerate(TEST_REGIONS, start=len(TARGET_REGIONS)):
+        scene = _cut(region)
+        images[f'test_hr/{region.name}.png'] = scene
+        images[f'test_lr/{region.name}.png'] = camera.photograph(scene, seed)
+    return images
+
+
+def _recipe(camera: Camera) -> dict:
+    """What determines the data; a folder made from another recipe is made anew."""
+    roles = {'hr': HR_REGIONS, 'target_lr': TARGET_REGIONS, 'test': tuple(TEST_REGIONS)}
+    return {
+        'made_by': 'pdd demo',
+        'camera': asdict(camera),
+        'regions': {role: [asdict(region) for region in regions] for role, regions in roles.items()},
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_complete(folder: Path, recipe: dict) -> bool:
+    """Whether the folder holds exactly what this recipe once wrote.
+
+    Raises:
+        DataError: the folder exists and was not made by the demo, so it must not be replaced.
+    """
+    if not folder.exists():
+        return False
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
+        digests = dict(manifest['files'])
+        made_here = manifest['recipe']['made_by'] == recipe['made_by']
+    except (OSError, ValueError, KeyError, TypeError):
+        made_here = False
+    if not made_here:
+        raise DataError(
+            f'{folder} exists, but has no {MANIFEST} written by `pdd demo`, so it is left alone. Move it '
+            'away, or run the demo in another folder.'
+        )
+    return manifest['recipe'] == recipe and all(
+        (folder / name).is_file() and _sha256(folder / name) == digest for name, digest in digests.items()
+    )
+
+
+def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bool:
+    """Writes the demo's images below `folder`; a complete folder of an earlier run is used again.
+
+    The folder appears under its name only when everything in it is written.
+
+    Returns:
+        True if the images were written, False if they were there.
+
+    Raises:
+        DataError: `folder` exists and was not made by the demo, or cannot be written.
+        MissingFileError: scikit-image is installed without its photographs.
+    """
+    camera = camera or Camera()
+    folder = Path(folder)
+    recipe = _recipe(camera)
+    if _is_complete(folder, recipe):
+        return False
+    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    try:
+        digests = {}
+        for name, image in demo_images(camera).items():
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+            digests[name] = _sha256(path)
+        text = json.dumps({'recipe': recipe, 'files': digests}, indent=1)
+        (part / MANIFEST).write_text(text + '\n', encoding='utf-8')
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except PDDError:
+        raise
+    except OSError as e:
+        raise DataError(
+            f'{folder}: the photographs of the demo cannot be written ({e}). Run it in a folder where you may '
+            'write, with a few megabytes free.'
+        ) from e
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return True
+
+
+def read_pairs(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The held-out pairs in the order of `TEST_REGIONS`: name -> (LR, HR)."""
+    names = [region.name for region in TEST_REGIONS]
+    return {
+        name: tuple(cv2.imread(str(folder / part / f'{name}.png')) for part in ('test_lr', 'test_hr')) for name in names
+    }
