@@ -8,7 +8,19 @@ from pdd_arch import compat
 
 compat.apply()
 
-from pdd_arch import archs, data, losses, metrics, models  # noqa: E402, F401  (registration)
+from pdd_arch import archs, metrics  # noqa: E402, F401  (registration)
+from pdd_arch.data import UnpairedAdaptationDataset  # noqa: E402
+from pdd_arch.features import FeatureNet  # noqa: E402
+from pdd_arch.losses import DistillationLoss, HaarWaveletLoss, PairwiseDistanceLoss  # noqa: E402
+from pdd_arch.models import PDDModel  # noqa: E402
 from pdd_arch.version import __version__  # noqa: E402
 
-__all__ = ['__version__']
+__all__ = [
+    'DistillationLoss',
+    'FeatureNet',
+    'HaarWaveletLoss',
+    'PDDModel',
+    'PairwiseDistanceLoss',
+    'UnpairedAdaptationDataset',
+    '__version__',
+]
