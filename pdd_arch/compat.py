@@ -55,6 +55,7 @@ def after_import() -> None:
     _replace_parse_options()
     _replace_load_resume_state()
     _replace_init_dist()
+    _look_up_quietly()
     _pass_on_prefetch_errors()
     _tell_samplers_position()
     _name_unreadable_validation_images()
@@ -99,6 +100,19 @@ def _replace_init_dist() -> None:
         torch.distributed.init_process_group(backend=backend, **kwargs)
 
     dist_util._init_dist_pytorch = init_pytorch
+
+
+def _look_up_quietly() -> None:
+    """basicsr 1.4.2 keeps names that Real-ESRGAN registers too under ``NAME_basicsr``, and prints it when looked up."""
+    from basicsr.utils.registry import Registry
+
+    def get(self, name: str, suffix: str = 'basicsr'):
+        found = self._obj_map.get(name) or self._obj_map.get(f'{name}_{suffix}')
+        if found is None:
+            raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
+        return found
+
+    Registry.get = get
 
 
 def _pass_on_prefetch_errors() -> None:

@@ -89,3 +89,10 @@ def test_option_loader(tmp_path):
     assert list(opt.values()) == [1e-4, 2e-3, [1, 2.5, None], 16, 1500.0, '1e-4']
     assert opt == load_options(file)
     assert yaml.safe_load('a: 1e-4') == {'a': '1e-4'}, "YAML's own loader is left as it was"
+
+
+def test_look_up_of_basicsrs_own_names(capsys):
+    assert registry.ARCH_REGISTRY.get('UNetDiscriminatorSN').__name__ == 'UNetDiscriminatorSN'
+    assert capsys.readouterr().out == ''
+    with pytest.raises(KeyError, match="No object named 'Nothing' found in 'arch' registry!"):
+        registry.ARCH_REGISTRY.get('Nothing')
