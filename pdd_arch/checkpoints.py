@@ -118,6 +118,12 @@ def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: st
     )
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def write_checkpoint(content: dict, path: str | Path) -> None:
     """Write atomically: temporary file in the same folder, flushed to disk, then renamed.
 
@@ -132,6 +138,7 @@ def write_checkpoint(content: dict, path: str | Path) -> None:
             torch.save(content, f)
             f.flush()
             os.fsync(f.fileno())
+            os.fchmod(f.fileno(), 0o666 & ~_umask())  # a temporary file is private, a checkpoint is not
         os.replace(temporary, path)
     except (OSError, RuntimeError) as e:  # torch reports a failed write as RuntimeError
         if temporary and os.path.exists(temporary):

@@ -260,9 +260,53 @@ OPTION_CASES = {
         dict(train=dict(feature_net=dict(feature_scale=0))),
         ['feature_scale', 'positive number'],
     ),
+    'mistyped path': (dict(path=dict(pretrain_netwrok_g='x.pth')), ['path.pretrain_netwrok_g', "'pretrain_network_g'"]),
+    'mistyped section': (dict(network_teachr=TINY_G), ['network_teachr', "Did you mean 'network_teacher'?"]),
+    'mistyped key of the data': (dict(datasets=dict(train=dict(use_hfilp=False))), ['datasets.train.use_hfilp']),
+    'two scales': (dict(network_g=dict(scale=2)), ['network_g.scale: 2', 'scale is 4']),
+    'no scale': (dict(scale=None), ['scale: expected a whole number']),
+    'name with a slash': (dict(name='a/b'), ['name: expected a word without slashes', "'a/b'"]),
+    'empty name': (dict(name=''), ['name: expected a word']),
+    'seed that is a word': (dict(manual_seed='abc'), ['manual_seed', "'abc'"]),
+    'no frequency': (dict(logger=dict(print_freq=0)), ['logger.print_freq', 'at least 1', 'found 0']),
+    'no iterations': (dict(train=dict(total_iter=0)), ['train.total_iter', 'at least 1']),
+    'negative learning rate': (dict(train=dict(optim_g=dict(lr=-1))), ['train.optim_g.lr', 'found -1']),
+    'no milestones': (dict(train=dict(scheduler=dict(milestones=None))), ['train.scheduler.milestones']),
+    'unknown scheduler': (dict(train=dict(scheduler=dict(type='StepLR'))), ['train.scheduler.type', 'StepLR']),
+    'unknown metric': (
+        dict(val=dict(metrics=dict(psnr=dict(type='calculate_pnsr')))),
+        ['val.metrics.psnr.type', "Did you mean 'calculate_psnr'?"],
+    ),
+    'metric without its option': (
+        dict(val=dict(metrics=dict(psnr=dict(crop_border=None)))),
+        ['val.metrics.psnr', 'crop_border'],
+    ),
+    'metric without ground truth': (
+        dict(datasets=dict(val=dict(type='SingleImageDataset', dataroot_gt=None))),
+        ['val.metrics.psnr', 'compares with a ground truth', 'datasets.val'],
+    ),
+    'word for a switch': (dict(val=dict(color_correction='no')), ['val.color_correction', "'no'"]),
+    'word for a switch of the features': (
+        dict(train=dict(feature_net=dict(use_input_norm='no'))),
+        ['train.feature_net.use_input_norm', "'no'"],
+    ),
+    'unknown dataset': (dict(datasets=dict(val=dict(type='PairedImageDatset'))), ['datasets.val.type', 'Did you mean']),
+    'unknown phase': (dict(datasets=dict(valid=dict(type='PairedImageDataset'))), ['datasets.valid: unknown phase']),
+    'unknown prefetch mode': (dict(datasets=dict(train=dict(prefetch_mode='gpu'))), ['datasets.train.prefetch_mode']),
+    'workers that are a word': (
+        dict(datasets=dict(train=dict(num_worker_per_gpu='two'))),
+        ['datasets.train.num_worker_per_gpu', "'two'"],
+    ),
+    'section that is a number': (dict(val=3), ['val: expected a section, found 3']),
+    'network that is a word': (dict(network_g='RRDBNet'), ['network_g: expected a section']),
+    'path that is a number': (
+        dict(datasets=dict(train=dict(dataroot_gt=5))),
+        ['datasets.train.dataroot_gt', 'found 5'],
+    ),
+    'negative weight': (dict(train=dict(distill_opt=dict(inter_weight=-1))), ['train.distill_opt.inter_weight', '-1']),
     'no optimizer': (dict(train=dict(optim_g=None)), ['train.optim_g: missing']),
     'no train section': (dict(train=None), ['train', 'expected a section']),
-    'no name': (dict(name=None), ['name: missing']),
+    'no name': (dict(name=None), ['name: expected a word']),
     'weights without a network': (
         dict(path=dict(pretrain_network_teacher='x.pth')),
         ['path.pretrain_network_teacher', 'no network_teacher'],
@@ -314,6 +358,25 @@ def test_text_that_is_not_an_option_file(basicsr, workplace, text, words):
 def test_wrong_overrides(basicsr, workplace, entry, words):
     assert_refused(basicsr(run_options(), '--force_yml', entry), *words)
     assert not (workplace / 'ran').exists()
+
+
+def test_folder_for_an_option_file(capfd, workplace):
+    status = run('basicsr', main, ['train', '-opt', 'hr'])
+    assert_refused((status, capfd.readouterr().err), 'hr is a folder')
+
+
+def test_training_dataset_in_a_test(basicsr):
+    assert_refused(basicsr(run_options(), command='test'), 'datasets.train.type', 'for training only')
+
+
+def test_launcher_without_torchrun(basicsr):
+    assert_refused(basicsr(run_options(), '--launcher', 'pytorch'), 'start with torchrun')
+
+
+def test_state_that_is_none(basicsr, workplace):
+    torch.save({'params': {}}, workplace / 'weights.pth')
+    opt = run_options(path=dict(resume_state='weights.pth'))
+    assert_refused(basicsr(opt), 'path.resume_state', 'weights.pth', 'not a training state')
 
 
 def test_bug_shows_a_traceback(basicsr, monkeypatch):

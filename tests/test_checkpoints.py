@@ -24,6 +24,8 @@ def test_round_trip(tmp_path):
     write_checkpoint({'params': {'w': torch.arange(3)}}, tmp_path / 'a.pth')
     assert torch.equal(read_checkpoint(tmp_path / 'a.pth')['params']['w'], torch.arange(3))
     assert [p.name for p in tmp_path.iterdir()] == ['a.pth']
+    (tmp_path / 'plain').touch()
+    assert (tmp_path / 'a.pth').stat().st_mode == (tmp_path / 'plain').stat().st_mode
 
 
 @pytest.mark.parametrize('writer', [torch.save, lambda x, p: p.write_bytes(pickle.dumps(x))])

@@ -162,6 +162,20 @@ def test_resume_on_cpu(workplace, teacher, capfd):
     assert 0 < moved < 1e-3, 'the average went on from where it was'
 
 
+def test_resume_of_a_run_that_began_with_bare_weights(workplace):
+    """The run's own checkpoints are read under `params`, whatever the key of the pretrained weights was."""
+    torch.save(build_network(TINY_G).state_dict(), 'bare.pth')
+    release_logger()
+    write_options(
+        run_options(path=dict(pretrain_network_g='bare.pth', param_key_g=''), logger=dict(save_checkpoint_freq=2))
+    )
+    text = (workplace / 'run.yml').read_text().replace("param_key_g: ''", 'param_key_g: ~')
+    (workplace / 'run.yml').write_text(text)
+    assert basicsr('train', '-opt', 'run.yml') == 0
+    assert basicsr('train', '-opt', 'run.yml', '--auto_resume', '--force_yml', 'train:total_iter=4') == 0
+    assert (workplace / 'experiments/tiny/training_states/4.state').is_file()
+
+
 def test_torchrun_on_cpu(workplace):
     write_options(run_options())
     done = command(

@@ -96,3 +96,8 @@ def test_look_up_of_basicsrs_own_names(capsys):
     assert capsys.readouterr().out == ''
     with pytest.raises(KeyError, match="No object named 'Nothing' found in 'arch' registry!"):
         registry.ARCH_REGISTRY.get('Nothing')
+
+
+def test_option_loader_merges(tmp_path):
+    (tmp_path / 'a.yml').write_text('base: &b {x: 1, y: 2}\nother: {<<: *b, y: 3}\n')
+    assert load_options(tmp_path / 'a.yml')['other'] == {'x': 1, 'y': 3}

@@ -9,7 +9,8 @@ import pytest
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from pdd_arch.config import AdaptationSettings
-from pdd_arch.config.check import check_batch, check_losses, check_network, check_validation
+from pdd_arch.config.check import check_batch, check_losses, check_network
+from pdd_arch.config.check_basicsr import check_dataset_types, check_known_keys, check_schedule, check_validation
 from pdd_arch.config.parse import load_options
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses import PairwiseDistanceLoss
@@ -66,7 +67,10 @@ def test_file_passes_the_checks(name):
         if key in opt:
             check_network(key, opt[key])
     check_batch(opt, check_losses(opt['train'], settings.feature_net['type']))
-    check_validation(opt)
+    check_validation(opt, is_train=True)
+    check_schedule(opt)
+    check_dataset_types(opt, is_train=True)
+    check_known_keys(opt)
 
 
 @pytest.mark.parametrize('name', ALL)

@@ -269,3 +269,24 @@ def test_optimizers_by_name():
     assert isinstance(model.optimizer_g, torch.optim.AdamW)
     with pytest.raises(OptionError, match=r"unknown optimizer 'Adamm'. Did you mean 'Adam"):
         build(train=dict(optim_g=dict(type='Adamm')))
+
+
+def test_without_distillation_nothing_sees_the_target_domain():
+    model = build(train=dict(distill_opt=None))
+    sizes = []
+    model.net_d.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    step(model, 2)
+    assert sizes == [N, N, N]
+
+
+def test_log_of_an_iteration_that_trained_nothing_is_empty():
+    model = build(network_d=None, train=NO_D['train'] | dict(net_d_iters=2))
+    assert step(model, 2)
+    assert step(model, 3) == {}
+
+
+def test_ground_truth_is_not_kept_from_another_batch():
+    model = build()
+    model.feed_data(batch())
+    model.feed_data({'lq': batch()['lq']})
+    assert not hasattr(model, 'gt')

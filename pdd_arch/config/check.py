@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_arch.config.check_basicsr import (
+    check_dataset_types,
+    check_known_keys,
+    check_loader,
+    check_mistyped,
+    check_schedule,
+    check_validation,
+)
 from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.utils.registration import registered
@@ -42,15 +50,24 @@ def check_options(opt: Mapping, is_train: bool) -> None:
     check_device(opt)
     if opt['model_type'] != 'PDDModel':
         return
+    check_known_keys(opt)
+    if is_train and 'train' not in opt['datasets']:
+        raise OptionError('datasets.train: missing from the option file')
+    scale = opt.get('scale')
+    if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
+        raise OptionError(f'scale: expected a whole number of at least 1, found {scale!r}')
+    check_dataset_types(opt, is_train)
     check_weight_files(opt)
     for key in ('network_g', 'network_teacher', 'network_d'):
         if opt.get(key):
-            check_network(key, opt[key])
+            check_network(key, opt[key], scale if key != 'network_d' else None)
     if is_train:
         settings = AdaptationSettings.from_options(opt)
-        check_train_keys(opt['train'])
+        check_mistyped('train.', opt['train'], (*(f.name for f in fields(AdaptationSettings)), *TRAIN_KEYS))
+        check_schedule(opt)
+        check_loader(opt)
         check_batch(opt, check_losses(opt['train'], settings.feature_net['type']))
-        check_validation(opt)
+    check_validation(opt, is_train)
     check_datasets(opt, is_train)
 
 
@@ -74,7 +91,7 @@ def check_device(opt: Mapping) -> None:
         )
 
 
-def check_network(key: str, options: Mapping) -> None:
+def check_network(key: str, options: Mapping, scale: int | None = None) -> None:
     """The network of a section is registered and takes the options given.
 
     Raises:
@@ -90,19 +107,9 @@ def check_network(key: str, options: Mapping) -> None:
         inspect.signature(network).bind(**{k: v for k, v in options.items() if k != 'type'})
     except TypeError as e:
         raise OptionError(f'{key}: {kind}: {e}') from e
-
-
-def check_train_keys(train: Mapping) -> None:
-    """No key of the ``train`` section is a mistyped one; keys unlike any known one may belong to somebody's model.
-
-    Raises:
-        OptionError: naming the key and the one that was probably meant.
-    """
-    own = [f.name for f in fields(AdaptationSettings)]
-    known = {*own, *TRAIN_KEYS}
-    for key in train:
-        if key not in known and did_you_mean(key, known):
-            raise OptionError(f'train.{key}: unknown key.{did_you_mean(key, known)}')
+    for name in ('scale', 'upscale'):
+        if scale is not None and name in options and options[name] != scale:
+            raise OptionError(f'{key}.{name}: {options[name]}, but scale is {scale}. They must be the same.')
 
 
 def check_losses(train: Mapping, feature_net: str) -> 'DistillationLoss | None':
@@ -165,9 +172,7 @@ def check_batch(opt: Mapping, distill: 'DistillationLoss | None') -> None:
     Raises:
         OptionError: ``batch_size_per_gpu`` is missing, not a count, or too small.
     """
-    train_set = opt['datasets'].get('train')
-    if train_set is None:
-        raise OptionError('datasets.train: missing from the option file')
+    train_set = opt['datasets']['train']
     batch = train_set.get('batch_size_per_gpu')
     key = 'datasets.train.batch_size_per_gpu'
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
@@ -178,24 +183,6 @@ def check_batch(opt: Mapping, distill: 'DistillationLoss | None') -> None:
             f'batch_matrix, or ContrastiveDistillationLoss) and needs at least {distill.least_batch}. Use a larger '
             'batch, or intra_pairing: cross_domain.'
         )
-
-
-def check_validation(opt: Mapping) -> None:
-    """The ``val`` section is complete where BasicSR reads it without asking.
-
-    Raises:
-        OptionError: a key is missing.
-    """
-    val = opt.get('val')
-    if val is not None:
-        for key in ('val_freq', 'save_img'):
-            if key not in val:
-                raise OptionError(f'val.{key}: missing, expected with a val section')
-    for key in ('print_freq', 'save_checkpoint_freq'):
-        if key not in opt['logger']:
-            raise OptionError(f'logger.{key}: missing from the option file')
-    if 'total_iter' not in opt['train']:
-        raise OptionError('train.total_iter: missing from the option file')
 
 
 def check_datasets(opt: Mapping, is_train: bool) -> None:

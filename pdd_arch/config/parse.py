@@ -20,6 +20,7 @@ from basicsr.utils.dist_util import get_dist_info, init_dist
 from basicsr.utils.logger import initialized_logger
 
 from pdd_arch.config.check import check_options
+from pdd_arch.config.check_basicsr import check_sections
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.utils.suggest import did_you_mean
 
@@ -31,8 +32,10 @@ class OptionLoader(yaml.SafeLoader):
         """As the safe loader, but a repeated key is an error: the first value would be lost silently."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == 'tag:yaml.org,2002:merge':
+                continue  # merged keys may be overridden; anything but a scalar is the safe loader's to judge
             key = self.construct_object(key_node, deep=True)
-            if key != '<<' and key in seen:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f'key {key!r} appears twice', key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -52,11 +55,13 @@ def load_options(path: str | Path) -> dict:
         OptionError: not valid YAML, not a mapping, or a tag that would run code.
     """
     file = Path(path)
+    if file.is_dir():
+        raise MissingFileError(f'-opt: {path} is a folder. Give an option file (.yml).')
     if not file.is_file():
         raise MissingFileError(f'-opt: {path} does not exist (looked from {os.getcwd()}). Give an option file (.yml).')
     try:
         opt = yaml.load(file.read_text(encoding='utf-8'), Loader=OptionLoader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
         mark = getattr(e, 'problem_mark', None)
         where = f' line {mark.line + 1}' if mark else ''
         raise OptionError(f'{path}{where}: not a valid option file: {getattr(e, "problem", None) or e}') from None
@@ -185,8 +190,10 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse
     for phase, dataset in opt['datasets'].items():
         if not isinstance(dataset, dict):
             raise OptionError(f'datasets.{phase}: expected a section in {args.opt}, found {dataset!r}')
-    if 'name' not in opt:
-        raise OptionError(f'name: missing from {args.opt}; it names the output folder')
+    check_sections(opt)
+    name = opt.get('name')
+    if not isinstance(name, str) or not name or name in ('.', '..') or any(c in name for c in '/\\'):
+        raise OptionError(f'name: expected a word without slashes, which names the output folder, found {name!r}')
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = f'debug_{opt["name"]}'
     if opt.get('manual_seed') is None:
@@ -195,6 +202,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse
     with logger_left_alone():
         check_options(opt, is_train)
 
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise OptionError('--launcher pytorch: start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set')
     if opt['dist']:
         slurm_options = opt.get('dist_params', {}) if args.launcher == 'slurm' else {}
         init_dist(args.launcher, **slurm_options)

@@ -5,7 +5,7 @@ import os
 from basicsr.utils import check_resume, scandir
 
 from pdd_arch.checkpoints import read_checkpoint
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import OptionError, WeightsError
 
 
 def load_resume_state(opt: dict) -> dict | None:
@@ -22,12 +22,19 @@ def load_resume_state(opt: dict) -> dict | None:
     """
     paths = opt['path']
     if opt['auto_resume'] and os.path.isdir(paths['training_states']):
-        iterations = [int(s.removesuffix('.state')) for s in scandir(paths['training_states'], suffix='.state')]
+        stems = [s.removesuffix('.state') for s in scandir(paths['training_states'], suffix='.state')]
+        iterations = [int(s) for s in stems if s.isdecimal()]
         if iterations:
             paths['resume_state'] = os.path.join(paths['training_states'], f'{max(iterations)}.state')
     if not paths.get('resume_state'):
         return None
     state = read_checkpoint(paths['resume_state'], option='path.resume_state')
+    missing = [k for k in ('iter', 'epoch', 'optimizers', 'schedulers') if k not in state]
+    if missing:
+        raise WeightsError(
+            f'path.resume_state: {paths["resume_state"]} is not a training state: it has no {missing[0]!r}. Expected a '
+            'file of the folder training_states/.'
+        )
     ignored = paths.get('ignore_resume_networks') or []
     if not isinstance(ignored, list):
         raise OptionError(f'path.ignore_resume_networks: expected a list of network names, found {ignored!r}')
@@ -36,5 +43,9 @@ def load_resume_state(opt: dict) -> dict | None:
     teacher_key = paths.get('param_key_teacher')
     check_resume(opt, state['iter'])
     if teacher_key is not None:
-        paths['param_key_teacher'] = teacher_key  # check_resume resets every param_key to 'params'
+        paths['param_key_teacher'] = teacher_key  # check_resume makes 'params' of 'params_ema'
+    for network in ('g', 'd'):
+        if f'network_{network}' not in paths['ignore_resume_networks']:
+            # the run's own checkpoints, whatever the pretrained weights looked like
+            paths[f'param_key_{network}'], paths[f'strict_load_{network}'] = 'params', True
     return state

@@ -151,6 +151,9 @@ def _shared_feature_net(train: Mapping) -> dict:
             raise OptionError(
                 f'train.feature_net.{key}: unknown key.{did_you_mean(key, known)} Expected {one_of(known)}.'
             )
+    for key in ('use_input_norm', 'range_norm'):
+        if not isinstance(shared.get(key, True), bool):
+            raise OptionError(f'train.feature_net.{key}: expected true or false, found {shared[key]!r}')
     scale = shared.get('feature_scale', 1.0)
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
         raise OptionError(f'train.feature_net.feature_scale: expected a positive number, found {scale!r}')

@@ -38,7 +38,8 @@ class PairwiseDistanceLoss(DistillationLoss):
         intra_criterion: ``ce`` | ``l1`` | ``l2`` | ``fro`` | ``cosine`` | ``cosine_released``.
         intra_pairing: ``cross_domain`` (the paper: real against synthetic by position in the batch) or
             ``batch_matrix`` (all pairs of target-domain images of the batch; `intra_distance` and `intra_criterion`
-            are not used).
+            are not used). Two images have one distance, which the scale normalisation makes 1: three or more are
+            needed for an effect.
         batch_matrix_domains: ``real``, or ``both`` to take real and synthetic images together into the matrix.
         feature_net: options of the feature network; None when the caller hands over features.
 
@@ -77,6 +78,9 @@ class PairwiseDistanceLoss(DistillationLoss):
                 "intra_criterion: 'ce' takes a softmax over channels, but intra_distance: 'fro' gives one number for "
                 'the batch. Use intra_distance: l1, or intra_criterion: l1, l2 or fro.'
             )
+        for name, weight in (('inter_weight', inter_weight), ('intra_weight', intra_weight)):
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+                raise OptionError(f'{name}: expected a number of at least 0, found {weight!r}')
         # a term without weight needs no features
         self_inter = checked_layers('inter_layers', inter_layers) if inter_weight else {}
         self_intra = checked_layers('intra_layers', intra_layers) if intra_weight else {}
@@ -102,8 +106,7 @@ class PairwiseDistanceLoss(DistillationLoss):
     @property
     def least_batch(self) -> int:
         """Images a domain must have in a batch for the terms to be defined."""
-        needs_pairs = self.intra_weight and self.intra_pairing == 'batch_matrix'
-        return 2 if needs_pairs and self.batch_matrix_domains == 'real' else 1
+        return 2 if self.intra_weight and self.intra_pairing == 'batch_matrix' else 1
 
     def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """``l_inter`` and ``l_intra``, weighted; a term of weight 0 is absent."""
@@ -122,6 +125,11 @@ class PairwiseDistanceLoss(DistillationLoss):
     def _intra(self, maps: Views[torch.Tensor]) -> torch.Tensor:
         if self.intra_pairing == 'cross_domain':
             return functional.intra_model_loss(*maps, distance=self.intra_distance, criterion=self.intra_criterion)
+        if maps.student_real.shape[0] < 2:
+            raise ValueError(
+                'intra_pairing: batch_matrix compares the images of a batch with each other and needs at least 2, '
+                'found 1. Use batch_size_per_gpu >= 2, or intra_pairing: cross_domain.'
+            )
         if self.batch_matrix_domains == 'real':
             return functional.batch_matrix_loss(maps.student_real, maps.teacher_real)
         return functional.batch_matrix_loss(

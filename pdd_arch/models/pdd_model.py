@@ -62,7 +62,6 @@ class PDDModel(CheckpointMixin, SRModel):
                 'path.pretrain_network_g is not set: the specialist starts from RANDOM weights. Adaptation is meant '
                 'to start from a pretrained network.'
             )
-        self._apply_memory_format(self.net_g)
         self.net_g.train()
         self.net_g_ema = self._build_ema()
         if self.net_g_ema is None:
@@ -89,7 +88,7 @@ class PDDModel(CheckpointMixin, SRModel):
                 if net is not None:
                     self.get_bare_model(net).compile()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
-        self._pending_log: dict[str, torch.Tensor] = {}
+        self._pending_log: dict[str, torch.Tensor] | None = None
         self.log_dict: dict[str, float] = OrderedDict()
         self.setup_optimizers()
         self.setup_schedulers()
@@ -140,7 +139,6 @@ class PDDModel(CheckpointMixin, SRModel):
         if path.get('pretrain_network_d') is not None:
             key = path.get('param_key_d', 'params')
             self.load_network(net, path['pretrain_network_d'], path.get('strict_load_d', True), key)
-        self._apply_memory_format(net)
         return net.train()
 
     def _build_feature_net(self) -> FeatureNet | None:
@@ -157,11 +155,14 @@ class PDDModel(CheckpointMixin, SRModel):
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """As BasicSR's, but distributed training also works on the CPU."""
+        if self.settings is not None:
+            self._apply_memory_format(net)
         if not self.opt['dist']:
             return super().model_to_device(net)
         net = net.to(self.device)
         ids = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
-        return DistributedDataParallel(net, device_ids=ids)
+        search = self.opt.get('find_unused_parameters', False)
+        return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=search)
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         """Any optimizer of ``torch.optim`` by name."""
@@ -220,6 +221,8 @@ class PDDModel(CheckpointMixin, SRModel):
         self.lq = data['lq'].to(self.device, non_blocking=True)
         if 'gt' in data:
             self.gt = data['gt'].to(self.device, non_blocking=True)
+        else:
+            self.__dict__.pop('gt', None)  # of the batch before: BasicSR asks with hasattr
         real = data.get('lq_real')
         self.lq_real = None if real is None else real.to(self.device, non_blocking=True)
 
@@ -260,7 +263,7 @@ class PDDModel(CheckpointMixin, SRModel):
         """Build the objective of S, take one step, and return s = S(x_s) without its graph."""
         settings, n = self.settings, self.lq.shape[0]
         distils = adapts and self.cri_distill is not None
-        shows_real = adapts and self.net_d is not None and settings.gan_on_real
+        shows_real = distils and self.net_d is not None and settings.gan_on_real
         if self.net_d is not None:
             self.net_d.requires_grad_(False)
         self.optimizer_g.zero_grad()
@@ -363,9 +366,9 @@ class PDDModel(CheckpointMixin, SRModel):
 
     def get_current_log(self) -> dict[str, float]:
         """Losses of the last iteration, averaged over processes. Waits for the device: call it when printing."""
-        if self._pending_log:
-            self.log_dict = self.reduce_loss_dict(self._pending_log)
-            self._pending_log = {}
+        if self._pending_log is not None:
+            self.log_dict = self.reduce_loss_dict(self._pending_log) if self._pending_log else OrderedDict()
+            self._pending_log = None
         return self.log_dict
 
     # ---------------------------------------------------------------- validation
