@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_arch.config.check_basicsr import (
+    check_count,
     check_dataset_types,
     check_known_keys,
     check_loader,
@@ -53,14 +54,12 @@ def check_options(opt: Mapping, is_train: bool) -> None:
     check_known_keys(opt)
     if is_train and 'train' not in opt['datasets']:
         raise OptionError('datasets.train: missing from the option file')
-    scale = opt.get('scale')
-    if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
-        raise OptionError(f'scale: expected a whole number of at least 1, found {scale!r}')
+    check_count(opt, 'scale', '')
     check_dataset_types(opt, is_train)
     check_weight_files(opt)
     for key in ('network_g', 'network_teacher', 'network_d'):
         if opt.get(key):
-            check_network(key, opt[key], scale if key != 'network_d' else None)
+            check_network(key, opt[key], opt['scale'] if key != 'network_d' else None)
     if is_train:
         settings = AdaptationSettings.from_options(opt)
         check_mistyped('train.', opt['train'], (*(f.name for f in fields(AdaptationSettings)), *TRAIN_KEYS))
@@ -173,10 +172,8 @@ def check_batch(opt: Mapping, distill: 'DistillationLoss | None') -> None:
         OptionError: ``batch_size_per_gpu`` is missing, not a count, or too small.
     """
     train_set = opt['datasets']['train']
-    batch = train_set.get('batch_size_per_gpu')
-    key = 'datasets.train.batch_size_per_gpu'
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise OptionError(f'{key}: expected a whole number of at least 1, found {batch!r}')
+    check_count(train_set, 'batch_size_per_gpu', 'datasets.train.')
+    key, batch = 'datasets.train.batch_size_per_gpu', train_set['batch_size_per_gpu']
     if distill is not None and batch < distill.least_batch:
         raise OptionError(
             f'{key}: {batch}, but train.distill_opt compares the images of a batch with each other (intra_pairing: '

@@ -88,7 +88,12 @@ def check_known_keys(opt: Mapping) -> None:
         check_mistyped('datasets.train.', train_set, TRAIN_SET_KEYS)
 
 
-def _count(section: Mapping, key: str, path: str, least: int = 1) -> None:
+def check_count(section: Mapping, key: str, path: str, least: int = 1) -> None:
+    """``section[key]`` is a whole number of at least `least`.
+
+    Raises:
+        OptionError: naming ``path`` + ``key``.
+    """
     value = section.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         found = 'missing' if key not in section else f'found {value!r}'
@@ -102,9 +107,9 @@ def check_schedule(opt: Mapping) -> None:
         OptionError: naming the key.
     """
     train = opt['train']
-    _count(train, 'total_iter', 'train.')
-    _count(opt['logger'], 'print_freq', 'logger.')
-    _count(opt['logger'], 'save_checkpoint_freq', 'logger.')
+    check_count(train, 'total_iter', 'train.')
+    check_count(opt['logger'], 'print_freq', 'logger.')
+    check_count(opt['logger'], 'save_checkpoint_freq', 'logger.')
     for key in ('optim_g', 'optim_d'):
         rate = (train.get(key) or {'lr': 1}).get('lr')
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float('inf'):
@@ -128,7 +133,7 @@ def check_loader(opt: Mapping) -> None:
         OptionError: naming the key.
     """
     train_set, path = opt['datasets']['train'], 'datasets.train.'
-    _count(train_set, 'num_worker_per_gpu', path, least=0)
+    check_count(train_set, 'num_worker_per_gpu', path, least=0)
     ratio = train_set.get('dataset_enlarge_ratio', 1)
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not ratio > 0:
         raise OptionError(f'{path}dataset_enlarge_ratio: expected a positive number, found {ratio!r}')
@@ -172,7 +177,7 @@ def check_validation(opt: Mapping, is_train: bool) -> None:
     if val is None:
         return
     if is_train:
-        _count(val, 'val_freq', 'val.')
+        check_count(val, 'val_freq', 'val.')
     for key in ('save_img', 'color_correction'):
         if not isinstance(val.get(key, None if key == 'save_img' else False), bool):
             raise OptionError(f'val.{key}: expected true or false, found {val.get(key)!r}')
@@ -185,12 +190,10 @@ def check_validation(opt: Mapping, is_train: bool) -> None:
         if metric is None:
             known = METRIC_REGISTRY.keys()
             raise OptionError(f'val.metrics.{name}.type: no metric {kind!r} is registered.{did_you_mean(kind, known)}')
-        parameters = inspect.signature(metric).parameters
+        signature = inspect.signature(metric)
         own = {k: v for k, v in options.items() if k != 'type'}
         try:
-            inspect.signature(metric).bind(
-                **dict.fromkeys(('img', 'img2') if 'img2' in parameters else ('img',)), **own
-            )
+            signature.bind(**dict.fromkeys(('img', 'img2') if 'img2' in signature.parameters else ('img',)), **own)
         except TypeError as e:
             raise OptionError(f'val.metrics.{name}: {kind}: {e}') from e
     if metrics:
