@@ -45,7 +45,7 @@ setup(
     python_requires='>=3.10',
     packages=[*find_packages(include=['pdd_arch', 'pdd_arch.*']), 'pdd_arch.option_files'],
     package_dir={'pdd_arch.option_files': 'options'},
-    package_data={'pdd_arch': ['assets/*'], 'pdd_arch.option_files': ['*.yml']},
+    package_data={'pdd_arch': ['assets/*'], 'pdd_arch.option_files': ['*.yml', 'schema.json', 'README.md']},
     install_requires=[
         BASICSR,  # compat.py repairs exactly this version
         'realesrgan>=0.3.0',
@@ -55,6 +55,7 @@ setup(
         'opencv-python>=4.8',
         'pillow>=10.1',
         'piq>=0.8',  # the demo's perceptual distances, which need no weights
+        'pydantic>=2.7',
         'pyyaml>=6.0',
         'lmdb>=1.3',
         'lpips>=0.1.4',
@@ -64,7 +65,7 @@ setup(
         'spandrel>=0.4',
     ],
     extras_require={
-        'test': ['pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.9'],
+        'test': ['hypothesis>=6', 'jsonschema>=4.10', 'pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.9'],
         'eval': ['pyiqa>=0.1.10'],
         'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
     },

@@ -1,12 +1,14 @@
 """The one place where weight files and training states are read and written.
 
-Reading never executes code: ``torch.load(weights_only=True)`` or safetensors. Writing is atomic: a reader sees
-the old file or the new one, never half of one.
+Reading never executes code: ``torch.load(weights_only=True)`` or safetensors; the checksums inside a file are verified
+first. Writing is atomic: a reader sees the old file or the new one, never half of one, also after a power failure.
 """
 
+import hashlib
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
             from safetensors.torch import load_file
 
             return load_file(file)
+        _verify_checksums(file)
         content = torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
         # torch's own advice at this point is to switch the check off; ours is not
@@ -118,32 +121,152 @@ def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: st
     )
 
 
+def _verify_checksums(file: Path) -> None:
+    """Compare the records of torch's zip format with their stored CRC-32, which torch.load does not look at.
+
+    Raises:
+        zipfile.BadZipFile: a record is damaged.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f'wrong checksum of {damaged}')
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def state_dict_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """Hexadecimal SHA-256 of names, types, shapes and values: who a network is, whatever file it came from."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)};'.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b'')
+    return digest.hexdigest()
+
+
+TEMPORARY = '.tmp'
+
+
+class CheckpointWriter:
+    """Writes files that belong together: all of them are on disk before the first becomes visible.
+
+    Use it as a context: :meth:`add` every file, then :meth:`publish`. Whatever goes wrong in between, no temporary
+    file is left and nothing that was there before is touched.
+    """
+
+    def __init__(self) -> None:
+        self._staged: list[tuple[str, Path]] = []
+
+    def __enter__(self) -> 'CheckpointWriter':
+        return self
+
+    def __exit__(self, *_) -> None:
+        for temporary, _path in self._staged:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+        self._staged.clear()
+
+    def add(self, content: Mapping, path: str | Path) -> str:
+        """Write `content` beside its final place and flush it to disk.
+
+        Returns:
+            SHA-256 of the file.
+
+        Raises:
+            WeightsError: it cannot be written (disk full, read-only ...).
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                dir=path.parent, prefix=f'.{path.name}.', suffix=TEMPORARY, delete=False
+            ) as f:
+                self._staged.append((f.name, path))
+                torch.save(dict(content), f)
+                f.flush()
+                os.fsync(f.fileno())
+                os.fchmod(f.fileno(), 0o666 & ~_umask())  # a temporary file is private, a checkpoint is not
+            return sha256_of(f.name)
+        except (OSError, RuntimeError) as e:  # torch reports a failed write as RuntimeError
+            raise _not_written(path, e) from e
+
+    def publish(self, replacing: str | Path | None = None) -> None:
+        """Give every file its name, in the order of :meth:`add`.
+
+        Args:
+            replacing: an older file that vouches for the others (a training state): it goes before they change.
+
+        Raises:
+            WeightsError: a file cannot be renamed.
+        """
+        path = None
+        try:
+            if replacing is not None and os.path.exists(replacing):
+                os.unlink(replacing)
+                _flush_folder(Path(replacing).parent)
+            while self._staged:
+                temporary, path = self._staged[0]
+                os.replace(temporary, path)
+                self._staged.pop(0)
+                # the name must be on disk before that of a file that vouches for it
+                _flush_folder(path.parent)
+        except OSError as e:
+            raise _not_written(path or Path(replacing), e) from e
+
+
+def write_checkpoint(content: Mapping, path: str | Path) -> None:
+    """Write one file atomically: temporary file in the same folder, flushed to disk, then renamed.
+
+    Raises:
+        WeightsError: the file cannot be written (disk full, read-only ...); an older file at `path` is untouched.
+    """
+    with CheckpointWriter() as writer:
+        writer.add(content, path)
+        writer.publish()
+
+
+def remove_temporary_files(folder: str | Path) -> list[str]:
+    """Remove what a killed process left of a checkpoint that it was writing; the names of the files removed."""
+    left = sorted(Path(folder).glob(f'.*{TEMPORARY}')) if Path(folder).is_dir() else []
+    for file in left:
+        file.unlink(missing_ok=True)
+    return [file.name for file in left]
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def write_checkpoint(content: dict, path: str | Path) -> None:
-    """Write atomically: temporary file in the same folder, flushed to disk, then renamed.
-
-    Raises:
-        WeightsError: the file cannot be written (disk full, read-only ...); an older file at `path` is untouched.
-    """
-    path = Path(path)
-    temporary = None
+def _flush_folder(folder: Path) -> None:
+    """Have the names in a folder written to disk, where the system can do that."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix='.tmp', delete=False) as f:
-            temporary = f.name
-            torch.save(content, f)
-            f.flush()
-            os.fsync(f.fileno())
-            os.fchmod(f.fileno(), 0o666 & ~_umask())  # a temporary file is private, a checkpoint is not
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as e:  # torch reports a failed write as RuntimeError
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise WeightsError(
-            f'{path} could not be written: {e}. Free space or make the folder writable, then start again '
-            'with --auto_resume; earlier checkpoints are untouched.'
-        ) from e
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # not possible on every file system
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _not_written(path: Path, error: Exception) -> WeightsError:
+    # torch wraps the reason of the system in its own complaint
+    cause = error if isinstance(error, OSError) else error.__context__ or error
+    reason = str(cause).strip().split('\n')[0]
+    return WeightsError(
+        f'{path} could not be written: {reason}. Free space or make the folder writable, then start again with '
+        '--auto_resume; earlier checkpoints are untouched.'
+    )

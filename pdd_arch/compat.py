@@ -7,12 +7,9 @@ twice, or after an ``import basicsr`` that failed, is harmless.
 
 import functools
 import importlib
-import os
 import sys
 import types
 import warnings
-
-import torch
 
 
 def before_import() -> None:
@@ -58,6 +55,7 @@ def after_import() -> None:
     _look_up_quietly()
     _pass_on_prefetch_errors()
     _tell_samplers_position()
+    _follow_the_loop()
     _name_unreadable_validation_images()
 
 
@@ -80,26 +78,22 @@ def _replace_load_resume_state() -> None:
     """basicsr 1.4.2 resumes on CUDA only, and looks for states below the current directory whatever the root."""
     import basicsr.train
 
-    from pdd_arch.config.resume import load_resume_state
+    from pdd_arch.training.resume import load_resume_state
 
     basicsr.train.load_resume_state = load_resume_state
 
 
 def _replace_init_dist() -> None:
-    """basicsr 1.4.2 hard-wires nccl and ``torch.cuda.set_device``: under torchrun on CPU it fails. gloo there.
+    """basicsr 1.4.2 hard-wires nccl and ``torch.cuda.set_device``: on the CPU every launcher fails. gloo there.
 
-    It also takes the global rank modulo the GPUs for the device; torchrun says the local rank.
+    It also takes the global rank modulo the GPUs for the device; torchrun and SLURM say the local rank.
     """
     import basicsr.utils.dist_util as dist_util
 
-    def init_pytorch(backend: str, **kwargs) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
-        else:
-            backend = 'gloo'
-        torch.distributed.init_process_group(backend=backend, **kwargs)
+    from pdd_arch.training import launchers
 
-    dist_util._init_dist_pytorch = init_pytorch
+    dist_util._init_dist_pytorch = launchers.init_torchrun
+    dist_util._init_dist_slurm = launchers.init_slurm
 
 
 def _look_up_quietly() -> None:
@@ -145,12 +139,12 @@ def _pass_on_prefetch_errors() -> None:
 def _tell_samplers_position() -> None:
     """Indices from BasicSR's sampler also carry epoch and position, so that a sample can be drawn from them alone.
 
-    For basicsr 1.4.2, whose random draws depend on the number of workers. The indices stay integers: datasets that
-    do not know of positions see no difference.
+    For basicsr 1.4.2, whose random draws depend on the number of workers, and which starts a resumed epoch from its
+    first sample. The indices stay integers: datasets that do not know of positions see no difference.
     """
     from basicsr.data.data_sampler import EnlargedSampler
 
-    from pdd_arch.data.positioned_index import positioned
+    from pdd_arch.training.loading import remaining_samples
 
     if getattr(EnlargedSampler.__iter__, 'tells_position', False):
         return
@@ -158,10 +152,29 @@ def _tell_samplers_position() -> None:
 
     @functools.wraps(plain)
     def iterate(self):
-        return iter(list(positioned(plain(self), self.epoch, self.rank, self.num_replicas)))
+        return remaining_samples(self, plain(self))
 
     iterate.tells_position = True
     EnlargedSampler.__iter__ = iterate
+
+
+def _follow_the_loop() -> None:
+    """basicsr 1.4.2 tells nobody how far it has come, miscounts epochs, and cannot be stopped between iterations."""
+    import basicsr.data
+    import basicsr.train
+
+    from pdd_arch.training import loading, pipeline
+
+    for name in ('CPUPrefetcher', 'CUDAPrefetcher'):
+        plain = getattr(basicsr.train, name)
+        if not hasattr(plain, 'plain'):
+            setattr(basicsr.train, name, loading.tracked(plain))
+    if not hasattr(basicsr.train.create_train_val_dataloader, '__wrapped__'):
+        basicsr.train.create_train_val_dataloader = loading.counting_epochs(basicsr.train.create_train_val_dataloader)
+    basicsr.data.worker_init_fn = loading.worker_init_fn
+    basicsr.train.init_tb_logger = pipeline.init_tb_logger
+    if not hasattr(basicsr.train.train_pipeline, '__wrapped__'):
+        basicsr.train.train_pipeline = pipeline.supervised(basicsr.train.train_pipeline)
 
 
 def _name_unreadable_validation_images() -> None:

@@ -25,5 +25,9 @@ class WeightsError(PDDError, RuntimeError):
     """A weight file cannot be read, or does not belong to the network it is meant for."""
 
 
+class NumbersError(PDDError, ArithmeticError):
+    """Losses or gradients stay infinite or undefined, or a network's weights are."""
+
+
 class PDDWarning(UserWarning):
     """Something allowed but probably unintended."""

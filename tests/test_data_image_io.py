@@ -1,12 +1,15 @@
 """Reading images: every depth and layout, orientation, and broken files."""
 
 import io
+import os
+import threading
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from pdd_arch.data import image_io
 from pdd_arch.data.image_io import check_image_file, decode_image, image_size, read_image
 from pdd_arch.errors import DataError, MissingFileError
 
@@ -142,3 +145,128 @@ def test_empty_text_and_missing_files(look, tmp_path):
 def test_float_image_is_an_error():
     with pytest.raises(DataError, match=r'a\.tif: has float32 pixels; images of 8 or 16 bits'):
         decode_image(encode(RNG.random((4, 4, 3)).astype(np.float32), '.tif'), 'a.tif')
+
+
+def photograph(height=200, width=200):
+    return cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8), (0, 0), 2)
+
+
+def test_jpeg_damaged_in_the_middle(tmp_path):
+    """libjpeg repairs it and complains to standard error only."""
+    content = bytearray(encode(photograph(), '.jpg'))
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(content)
+    assert check_image_file(path) == (200, 200), 'the structure is whole'
+    for look in (read_image, lambda p: check_image_file(p, deep=True)):
+        with pytest.raises(DataError, match=r'a\.jpg: is a truncated or damaged JPEG .*\(libjpeg: Corrupt JPEG data: '):
+            look(path)
+
+
+@pytest.mark.parametrize('padding', [b'\0' * 5, b'\xff' * 4])
+def test_padded_jpeg_is_fine(padding, capfd):
+    """Some cameras pad before the end marker; libjpeg complains of that too."""
+    content = encode(photograph(), '.jpg')
+    np.testing.assert_array_equal(
+        decode_image(content[:-2] + padding + content[-2:], 'x'), decode_image(content, 'x'), strict=True
+    )
+    assert capfd.readouterr().err == ''
+
+
+def test_standard_error_of_others_is_passed_on(monkeypatch, capfd):
+    content, plain = encode(photograph(8, 8), '.jpg'), cv2.imdecode
+
+    def decode(*args):
+        os.write(2, b'from another thread\n')
+        return plain(*args)
+
+    monkeypatch.setattr(cv2, 'imdecode', decode)
+    decode_image(content, 'x')
+    assert capfd.readouterr().err == 'from another thread\n'
+
+
+def test_decoding_in_threads():
+    content = encode(photograph(), '.jpg')
+    expected = decode_image(content, 'x')
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(decode_image(content, 'x'))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert all(np.array_equal(image, expected) for image in found)
+
+
+def test_decoding_without_standard_error():
+    content = encode(photograph(), '.jpg')
+    expected = decode_image(content, 'x')
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.close(2)
+            status = 0 if np.array_equal(decode_image(content, 'x'), expected) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_fork_while_another_thread_decodes(monkeypatch):
+    """The child neither waits for a lock that nobody opens nor loses its standard error."""
+    content, plain = encode(photograph(8, 8), '.jpg'), cv2.imdecode
+    inside, forked = threading.Event(), threading.Event()
+
+    def decode(*args):
+        inside.set()
+        forked.wait(0.3)
+        return plain(*args)
+
+    monkeypatch.setattr(cv2, 'imdecode', decode)
+    error = os.fstat(2)
+    thread = threading.Thread(target=decode_image, args=(content, 'x'))
+    thread.start()
+    inside.wait(5)
+    child = os.fork()
+    if not child:
+        same = os.path.samestat(os.fstat(2), error)
+        monkeypatch.undo()
+        decode_image(content, 'x')
+        os._exit(0 if same else 1)
+    forked.set()
+    thread.join(5)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF'])
+def test_first_of_several_frames(kind):
+    first = Image.fromarray(photograph(20, 30))
+    options = {'lossless': True} if kind == 'WEBP' else {}
+    content = encode_pil(first, kind, save_all=True, append_images=[Image.new('RGB', (30, 20))], **options)
+    np.testing.assert_array_equal(image_io.decode_raw(content, 'x')[..., ::-1], np.asarray(first))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options'),
+    [
+        *[('JPEG', {}), ('BMP', {}), ('PPM', {}), ('JPEG2000', {}), ('JPEG2000', {'no_jp2': True})],
+        *[('WEBP', {}), ('WEBP', {'lossless': True})],
+        *[('TIFF', {'big_tiff': True}), ('TIFF', {'compression': 'tiff_lzw'})],
+    ],
+)
+def test_size_from_the_header(kind, options):
+    assert image_size(encode_pil(Image.fromarray(photograph(20, 30)), kind, **options)) == (20, 30)
+
+
+def test_cmyk_jpeg_and_content_against_extension(tmp_path):
+    picture = Image.fromarray(photograph(20, 30))
+    (tmp_path / 'a.png').write_bytes(encode_pil(picture.convert('CMYK'), 'JPEG', quality=95))
+    assert abs(read_image(tmp_path / 'a.png')[..., ::-1] - np.asarray(picture) / 255).mean() < 0.02
+
+
+def test_jpeg_2000_needs_a_recent_opencv(monkeypatch):
+    """OpenCV 4.10 crashes on damaged ones."""
+    content = encode_pil(Image.fromarray(photograph(20, 30)), 'JPEG2000')
+    monkeypatch.setattr(image_io, '_READS_JPEG2000', False)
+    for look in (decode_image, image_size):
+        with pytest.raises(DataError, match=r'a\.jp2: is a JPEG 2000, which OpenCV .* not read safely.*4\.12 or newer'):
+            look(content, 'a.jp2')

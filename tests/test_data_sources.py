@@ -1,14 +1,18 @@
 """Folder, meta-info file, LMDB and RAM cache."""
 
 import pickle
+import shutil
+import time
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from pdd_arch.data import sources
-from pdd_arch.data.sources import CachedSource, FileSource, LmdbSource, open_source, parse_meta_info
+from pdd_arch.data import UnpairedAdaptationDataset, cache, data_identity
+from pdd_arch.data.cache import CachedSource
+from pdd_arch.data.meta_info import parse_meta_info
+from pdd_arch.data.sources import FileSource, LmdbSource, open_source
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 
 
@@ -47,7 +51,8 @@ def same_pixels(one, other):
 
 def test_folder(folder):
     source = open_source({'dataroot_gt': str(folder)}, 'gt')
-    assert [p.rsplit('/', 1)[1] for p in source.paths] == [f'img{i}.png' for i in range(4)]
+    assert source.names == [f'img{i}.png' for i in range(4)]
+    assert source.path(0) == str(folder / 'img0.png')
     assert source.key == 'datasets.train.dataroot_gt'
     assert source.read(2).dtype == np.float32
     assert source.read_raw(2).dtype == np.uint16
@@ -77,7 +82,7 @@ def test_meta_info(folder, tmp_path, text, name):
     meta = tmp_path / 'meta.txt'
     meta.write_text(text)
     source = open_source({'dataroot_gt': str(folder), name: str(meta)}, 'gt')
-    same_pixels(source, FileSource([str(folder / 'img0.png'), str(folder / 'img2.png')], ''))
+    same_pixels(source, FileSource(str(folder), ['img0.png', 'img2.png'], ''))
     target = make_lmdb(folder, tmp_path / 'photos.lmdb')
     same_pixels(source, open_source({'dataroot_gt': str(target), name: str(meta)}, 'gt'))
 
@@ -97,12 +102,30 @@ def test_meta_info_lines(tmp_path):
     assert parse_meta_info(meta, 'k') == [('a.b.png', (12, 34)), ('sub/my photo.JPG', (5, 6)), ('key', None)]
 
 
+def test_meta_info_of_other_editors(tmp_path, folder):
+    """Byte-order mark, CRLF, blank lines, duplicates, absolute and roundabout names below the folder."""
+    meta = tmp_path / 'meta.txt'
+    text = f'\ufeffimg0.png (20,30,3)\r\n\r\nimg0.png\r\n{folder}/img1.png\r\nsub/../img2.png'
+    meta.write_bytes(text.encode())
+    source = open_source({'dataroot_gt': str(folder), 'meta_info_file': str(meta)}, 'gt')
+    assert source.names == ['img0.png', 'img0.png', 'img1.png', 'img2.png']
+
+
+def test_long_meta_info(tmp_path):
+    """Many lines, and one that a careless pattern would take minutes for."""
+    meta = tmp_path / 'meta.txt'
+    meta.write_text('a' + ' ' * 9000 + 'b\n' + ''.join(f'{i:07d}.png (480,480,3)\n' for i in range(10**5)) * 2)
+    started = time.monotonic()
+    assert len(parse_meta_info(meta, 'k')) == 2 * 10**5 + 1
+    assert time.monotonic() - started < 20
+
+
 @pytest.mark.parametrize('chunk_bytes', [1, 3000, 2**29])
 def test_ram_cache_equals_disk_and_is_shared(folder, chunk_bytes):
     source = open_source({'dataroot_gt': str(folder)}, 'gt')
     cached = CachedSource(source, chunk_bytes)
     same_pixels(cached, source)
-    assert [cached.path(i) for i in range(4)] == source.paths
+    assert [cached.path(i) for i in range(4)] == [source.path(i) for i in range(4)]
     assert all(tensor.is_shared() for tensor in cached.tensors)
     assert len(cached.tensors) == {1: 4, 3000: 3, 2**29: 1}[chunk_bytes]
 
@@ -110,8 +133,6 @@ def test_ram_cache_equals_disk_and_is_shared(folder, chunk_bytes):
 @pytest.mark.parametrize('start', ['fork', 'spawn'])
 def test_memory_is_shared_with_workers(folder, start):
     """What a worker writes shows in the parent: there is one copy of the pixels, and one count of visits."""
-    from pdd_arch.data import UnpairedAdaptationDataset
-
     opt = {'dataroot_gt': str(folder), 'dataroot_lq': str(folder), 'scale': 4, 'gt_size': 16, 'cache': 'ram'}
     dataset = UnpairedAdaptationDataset(opt)
     second = UnpairedAdaptationDataset(opt)
@@ -129,8 +150,35 @@ def _work(dataset):
     dataset.gt.read_raw(0)[:] = 7
 
 
+def test_identity_is_that_of_the_names(folder, tmp_path):
+    """The same for a copy elsewhere, an LMDB and a cache; another for other names, or sides exchanged."""
+    opt = {'dataroot_gt': str(folder), 'dataroot_lq': str(make_lmdb(folder, tmp_path / 'photos.lmdb'))}
+    first = data_identity(opt)
+    assert len(first) == 16
+    moved = tmp_path / 'elsewhere'
+    shutil.copytree(folder, moved)
+    assert data_identity({'dataroot_gt': str(moved), 'dataroot_lq': str(folder)}) == first
+    assert data_identity({'dataroot_gt': f'{moved}/', 'dataroot_lq': str(moved)}) == first
+    dataset = UnpairedAdaptationDataset({**opt, 'scale': 4, 'gt_size': 16, 'cache': 'ram'})
+    assert dataset.identity() == first
+    (moved / 'img0.png').rename(moved / 'img9.png')
+    renamed = data_identity({'dataroot_gt': str(moved), 'dataroot_lq': str(folder)})
+    exchanged = data_identity({'dataroot_gt': str(folder), 'dataroot_lq': str(moved)})
+    (moved / 'img9.png').unlink()
+    fewer = data_identity({'dataroot_gt': str(moved), 'dataroot_lq': str(folder)})
+    assert len({first, renamed, exchanged, fewer}) == 4
+
+
+def test_identity_opens_no_image(folder):
+    opt = {'dataroot_gt': str(folder), 'dataroot_lq': str(folder)}
+    first = data_identity(opt)
+    for path in folder.glob('img*'):
+        path.write_bytes(b'')
+    assert data_identity(opt) == first
+
+
 def test_ram_cache_without_shared_memory(folder, monkeypatch):
-    monkeypatch.setattr(sources, '_available_shared_memory', lambda: 100)
+    monkeypatch.setattr(cache, '_available_shared_memory', lambda: 100)
     source = open_source({'dataroot_gt': str(folder)}, 'gt')
     cached = CachedSource(source)
     same_pixels(cached, source)
@@ -138,7 +186,7 @@ def test_ram_cache_without_shared_memory(folder, monkeypatch):
 
 
 def test_ram_cache_larger_than_memory(folder, monkeypatch):
-    monkeypatch.setattr(sources, '_available_memory', lambda: 100)
+    monkeypatch.setattr(cache, '_available_memory', lambda: 100)
     with pytest.raises(DataError, match=r'4 images take 0\.0 MiB decoded but only.*Set `cache: none`'):
         CachedSource(open_source({'dataroot_gt': str(folder)}, 'gt'))
 

@@ -143,13 +143,15 @@ def test_download_is_cached_and_checked(local_weights, image, tmp_path):
 
 def test_download_with_a_wrong_hash(local_weights):
     local_weights.write_bytes(local_weights.read_bytes() + b'x')
-    with pytest.raises(MissingFileError, match='invalid hash value'):
+    with pytest.raises(WeightsError, match=rf'gave is not {local_weights.name}: its SHA-256 does not begin with'):
         FeatureNet(['features.0'], type='squeezenet1_1', weights='imagenet')
 
 
 def test_offline_names_the_file_and_its_place(local_weights):
     local_weights.unlink()
-    expected = rf'{local_weights.name}, which is not at .*checkpoints.*Fetch file:.*feature_net\.weights'
+    expected = (
+        rf'feature_net\.weights \(imagenet\): needs {local_weights.name}, which is not at .*checkpoints.*Fetch file:'
+    )
     with pytest.raises(MissingFileError, match=expected):
         FeatureNet(['features.0'], type='squeezenet1_1', weights='imagenet')
 

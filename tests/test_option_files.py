@@ -9,8 +9,9 @@ import pytest
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from pdd_arch.config import AdaptationSettings
-from pdd_arch.config.check import check_batch, check_losses, check_network
-from pdd_arch.config.check_basicsr import check_dataset_types, check_known_keys, check_schedule, check_validation
+from pdd_arch.config.check import check_batch, check_file, check_network
+from pdd_arch.config.check_basicsr import check_dataset_types, check_schedule
+from pdd_arch.config.check_losses import check_feature_size, check_losses
 from pdd_arch.config.parse import load_options
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses import PairwiseDistanceLoss
@@ -66,11 +67,12 @@ def test_file_passes_the_checks(name):
     for key in ('network_g', 'network_teacher', 'network_d'):
         if key in opt:
             check_network(key, opt[key])
-    check_batch(opt, check_losses(opt['train'], settings.feature_net['type']))
-    check_validation(opt, is_train=True)
+    check_file(opt, is_train=True)
+    distill = check_losses(opt['train'], settings.feature_net['type'])
+    check_batch(opt, distill)
+    check_feature_size(opt, distill, settings.feature_net['type'])
     check_schedule(opt)
     check_dataset_types(opt, is_train=True)
-    check_known_keys(opt)
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -233,9 +235,10 @@ def test_city100_measures_with_the_network_that_it_trains_with():
     check_layers((*loss['inter_layers'], *loss['intra_layers']), opt['train']['feature_net']['type'])
 
 
-def test_readme_names_every_option():
-    """The option reference of the README against the code that reads the options."""
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+def test_reference_names_every_option():
+    """The option reference against the code that reads the options."""
+    assert 'options/README.md' in (ROOT / 'README.md').read_text(encoding='utf-8')
+    text = (OPTIONS / 'README.md').read_text(encoding='utf-8')
     loss = set(inspect.signature(PairwiseDistanceLoss).parameters)
     named = set(re.findall(r'`([a-z_]+)`', text))
     assert {f.name for f in fields(AdaptationSettings)} | loss <= named

@@ -185,21 +185,30 @@ def test_static_without_average():
 
 
 def test_log_is_read_only_when_asked(monkeypatch):
-    """Reading a loss waits for the GPU, so an iteration that prints nothing must not do it."""
+    """Reading waits for the GPU: an iteration that prints nothing reads whether each step can be taken, no more."""
     model = build()
+    verdicts = []
+    plain = torch.Tensor.tolist
+
+    def read_verdict(self):
+        assert self.dtype is torch.bool
+        verdicts.append(self)
+        return plain(self)
 
     def forbidden(self):
         raise AssertionError('a tensor was read during an iteration')
 
     with monkeypatch.context() as m:
-        for name in ('item', 'cpu', 'numpy', 'tolist', '__bool__', '__float__', '__int__'):
+        for name in ('item', 'cpu', 'numpy', '__bool__', '__float__', '__int__'):
             m.setattr(torch.Tensor, name, forbidden)
+        m.setattr(torch.Tensor, 'tolist', read_verdict)
         for optimizer in model.optimizers:
             m.setattr(optimizer, 'step', lambda: None)  # Adam keeps its step count on the CPU and reads it there
         model.feed_data(batch())
         model.optimize_parameters(2)
         with pytest.raises(AssertionError, match='was read'):
             torch.zeros(1).item()
+    assert len(verdicts) == 2  # net_g and net_d
     assert isinstance(model.get_current_log()['l_inter'], float)
 
 

@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-import torch
 from basicsr.test import test_pipeline
 from basicsr.train import train_pipeline
 
+from pdd_arch.commands.check_run import check_run
 from pdd_arch.commands.errors import run
 from pdd_arch.config.parse import build_parser
+from pdd_arch.training import processes
 
 PIPELINES = {
     'train': (train_pipeline, 'train or adapt a network; writes experiments/NAME/ and tb_logger/NAME/'),
@@ -38,15 +39,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``train`` or ``test``; errors are raised. The working directory is the root of all outputs."""
-    command = _parser().parse_args(argv).command
+    args = _parser().parse_args(argv)
+    command = args.command
+    if args.check:
+        return check_run(args, is_train=command == 'train')
     # BasicSR's pipelines read the command line themselves, and note it in the copy of the option file
     before, sys.argv = sys.argv, ['basicsr', *argv[argv.index(command) + 1 :]]
     try:
         PIPELINES[command][0](os.getcwd())
+        processes.close()
     finally:
         sys.argv = before
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     return 0
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from pdd_arch.errors import PDDError
+from pdd_arch.training import processes
+from pdd_arch.training.stopping import Stopped
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # as a shell reports Ctrl-C
@@ -23,6 +25,8 @@ def user_error(error: BaseException) -> str | None:
         if len(lines) > 1 and last.startswith('pdd_arch.errors.') and marker in last:
             return last.split(marker, 1)[1]
         return ' '.join(lines) if lines else last
+    if processes.is_lost(error):
+        return 'another process of this run has ended; see its message. Continue all with --auto_resume.'
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f'out of memory on the GPU: {str(error).splitlines()[0]} Reduce datasets.train.gt_size or '
@@ -35,6 +39,9 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
     """Run a command and turn its outcome into an exit status."""
     try:
         return main(argv)
+    except Stopped as stopped:
+        sys.stderr.write(f'{program}: {stopped.message}\n')
+        return stopped.code
     except KeyboardInterrupt:
         sys.stderr.write(f'{program}: interrupted\n')
         return EXIT_INTERRUPTED
@@ -42,5 +49,6 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
         message = user_error(e)
         if message is None or '--debug' in argv:
             raise
-        sys.stderr.write(f'{program}: error: {message}\n')
+        who = f'{program} [rank {processes.rank()}]' if processes.rank() else program
+        sys.stderr.write(f'{who}: error: {message}\n')
         return EXIT_ERROR

@@ -1,15 +1,12 @@
-"""The options of an adaptation run that this package adds to BasicSR's: one typed place for names and defaults."""
+"""What a model needs to know of the ``train`` section, with defaults that depend on other options filled in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from pdd_arch.config.explain import validated
+from pdd_arch.config.schema import DEFAULT_FEATURE_NET, FeatureNetOptions, TrainOptions
 from pdd_arch.errors import OptionError
-from pdd_arch.utils.suggest import did_you_mean, one_of
-
-TEACHERS = ('ema', 'static')
-PRECISIONS = ('fp32', 'bf16', 'fp16')
-
-DEFAULT_FEATURE_NET = {'type': 'vgg19', 'weights': 'imagenet'}
+from pdd_arch.utils.suggest import one_of
 
 # belong to the feature network that all losses share, not to one loss
 _SHARED_FEATURE_KEYS = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 'range_norm': 'range_norm'}
@@ -17,7 +14,10 @@ _SHARED_FEATURE_KEYS = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 
 
 @dataclass(frozen=True)
 class AdaptationSettings:
-    """Typed view of the ``train`` section (paper: method section 3, values section 4.1)."""
+    """Typed view of the ``train`` section (paper: method section 3, values section 4.1).
+
+    Types, limits and defaults are those of `pdd_arch.config.schema.TrainOptions`.
+    """
 
     #: who the generalist is: a moving average of the student, or a second frozen network
     teacher: str
@@ -37,6 +37,15 @@ class AdaptationSettings:
     precision: str
     channels_last: bool
     compile: bool
+    #: largest norm of the student's (the discriminator's) gradient; None: not clipped
+    grad_clip: float | None
+    grad_clip_d: float | None
+    #: iterations in a row with a non-finite loss or gradient after which the run stops
+    max_nonfinite: int
+    #: parts in which a batch goes through the networks before one step
+    accumulate: int
+    #: whether losses over a whole batch see that of all processes and parts (global) or each its own (local)
+    batch_loss: str
     #: options of the feature network that all losses share
     feature_net: dict
 
@@ -50,39 +59,34 @@ class AdaptationSettings:
         """Read and check the options of one run.
 
         Args:
-            opt: the whole option dictionary, as BasicSR's models get it.
+            opt: the whole option dictionary, as BasicSR's models get it; other sections than ``train`` are not
+                checked here.
 
         Raises:
             OptionError: a value is impossible, or two do not go together.
         """
-        train = opt['train']
-        teacher = _choice(train, 'teacher', TEACHERS, 'ema')
-        static, has_d, distils = (
-            teacher == 'static',
-            bool(opt.get('network_d')),
-            bool(train.get('distill_opt')),
-        )
-        settings = cls(
-            teacher=teacher,
-            ema_decay=_number(train, 'ema_decay', 0.999),
-            distill_warmup_iters=_count(train, 'distill_warmup_iters', 0 if static else 5),
-            detach_synthetic=_flag(train, 'detach_synthetic', static),
-            gan_on_real=_flag(train, 'gan_on_real', True),
-            net_d_iters=_count(train, 'net_d_iters', 1, least=1),
-            net_d_init_iters=_count(train, 'net_d_init_iters', 300 if has_d else 0),
-            precision=_choice(train, 'precision', PRECISIONS, 'fp32'),
-            channels_last=_flag(train, 'channels_last', False),
-            compile=_flag(train, 'compile', False),
-            feature_net=_shared_feature_net(train),
-        )
-        settings._check_teacher(opt, distils)
+        given = opt['train']
+        if isinstance(given, Mapping):
+            # a model built without a training loop needs no length; a model derived from PDDModel may have more keys
+            given = {'total_iter': 1, **given}
+            if opt.get('model_type', 'PDDModel') != 'PDDModel':
+                given = {k: v for k, v in given.items() if k in TrainOptions.model_fields}
+        train = validated(TrainOptions, given, 'train')
+        static, has_d = train.teacher == 'static', bool(opt.get('network_d'))
+        dependent = {
+            'distill_warmup_iters': 0 if static else 5,
+            'detach_synthetic': static,
+            'net_d_init_iters': 300 if has_d else 0,
+        }
+        values = {f.name: getattr(train, f.name) for f in fields(cls)}
+        values |= {k: v for k, v in dependent.items() if values[k] is None}
+        settings = cls(**(values | {'feature_net': _shared_feature_net(opt['train'])}))
+        settings._check_teacher(opt, bool(train.distill_opt))
         _check_discriminator(opt)
         _check_losses(opt)
         return settings
 
     def _check_teacher(self, opt: Mapping, distils: bool) -> None:
-        if not 0 <= self.ema_decay < 1:
-            raise OptionError(f'train.ema_decay: expected a number in [0, 1), found {self.ema_decay}')
         if self.teacher == 'static':
             if distils and not opt.get('network_teacher'):
                 raise OptionError(
@@ -109,93 +113,42 @@ class AdaptationSettings:
 
 
 def _check_discriminator(opt: Mapping) -> None:
-    train = opt['train']
-    has_d, has_gan, has_optim = (
-        bool(opt.get('network_d')),
-        bool(train.get('gan_opt')),
-        bool(train.get('optim_d')),
-    )
+    train, has_d = opt['train'], bool(opt.get('network_d'))
+    partners = {f'train.{key}': bool(train.get(key)) for key in ('gan_opt', 'optim_d')}
+    clips = {'train.grad_clip_d': train.get('grad_clip_d') is not None}
     if not has_d:
-        for key, given in (('train.gan_opt', has_gan), ('train.optim_d', has_optim)):
+        for key, given in (partners | clips).items():
             if given:
                 raise OptionError(f'{key}: given, but there is no network_d. Add network_d, or remove {key}.')
         return
-    for key, given in (('train.gan_opt', has_gan), ('train.optim_d', has_optim)):
+    for key, given in partners.items():
         if not given:
             raise OptionError(f'{key}: missing, but network_d is given. Add {key}, or remove network_d.')
 
 
 def _check_losses(opt: Mapping) -> None:
-    train = opt['train']
     names = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt')
-    if not any(train.get(name) for name in names):
+    if not any(opt['train'].get(name) for name in names):
         raise OptionError(f'train: no loss to train with, expected at least one of {one_of(names)}')
-    kind = (train.get('perceptual_opt') or {}).get('type', 'PerceptualLoss')
-    if kind != 'PerceptualLoss':
-        raise OptionError(
-            f"train.perceptual_opt.type: expected 'PerceptualLoss' (computed on the shared feature network), found "
-            f'{kind!r}'
-        )
-    if not train.get('optim_g'):
-        raise OptionError('train.optim_g: missing, expected for example {type: Adam, lr: 1e-4, betas: [0.9, 0.99]}')
 
 
 def _shared_feature_net(train: Mapping) -> dict:
     """Options of the one feature network. A loss may repeat them, but not ask for another network."""
     distill_own = (train.get('distill_opt') or {}).get('feature_net')
-    shared = dict(train.get('feature_net') or distill_own or DEFAULT_FEATURE_NET)
-    shared = {**DEFAULT_FEATURE_NET, **shared}
-    known = (*DEFAULT_FEATURE_NET, 'use_input_norm', 'range_norm', 'feature_scale', 'seed')
-    for key in shared:
-        if key not in known:
-            raise OptionError(
-                f'train.feature_net.{key}: unknown key.{did_you_mean(key, known)} Expected {one_of(known)}.'
-            )
-    for key in ('use_input_norm', 'range_norm'):
-        if not isinstance(shared.get(key, True), bool):
-            raise OptionError(f'train.feature_net.{key}: expected true or false, found {shared[key]!r}')
-    scale = shared.get('feature_scale', 1.0)
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
-        raise OptionError(f'train.feature_net.feature_scale: expected a positive number, found {scale!r}')
+    if distill_own is not None:
+        validated(FeatureNetOptions, distill_own, 'train.distill_opt.feature_net')
+    shared = {**DEFAULT_FEATURE_NET, **(train.get('feature_net') or distill_own or {})}
     if distill_own is not None and {**shared, **distill_own} != shared:
         raise OptionError(
             'train.distill_opt.feature_net: differs from train.feature_net, but all losses share one feature network. '
             'Remove train.distill_opt.feature_net.'
         )
     perceptual = train.get('perceptual_opt') or {}
-    defaults = {'use_input_norm': True, 'range_norm': False}
     for key, shared_key in _SHARED_FEATURE_KEYS.items():
-        if key in perceptual and perceptual[key] != shared.get(shared_key, defaults.get(shared_key)):
+        used = shared.get(shared_key, FeatureNetOptions.model_fields[shared_key].default)
+        if perceptual.get(key) not in (None, used):
             raise OptionError(
                 f'train.perceptual_opt.{key}: {perceptual[key]!r} differs from train.feature_net, but all losses share '
                 f'one feature network. Set train.feature_net.{shared_key} instead.'
             )
     return shared
-
-
-def _choice(train: Mapping, key: str, allowed: tuple[str, ...], default: str) -> str:
-    value = train.get(key, default)
-    if value not in allowed:
-        raise OptionError(f'train.{key}: expected {one_of(allowed)}, found {value!r}.{did_you_mean(value, allowed)}')
-    return value
-
-
-def _flag(train: Mapping, key: str, default: bool) -> bool:
-    value = train.get(key, default)
-    if not isinstance(value, bool):
-        raise OptionError(f'train.{key}: expected true or false, found {value!r}')
-    return value
-
-
-def _number(train: Mapping, key: str, default: float) -> float:
-    value = train.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise OptionError(f'train.{key}: expected a number, found {value!r}')
-    return float(value)
-
-
-def _count(train: Mapping, key: str, default: int, least: int = 0) -> int:
-    value = train.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f'train.{key}: expected a whole number of at least {least}, found {value!r}')
-    return value

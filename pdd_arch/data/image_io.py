@@ -6,28 +6,37 @@ What a file becomes (as ``RealESRGANer`` treats its inputs):
   brightness of the picture plays no part (``RealESRGANer`` takes a dark 16-bit image for an 8-bit one).
 * Grayscale becomes three equal channels. Alpha is dropped, not blended.
 * EXIF orientation is applied, so a phone photograph stands as every viewer shows it.
+* The format is told by the content, whatever the file is called. Of several pages or frames the first is read.
 
 ``IMREAD_COLOR | IMREAD_ANYDEPTH`` does all of this; ``IMREAD_UNCHANGED`` would leave the phone photograph
 lying on its side.
 
-OpenCV versions differ in what they make of half a file: some return grey pixels and a warning. Truncation is
-therefore looked for here, in the structure of PNG, JPEG and WebP files, before anything is decoded.
+Damage in the middle of a file is found where the format allows it: always in a PNG (checksums), in a JPEG when
+the decoder loses its place, hardly ever in a BMP, TIFF or WebP: they have no checksums, or OpenCV passes over
+what they say.
 """
 
-import io
 import mmap
 import os
-import struct
-import warnings
-import zlib
+import re
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.data.decoder_messages import decoder_complaint, jpeg_damage, messages_of_decoder, pass_on
+from pdd_arch.data.files import open_file, read_content, shown
+from pdd_arch.data.image_structure import (
+    format_of,
+    orientation,
+    size_problem,
+    stored_size,
+    structural_problem,
+    without_animation,
+)
+from pdd_arch.errors import DataError
 
 __all__ = [
+    'check_content',
     'check_image_file',
     'decode_image',
     'decode_raw',
@@ -37,12 +46,9 @@ __all__ = [
     'to_float32',
 ]
 
-_PNG = b'\x89PNG\r\n\x1a\n'
-_JPEG = b'\xff\xd8\xff'
-_EXIF_ORIENTATION = 0x0112
 _WAY_OUT = 'Replace or remove it.'
-# formats whose header Pillow and OpenCV read alike; of any other, OpenCV says whether it can be read
-_COMMON_FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'PPM', 'JPEG2000')
+# OpenCV 4.10 crashes on one in ten damaged JPEG 2000 files (tests/fuzz_images.py); 4.12 and 5.0 do not
+_READS_JPEG2000 = tuple(map(int, re.findall(r'\d+', cv2.__version__)[:2])) >= (4, 12)
 
 
 def decode_raw(content: bytes, source: str) -> np.ndarray:
@@ -56,24 +62,55 @@ def decode_raw(content: bytes, source: str) -> np.ndarray:
         (H, W, 3) BGR array of uint8 or uint16, upright.
 
     Raises:
-        DataError: the content is empty, truncated, damaged, not an image, or not of 8 or 16 bits.
+        DataError: the content is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8
+            or 16 bits.
     """
-    problem = _structural_problem(content)
-    if problem:
-        raise DataError(f'{source}: {problem}. {_WAY_OUT}')
-    detail = ''
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        image, detail = None, f' (OpenCV: {error.err})'
+    kind = _require_readable(content, source)
+    image, detail = _imdecode(content, kind)
     if image is None:
-        raise DataError(f'{source}: {_describe_undecodable(content)}{detail}. {_WAY_OUT}')
+        # TIFF files can also hold what OpenCV has no name for, such as 32-bit whole numbers
+        unusual = ' or of an unusual kind, and' if kind == 'TIFF' else ' that'
+        raise DataError(
+            f'{shown(source)}: is a truncated or damaged {kind}{unusual} cannot be decoded{detail}. {_WAY_OUT}'
+        )
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(
-            f'{source}: has {image.dtype} pixels; images of 8 or 16 bits per channel are expected. '
+            f'{shown(source)}: has {image.dtype} pixels; images of 8 or 16 bits per channel are expected. '
             'Convert it, or remove it.'
         )
     return image
+
+
+def _require_readable(content: bytes | mmap.mmap | memoryview, source: str, deep: bool = False) -> str:
+    """The format of an image that may be given to the decoder; DataError for any other."""
+    problem = structural_problem(content, deep) or size_problem(content)
+    if problem:
+        raise DataError(f'{shown(source)}: {problem}. {_WAY_OUT}')
+    kind = format_of(content)
+    if kind == 'JPEG 2000' and not _READS_JPEG2000:
+        raise DataError(
+            f'{shown(source)}: is a JPEG 2000, which OpenCV {cv2.__version__} does not read safely. Convert it, or '
+            'install opencv-python 4.12 or newer.'
+        )
+    return kind
+
+
+def _imdecode(content: bytes, kind: str) -> tuple[np.ndarray | None, str]:
+    """The image, or None and what the decoder says, in brackets or empty."""
+    content = without_animation(content) if kind == 'PNG' else content
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    with messages_of_decoder() as messages:
+        try:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error as error:
+            return None, f' (OpenCV: {" ".join(error.err.split())})'
+        except MemoryError:
+            return None, ' (out of memory)'
+    damage = jpeg_damage(messages, content) if kind == 'JPEG' else None
+    if damage or image is None:
+        return None, damage or decoder_complaint(messages)
+    pass_on(messages)
+    return image, ''
 
 
 def to_float32(raw: np.ndarray) -> np.ndarray:
@@ -86,24 +123,6 @@ def to_float32(raw: np.ndarray) -> np.ndarray:
 def decode_image(content: bytes, source: str) -> np.ndarray:
     """:func:`decode_raw`, then (H, W, 3) BGR float32 in [0, 1]. Raises as it does."""
     return to_float32(decode_raw(content, source))
-
-
-def read_content(path: str | os.PathLike) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: it cannot be read (permissions, a folder, a failing disk).
-    """
-    try:
-        with open(path, 'rb') as file:
-            return file.read()
-    except FileNotFoundError:
-        raise MissingFileError(
-            f'{path}: the file does not exist (any more). Restore it, or remove it from the data.'
-        ) from None
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read ({error.strerror}). {_WAY_OUT}') from error
 
 
 def read_raw(path: str | os.PathLike) -> np.ndarray:
@@ -129,137 +148,45 @@ def image_size(image: str | os.PathLike | bytes, source: str | None = None) -> t
         source: what to call bytes in an error.
 
     Raises:
-        DataError, MissingFileError: the header cannot be read.
+        DataError, MissingFileError: the header cannot be read, or says more than ``MAX_PIXELS``.
     """
     if isinstance(image, bytes):
-        return _header_size(io.BytesIO(image), image, source or 'image')
-    try:
-        with open(image, 'rb') as file:
-            return _header_size(file, None, str(image))
-    except FileNotFoundError:
-        raise MissingFileError(f'{image}: the file does not exist. Correct the path.') from None
-    except OSError as error:
-        raise DataError(f'{image}: cannot be read ({error.strerror}). {_WAY_OUT}') from error
+        return check_content(image, source or 'image')
+    return check_image_file(image)
 
 
 def check_image_file(path: str | os.PathLike, deep: bool = False) -> tuple[int, int]:
     """Looks for a broken file without decoding it, reading only a few pages of it.
 
-    Finds empty and truncated files and those that are no image; damage inside the compressed data shows only
-    when it is decoded.
+    Finds empty, truncated and oversized files and those that are no image; damage inside the compressed data
+    shows only when it is decoded.
 
     Args:
         path: image file.
-        deep: also verify the checksums of a PNG, which reads all of it.
+        deep: also verify the checksums of a PNG, and decode the image.
 
     Returns:
-        (height, width), as :func:`image_size`.
+        (height, width), as :func:`decode_raw` will return.
 
     Raises:
         DataError, MissingFileError: as :func:`read_image` would.
     """
-    try:
-        with open(path, 'rb') as file:
-            if os.fstat(file.fileno()).st_size:
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-                    problem = _structural_problem(pages, deep)
-            else:
-                problem = _structural_problem(b'')
-    except FileNotFoundError:
-        raise MissingFileError(f'{path}: the file does not exist. Restore it, or correct the path.') from None
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read ({error.strerror}). {_WAY_OUT}') from error
-    if problem:
-        raise DataError(f'{path}: {problem}. {_WAY_OUT}')
-    return image_size(path)
+    with open_file(path) as file:
+        try:
+            if not os.fstat(file.fileno()).st_size:
+                return check_content(b'', str(path))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+                return check_content(pages, str(path), deep)
+        except (OSError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f'{shown(path)}: cannot be read ({error}). {_WAY_OUT}') from None
 
 
-def _header_size(file, content: bytes | None, source: str) -> tuple[int, int]:
-    try:
-        with warnings.catch_warnings():
-            # a large photograph is no attack here, and odd EXIF blocks are common
-            warnings.simplefilter('ignore')
-            with Image.open(file, formats=_COMMON_FORMATS) as image:
-                if image.format == 'TIFF':
-                    # newer versions of Pillow swap the size of a turned TIFF themselves; the tags never
-                    # change
-                    width, height = image.tag_v2[256], image.tag_v2[257]
-                    orientation = image.tag_v2.get(_EXIF_ORIENTATION, 1)
-                else:
-                    width, height = image.size
-                    # not getexif(): it decodes a whole PNG and also believes XMP, which OpenCV ignores
-                    exif = Image.Exif()
-                    exif.load(image.info.get('exif') or b'')
-                    orientation = exif.get(_EXIF_ORIENTATION, 1)
-        return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-    except Exception:  # Pillow raises many kinds for broken headers; OpenCV has the last word
-        if content is None:
-            file.seek(0)
-            content = file.read()
-        return decode_raw(content, source).shape[:2]
-
-
-def _structural_problem(content: bytes | mmap.mmap, deep: bool = False) -> str | None:
-    """What is visibly wrong with a file, as the predicate of a sentence, or None."""
-    size = len(content)
-    if size == 0:
-        return 'is empty (0 bytes), an image is expected'
-    if content[:8] == _PNG:
-        return _png_problem(content, size, deep)
-    if content[:3] == _JPEG:
-        scan = _first_scan(content, size)
-        # inside a scan every FF is followed by 00 or a restart marker, so FF D9 there is the end of the image
-        if scan is None or content.rfind(b'\xff\xd9') < scan:
-            return f'is a truncated JPEG ({size} bytes, no end-of-image marker)'
-    elif content[:4] == b'RIFF' and content[8:12] == b'WEBP':
-        declared = struct.unpack('<I', content[4:8])[0] + 8
-        if declared > size:
-            return f'is a truncated WebP ({size} of {declared} bytes)'
-    return None
-
-
-def _png_problem(content: bytes | mmap.mmap, size: int, deep: bool) -> str | None:
-    start = 8
-    while start + 12 <= size:
-        (length,) = struct.unpack('>I', content[start : start + 4])
-        kind = content[start + 4 : start + 8]
-        end = start + 12 + length
-        if end > size:
-            break
-        if deep and zlib.crc32(content[start + 4 : end - 4]) != struct.unpack('>I', content[end - 4 : end])[0]:
-            return f'is a damaged PNG (wrong checksum at byte {start})'
-        if kind == b'IEND':
-            return None
-        start = end
-    return f'is a truncated PNG ({size} bytes, no end chunk)'
-
-
-def _first_scan(content: bytes | mmap.mmap, size: int) -> int | None:
-    """Offset of a JPEG's first scan: the thumbnail in its EXIF block has an end marker of its own."""
-    at = 2
-    while at + 4 <= size:
-        if content[at] != 0xFF:
-            return max(content.find(b'\xff\xda', at), 2)
-        marker = content[at + 1]
-        if marker == 0xFF:
-            at += 1
-        elif marker == 0xDA:
-            return at
-        elif 0xD0 <= marker <= 0xD8 or marker == 0x01:
-            at += 2
-        else:
-            at += 2 + struct.unpack('>H', content[at + 2 : at + 4])[0]
-    return None
-
-
-def _describe_undecodable(content: bytes) -> str:
-    for magic, name in (
-        (_PNG, 'PNG'),
-        (_JPEG, 'JPEG'),
-        (b'BM', 'BMP'),
-        (b'II*\0', 'TIFF'),
-        (b'MM\0*', 'TIFF'),
-    ):
-        if content.startswith(magic):
-            return f'is a truncated or damaged {name} that cannot be decoded'
-    return f'is not an image that OpenCV can read ({len(content)} bytes, beginning with {content[:12]!r})'
+def check_content(content: bytes | mmap.mmap | memoryview, source: str, deep: bool = False) -> tuple[int, int]:
+    """:func:`check_image_file` of an image in memory; `source` is what to call it in an error."""
+    kind = _require_readable(content, source, deep)
+    if deep:
+        return decode_raw(bytes(content), source).shape[:2]
+    height, width = stored_size(content, kind)
+    return (width, height) if orientation(content, kind) in (5, 6, 7, 8) else (height, width)

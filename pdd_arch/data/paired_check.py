@@ -11,16 +11,9 @@ from os import path as osp
 from basicsr.utils import scandir
 
 from pdd_arch.data import image_io
-from pdd_arch.data.sources import (
-    FileSource,
-    ImageSource,
-    LmdbSource,
-    check_io_backend,
-    is_image_name,
-    list_images,
-    parse_meta_info,
-    require_folder,
-)
+from pdd_arch.data.files import shown
+from pdd_arch.data.meta_info import is_image_name, names_below, parse_meta_info
+from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, check_io_backend, list_images, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 
 __all__ = ['check_paired_dataset', 'explain_unreadable']
@@ -69,8 +62,8 @@ def check_paired_dataset(opt: Mapping, key: str) -> int:
         if not (0 <= gt_height - expected[0] <= slack and 0 <= gt_width - expected[1] <= slack):
             hint = _scale_hint((gt_height, gt_width), (lq_height, lq_width), scale)
             raise DataError(
-                f'`{key}`: {gt.path(i)} is {gt_height}x{gt_width} pixels (height x width) but {lq.path(i)} '
-                f'is {lq_height}x{lq_width}: at scale {scale} the ground truth is expected to be '
+                f'`{key}`: {shown(gt.path(i))} is {gt_height}x{gt_width} pixels (height x width) but '
+                f'{shown(lq.path(i))} is {lq_height}x{lq_width}: at scale {scale} the ground truth is expected to be '
                 f'{expected[0]}x{expected[1]}.{hint} Correct `scale`, `{key}.dataroot_gt` or '
                 f'`{key}.dataroot_lq`, or replace the file.'
             )
@@ -123,8 +116,8 @@ def _open_single(opt: Mapping, key: str, is_lmdb: bool) -> ImageSource:
         meta_key = f'{key}.meta_info_file'
         if not opt['meta_info_file']:
             raise OptionError(f'`{meta_key}` is empty, which SingleImageDataset cannot take. Remove the line.')
-        return FileSource(_listed(root, opt['meta_info_file'], meta_key), meta_key)
-    return FileSource([osp.join(root, name) for name in _all_files(root, root_key)], root_key)
+        return FileSource(root, _listed(root, opt['meta_info_file'], meta_key), meta_key)
+    return FileSource(root, _all_files(root, root_key), root_key)
 
 
 def _open_lmdb_pair(opt: Mapping, key: str) -> tuple[ImageSource, ImageSource]:
@@ -145,43 +138,50 @@ def _open_file_pair(opt: Mapping, key: str) -> tuple[ImageSource, ImageSource]:
     template = opt.get('filename_tmpl', '{}')
     meta = opt.get('meta_info_file')
     if meta:
-        gt_paths = _listed(gt_root, meta, f'{key}.meta_info_file')
-        names = [_lq_name(path, template) for path in gt_paths]
+        gt_names = _listed(gt_root, meta, f'{key}.meta_info_file')
+        names = [_lq_name(name, template, key) for name in gt_names]
     else:
         gt_names = _all_files(gt_root, gt_key)
         lq_names = _all_files(lq_root, lq_key)
-        names = [_lq_name(name, template) for name in gt_names]
+        names = [_lq_name(name, template, key) for name in gt_names]
         present = set(lq_names)
         for gt_name, name in zip(gt_names, names, strict=True):
             if name not in present:
                 stem = osp.splitext(name)[0]
                 alike = [other for other in lq_names if osp.splitext(other)[0] == stem]
-                hint = f' There is {alike[0]}: both must have the same extension.' if alike else ''
+                hint = f' There is {shown(alike[0])}: both must have the same extension.' if alike else ''
                 raise DataError(
-                    f'`{key}`: {osp.join(gt_root, gt_name)} has no LR image: {osp.join(lq_root, name)} does '
-                    f'not exist.{hint} Add or rename it, or set `{key}.filename_tmpl` (now {template!r}).'
+                    f'`{key}`: {shown(osp.join(gt_root, gt_name))} has no LR image: '
+                    f'{shown(osp.join(lq_root, name))} does not exist.{hint} Add or rename it, or set '
+                    f'`{key}.filename_tmpl` (now {template!r}).'
                 )
         surplus = sorted(present - set(names))
         if surplus:
             raise DataError(
                 f'`{key}`: {len(lq_names)} LR images but {len(gt_names)} GT images: '
-                f'{osp.join(lq_root, surplus[0])} has no ground truth in {gt_root}. Add that, or remove it.'
+                f'{shown(osp.join(lq_root, surplus[0]))} has no ground truth in {gt_root}. Add that, or remove it.'
             )
-        gt_paths = [osp.join(gt_root, name) for name in gt_names]
-    return FileSource(gt_paths, gt_key), FileSource([osp.join(lq_root, name) for name in names], lq_key)
+    return FileSource(gt_root, gt_names, gt_key), FileSource(lq_root, names, lq_key)
 
 
-def _lq_name(gt_path: str, template: str) -> str:
+def _lq_name(gt_path: str, template: str, key: str) -> str:
     stem, extension = osp.splitext(osp.basename(gt_path))
-    return f'{template.format(stem)}{extension}'
+    try:
+        return f'{template.format(stem)}{extension}'
+    except (LookupError, ValueError, AttributeError, TypeError):
+        raise OptionError(
+            f'`{key}.filename_tmpl` is {template!r}; expected text with one pair of braces, as `{{}}x4`.'
+        ) from None
 
 
 def _listed(root: str, meta: str, key: str) -> list[str]:
-    paths = [osp.join(root, name) for name, _ in parse_meta_info(meta, key)]
-    for path in paths:
+    names = names_below([name for name, _ in parse_meta_info(meta, key)], root, meta, key)
+    for path in (osp.join(root, name) for name in names):
         if not osp.isfile(path):
-            raise MissingFileError(f'`{key}`: {meta} lists {path}, which does not exist. Correct the list or the path.')
-    return paths
+            raise MissingFileError(
+                f'`{key}`: {shown(meta)} lists {shown(path)}, which does not exist. Correct the list or the path.'
+            )
+    return names
 
 
 def _all_files(folder: str, key: str) -> list[str]:
@@ -191,7 +191,7 @@ def _all_files(folder: str, key: str) -> list[str]:
     for name in names:
         if not is_image_name(name):
             raise DataError(
-                f'`{key}`: {osp.join(folder, name)} is not an image, and BasicSR reads every file of the '
+                f'`{key}`: {shown(osp.join(folder, name))} is not an image, and BasicSR reads every file of the '
                 'folder as one. Remove it or move it elsewhere.'
             )
     return names

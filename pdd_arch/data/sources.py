@@ -1,45 +1,36 @@
-"""Where images come from: a folder, a list of names (meta-info file), an LMDB, or memory.
+"""Where images come from: a folder, a list of names (meta-info file), or an LMDB.
 
 All of them are plain objects that can be pickled and forked: nothing stays open between two reads.
 """
 
+import contextlib
+import itertools
 import os
-import re
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import path as osp
 
 import numpy as np
-import torch
 
 from pdd_arch.data import image_io
-from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.data.files import shown
+from pdd_arch.data.meta_info import IMAGE_EXTENSIONS, is_image_name, names_below, parse_meta_info
+from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 from pdd_arch.utils.suggest import did_you_mean, one_of
 
 __all__ = [
-    'IMAGE_EXTENSIONS',
-    'CachedSource',
     'FileSource',
     'ImageSource',
     'LmdbSource',
     'check_io_backend',
-    'is_image_name',
     'list_images',
     'open_source',
-    'parse_meta_info',
     'require_folder',
 ]
 
-IMAGE_EXTENSIONS = (
-    *('.png', '.jpg', '.jpeg', '.jpe', '.bmp', '.dib', '.tif', '.tiff', '.webp'),
-    *('.jp2', '.ppm', '.pgm', '.pbm', '.pnm'),
-)
 IO_BACKENDS = ('disk', 'lmdb')
-
-# 'name', 'name (h,w)', 'name (h,w,c)', 'name (h,w,c) 1': BasicSR's line, the last number a PNG compression
-# level
-_META_LINE = re.compile(r'^(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\S+)?)?$')
+# enough to recognise a mistake by; looking at all of a large folder would take minutes
+_MANY = 10_000
 
 
 class ImageSource(ABC):
@@ -47,9 +38,11 @@ class ImageSource(ABC):
 
     Attributes:
         key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
+        names: of the images, relative to the data folder, or LMDB keys.
     """
 
     key: str
+    names: list[str]
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -72,23 +65,30 @@ class ImageSource(ABC):
 
 
 class FileSource(ImageSource):
-    """Image files on disk."""
+    """Image files on disk.
 
-    def __init__(self, paths: list[str], key: str) -> None:
-        self.paths = paths
+    Args:
+        root: data folder.
+        names: of the files, relative to it.
+        key: option that named them.
+    """
+
+    def __init__(self, root: str, names: list[str], key: str) -> None:
+        self.root = root
+        self.names = names
         self.key = key
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.names)
 
     def path(self, index: int) -> str:
-        return self.paths[index]
+        return osp.join(self.root, self.names[index])
 
     def read_raw(self, index: int) -> np.ndarray:
-        return image_io.read_raw(self.paths[index])
+        return image_io.read_raw(self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        return image_io.check_image_file(self.paths[index])
+        return image_io.check_image_file(self.path(index))
 
 
 class LmdbSource(ImageSource):
@@ -111,10 +111,10 @@ class LmdbSource(ImageSource):
     def __init__(self, root: str, key: str, names: list[str] | None = None) -> None:
         self.root = require_folder(root, key)
         self.key = key
-        meta = osp.join(root, 'meta_info.txt')
-        if not osp.isfile(meta) or not osp.isfile(osp.join(root, 'data.mdb')):
+        meta, data = osp.join(root, 'meta_info.txt'), osp.join(root, 'data.mdb')
+        if not osp.isfile(meta) or not osp.isfile(data):
             raise MissingFileError(
-                f'`{key}`: {root} is not an LMDB made by BasicSR: it should hold data.mdb and meta_info.txt. '
+                f'`{key}`: {shown(root)} is not an LMDB made by BasicSR: it should hold data.mdb and meta_info.txt. '
                 "Make it with BasicSR's scripts/data_preparation/create_lmdb.py, or name a folder of images."
             )
         entries = [(_lmdb_key(name), size) for name, size in parse_meta_info(meta, key)]
@@ -124,8 +124,8 @@ class LmdbSource(ImageSource):
             missing = [name for name in wanted if name not in known]
             if missing:
                 raise DataError(
-                    f'`{key}`: {len(missing)} of the images listed for {root} are not in it, the first is '
-                    f'{missing[0]!r}.{did_you_mean(missing[0], known)} Correct the list.'
+                    f'`{key}`: {len(missing)} of the images listed for {shown(root)} are not in it, the first is '
+                    f'{missing[0]!r}.{did_you_mean(missing[0], list(known)[:_MANY])} Correct the list.'
                 )
             entries = [(name, known[name]) for name in wanted]
         self.names = [name for name, _ in entries]
@@ -137,115 +137,52 @@ class LmdbSource(ImageSource):
     def path(self, index: int) -> str:
         return osp.join(self.root, self.names[index])
 
-    def content(self, index: int) -> bytes:
-        """The encoded image. Raises DataError when the database cannot be read or lacks the key."""
+    @contextlib.contextmanager
+    def _value(self, index: int) -> Iterator[memoryview]:
+        """The encoded image, in the map of the database: valid within the block only.
+
+        Raises:
+            DataError: the database cannot be read, or lacks the key.
+        """
         import lmdb
 
         name = self.names[index]
         try:
             with (
                 lmdb.open(self.root, readonly=True, lock=False, readahead=False) as env,
-                env.begin(buffers=False) as transaction,
+                env.begin(buffers=True) as transaction,
             ):
-                content = transaction.get(name.encode())
-        except lmdb.Error as error:
+                # pages beyond the end of a truncated file would kill the process
+                needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+                found = osp.getsize(osp.join(self.root, 'data.mdb'))
+                if found < needed:
+                    raise DataError(
+                        f'{shown(self.path(index))}: the LMDB is truncated (data.mdb has {found} of {needed} bytes). '
+                        'Copy or make it anew.'
+                    )
+                value = transaction.get(name.encode('utf-8', 'surrogateescape')) if name else None
+                if value is None:
+                    raise DataError(
+                        f'{shown(self.path(index))}: meta_info.txt lists this image but the LMDB has no key {name!r}. '
+                        'Make it anew.'
+                    )
+                yield value
+        except (lmdb.Error, OSError) as error:
+            if isinstance(error, PDDError):
+                raise
             raise DataError(
-                f'{self.path(index)}: the LMDB cannot be read ({error}). Make it anew, or close what holds it.'
-            ) from error
-        if content is None:
-            raise DataError(
-                f'{self.path(index)}: meta_info.txt lists this image but the LMDB has no key {name!r}. Make it anew.'
-            )
-        return content
+                f'{shown(self.path(index))}: the LMDB cannot be read ({_reason(error, self.root)}). '
+                'Make it anew, or close what holds it.'
+            ) from None
 
     def read_raw(self, index: int) -> np.ndarray:
-        return image_io.decode_raw(self.content(index), self.path(index))
+        with self._value(index) as value:
+            content = bytes(value)
+        return image_io.decode_raw(content, self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        size = self._sizes[index]
-        return size if size else image_io.image_size(self.content(index), self.path(index))
-
-
-class CachedSource(ImageSource):
-    """All images of another source, decoded once, in memory that forked and spawned workers share.
-
-    A broken image is found here, before training starts. Under torchrun each process holds a cache of its
-    own.
-
-    Args:
-        source: what to read.
-        chunk_bytes: images are gathered into shared tensors of about this size: one each would run into the
-            limit on open files, one for all would need twice the memory while it is filled.
-
-    Raises:
-        DataError: an image cannot be read, or all together are larger than the memory that is free.
-    """
-
-    def __init__(self, source: ImageSource, chunk_bytes: int = 512 * 2**20) -> None:
-        from basicsr.utils import get_root_logger
-
-        logger = get_root_logger()
-        self.key = source.key
-        self._paths = [source.path(i) for i in range(len(source))]
-        self._chunks: list[torch.Tensor] = []
-        self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
-        least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
-        free = _available_memory()
-        if free is not None and least > free:
-            raise DataError(
-                f'`{self.key}`: {len(source)} images take {_gib(least)} decoded but only {_gib(free)} of '
-                'memory are free. Set `cache: none` (an LMDB is the next fastest), or cut the images into '
-                'smaller sets.'
-            )
-        sharing = least <= _available_shared_memory()
-        if not sharing:
-            logger.warning(
-                f'{self.key}: shared memory (/dev/shm) has no room for {_gib(least)}; the RAM cache uses '
-                'ordinary memory, which forked workers share too (in Docker: --shm-size).'
-            )
-        started = reported = time.monotonic()
-        pending: list[np.ndarray] = []
-        pending_bytes = total_bytes = 0
-        for i in range(len(source)):
-            image = source.read_raw(i)
-            self._entries.append((len(self._chunks), pending_bytes, image.shape, image.dtype.str))
-            # 16-bit images are viewed in place, so every image begins at an even byte
-            flat = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
-            pending.append(np.pad(flat, (0, 1)) if flat.size % 2 else flat)
-            pending_bytes += pending[-1].size
-            total_bytes += flat.size
-            if pending_bytes >= chunk_bytes or i + 1 == len(source):
-                chunk = torch.from_numpy(np.concatenate(pending))
-                self._chunks.append(chunk.share_memory_() if sharing else chunk)
-                pending, pending_bytes = [], 0
-            if time.monotonic() - reported > 10:
-                reported = time.monotonic()
-                logger.info(f'{self.key}: {i + 1} of {len(source)} images in memory, {_gib(total_bytes)}')
-        logger.info(
-            f'{self.key}: {len(source)} images in memory, {_gib(total_bytes)}, '
-            f'decoded in {time.monotonic() - started:.1f} s'
-        )
-
-    @property
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The uint8 tensors that hold the pixels."""
-        return tuple(self._chunks)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def path(self, index: int) -> str:
-        return self._paths[index]
-
-    def read_raw(self, index: int) -> np.ndarray:
-        """As the source's own, without a copy: never write to what this returns."""
-        chunk, start, shape, dtype = self._entries[index]
-        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return self._chunks[chunk].numpy()[start : start + count].view(dtype).reshape(shape)
-
-    def check(self, index: int) -> tuple[int, int]:
-        height, width, _ = self._entries[index][2]
-        return height, width
+        with self._value(index) as value:
+            return image_io.check_content(value, self.path(index))
 
 
 def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> ImageSource:
@@ -264,7 +201,7 @@ def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> Ima
     Raises:
         OptionError: the key is absent, or the backend is unknown or does not fit the path.
         MissingFileError: the folder or the meta-info file does not exist.
-        DataError: there is no image in it.
+        DataError: there is no image in it, or a listed one lies outside.
     """
     key = f'{section}.dataroot_{side}'
     root = opt.get(f'dataroot_{side}')
@@ -286,8 +223,8 @@ def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> Ima
         return LmdbSource(root, key, names)
     require_folder(root, key)
     if names is not None:
-        return FileSource([osp.join(root, name) for name in names], meta_key)
-    return FileSource(list_images(root, key), key)
+        return FileSource(root, names_below(names, root, meta, meta_key), meta_key)
+    return FileSource(root, list_images(root, key), key)
 
 
 def check_io_backend(io_backend: object, key: str) -> str:
@@ -303,44 +240,50 @@ def check_io_backend(io_backend: object, key: str) -> str:
     return kind
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file name has the extension of an image."""
-    return name.lower().endswith(IMAGE_EXTENSIONS)
-
-
 def require_folder(folder: str, key: str) -> str:
     """Returns `folder`, or raises MissingFileError that names it and its option key."""
     if osp.isdir(folder):
         return folder
     if osp.exists(folder):
-        raise MissingFileError(f'`{key}`: {folder} is a file; a folder is expected. Name the folder that holds it.')
-    parent = osp.dirname(osp.abspath(folder))
-    hint = did_you_mean(osp.basename(osp.abspath(folder)), os.listdir(parent)) if osp.isdir(parent) else ''
+        raise MissingFileError(
+            f'`{key}`: {shown(folder)} is a file; a folder is expected. Name the folder that holds it.'
+        )
+    parent, name = osp.split(osp.abspath(folder))
+    try:
+        with os.scandir(parent) as entries:
+            hint = did_you_mean(name, [entry.name for entry in itertools.islice(entries, _MANY)])
+    except (OSError, ValueError):
+        hint = ''
     where = '' if osp.isabs(folder) else f' (looked for in {os.getcwd()})'
-    raise MissingFileError(f'`{key}`: the folder {folder} does not exist{where}.{hint} Correct the path.')
+    raise MissingFileError(f'`{key}`: the folder {shown(folder)} does not exist{where}.{hint} Correct the path.')
 
 
 def list_images(folder: str, key: str) -> list[str]:
-    """Sorted paths of the image files in a folder; hidden files and sub-folders are passed over.
+    """Sorted names of the image files in a folder; hidden files and sub-folders are passed over.
 
     Raises:
-        DataError: there are none; says what is there instead.
+        DataError: there are none; says what is there instead. Or the folder cannot be read.
     """
     others, subfolders, images = [], [], []
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name.startswith('.'):
-            continue
-        if entry.is_dir():
-            subfolders.append(entry)
-        elif is_image_name(entry.name):
-            images.append(entry.path)
-        else:
-            others.append(entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith('.'):
+                    continue
+                if _is_folder(entry):
+                    subfolders.append(entry.name)
+                elif is_image_name(entry.name):
+                    images.append(entry.name)
+                else:
+                    others.append(entry.name)
+    except OSError as error:
+        raise DataError(
+            f'`{key}`: the folder {shown(folder)} cannot be read ({error.strerror}). Correct its permissions.'
+        ) from None
     if images:
-        return images
-    with_images = [
-        d.name for d in subfolders if any(is_image_name(name) for _, _, names in os.walk(d.path) for name in names)
-    ]
+        return sorted(images)
+    others.sort()
+    with_images = [name for name in sorted(subfolders) if _holds_images(osp.join(folder, name))]
     found = []
     if others:
         found.append(f'{len(others)} other file{"s" * (len(others) > 1)} ({_few(others)})')
@@ -352,66 +295,29 @@ def list_images(folder: str, key: str) -> list[str]:
         way_out = 'Sub-folders are not searched: name one of them, or list the images in a meta-info file.'
     else:
         way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
-    raise DataError(f'`{key}`: no image in {folder}: found {" and ".join(found) or "nothing"}. {way_out}')
+    raise DataError(f'`{key}`: no image in {shown(folder)}: found {" and ".join(found) or "nothing"}. {way_out}')
 
 
-def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
-    """Names, and sizes (height, width) where they are given, of a meta-info file.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: it lists nothing, or is not text.
-    """
-    path = osp.expanduser(str(path))
+def _is_folder(entry: os.DirEntry) -> bool:
     try:
-        with open(path, encoding='utf-8') as file:
-            lines = [line.strip() for line in file]
-    except FileNotFoundError:
-        raise MissingFileError(f'`{key}`: the file {path} does not exist. Correct the path.') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'`{key}`: {path} cannot be read as a list of images ({error}).') from error
-    entries = []
-    for line in lines:
-        if not line:
-            continue
-        match = _META_LINE.match(line)
-        name = match['name'].split(', ')[0].strip()
-        if not is_image_name(name):
-            name = name.split()[0]  # BasicSR's rule; a name with spaces and an extension is kept whole
-        entries.append((name, (int(match['h']), int(match['w'])) if match['h'] else None))
-    if not entries:
-        raise DataError(f'`{key}`: {path} lists no image. Write one name a line, relative to the data folder.')
-    return entries
+        return entry.is_dir()
+    except OSError:  # a link to itself: opening it will say so
+        return False
+
+
+def _holds_images(folder: str) -> bool:
+    walked = itertools.islice(os.walk(folder), _MANY)
+    return any(is_image_name(name) for _, _, names in walked for name in names)
 
 
 def _lmdb_key(name: str) -> str:
     return osp.splitext(name)[0] if is_image_name(name) else name
 
 
+def _reason(error: Exception, root: str) -> str:
+    """LMDB begins its messages with the path, which the error names already."""
+    return ' '.join(str(error).removeprefix(f'{root}: ').split())
+
+
 def _few(names: list[str]) -> str:
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
-
-
-def _gib(size: int) -> str:
-    return f'{size / 2**30:.1f} GiB' if size >= 2**30 else f'{size / 2**20:.1f} MiB'
-
-
-def _available_memory() -> int | None:
-    """Bytes of memory that can still be had (Linux), or None where that is not known."""
-    try:
-        with open('/proc/meminfo') as file:
-            for line in file:
-                if line.startswith('MemAvailable:'):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
-
-
-def _available_shared_memory() -> float:
-    """Free bytes of /dev/shm; writing past them kills the process with a bus error."""
-    try:
-        state = os.statvfs('/dev/shm')
-    except (OSError, AttributeError):
-        return float('inf')
-    return state.f_bavail * state.f_frsize
+    return ', '.join(map(shown, names[:3])) + (', ...' if len(names) > 3 else '')

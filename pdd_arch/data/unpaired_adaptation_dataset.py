@@ -7,10 +7,13 @@ import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from pdd_arch.data.cache import CachedSource
+from pdd_arch.data.files import shown
+from pdd_arch.data.identity import sources_identity
 from pdd_arch.data.image_io import to_float32
 from pdd_arch.data.lr_synthesis import LRSynthesis
 from pdd_arch.data.positioned_index import PositionedIndex
-from pdd_arch.data.sources import CachedSource, ImageSource, open_source
+from pdd_arch.data.sources import ImageSource, open_source
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.utils.registration import register
 from pdd_arch.utils.suggest import did_you_mean, one_of
@@ -102,6 +105,10 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return max(len(self.gt), len(self.lq))
 
+    def identity(self) -> str:
+        """16 hex digits that change when images of either source are added, removed or renamed."""
+        return sources_identity(self.gt, self.lq)
+
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
         """One sample.
 
@@ -162,7 +169,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
                     raise DataError(self._too_small(source, i, height, width, side))
             except PDDError as error:
                 first = first or error
-                bad.append(source.path(i))
+                bad.append(shown(source.path(i)))
         if first:
             more = f' {len(bad) - 1} more of {len(source)} images cannot be used: ' if len(bad) > 1 else ''
             names = ', '.join(bad[1:4]) + (', ...' if len(bad) > 4 else '.') if more else ''
@@ -175,7 +182,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
             asked += f' at scale {self.scale}'
         lower = f', or lower gt_size to {largest} or less' if largest else ''
         return (
-            f'{source.path(index)}: is {height}x{width} pixels (height x width), smaller than the '
+            f'{shown(source.path(index))}: is {height}x{width} pixels (height x width), smaller than the '
             f'{side}x{side} crop that {asked} takes. Remove it{lower}.'
         )
 

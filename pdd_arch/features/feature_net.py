@@ -9,7 +9,8 @@ import torchvision
 from torch import nn
 
 from pdd_arch.checkpoints import read_checkpoint
-from pdd_arch.errors import MissingFileError, OptionError, WeightsError
+from pdd_arch.errors import OptionError, WeightsError
+from pdd_arch.utils.download import download
 from pdd_arch.utils.suggest import did_you_mean, one_of
 
 NETWORK_TYPES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1')
@@ -72,18 +73,18 @@ def check_layers(layers: Iterable[str], network: str, option: str = 'feature_net
     return positions
 
 
-def imagenet_features(network: str) -> dict[str, torch.Tensor]:
-    """Torchvision's IMAGENET1K_V1 weights: from its cache, or downloaded once with a check of the hash."""
-    weights = torchvision.models.get_model_weights(network)['IMAGENET1K_V1']
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(weights.url)
-    try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except Exception as e:  # URLError, timeouts, a wrong hash (RuntimeError), a damaged cached file
-        raise MissingFileError(
-            f'feature_net.weights: imagenet needs {target.name}, which is not at {target} and could not be '
-            f'downloaded ({type(e).__name__}: {e}). Fetch {weights.url} on a machine with internet access and put it '
-            f'there, or set feature_net.weights to the path of the file.'
-        ) from e
+def imagenet_features(network: str, option: str = 'feature_net.weights') -> dict[str, torch.Tensor]:
+    """Torchvision's IMAGENET1K_V1 weights: from its cache, or downloaded once; the hash is verified either way.
+
+    Raises:
+        MissingFileError, WeightsError: as :func:`pdd_arch.utils.download.download`.
+    """
+    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
+    name = os.path.basename(url)
+    # torchvision's file names end in the first digits of their hash: vgg19-dcbb9e9d.pth
+    sha256 = name.rsplit('-', 1)[1].split('.')[0]
+    target = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    return read_checkpoint(download(url, target, sha256, f'{option} (imagenet)'), option=option)
 
 
 class FeatureNet(nn.Module):

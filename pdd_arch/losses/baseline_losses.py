@@ -103,6 +103,7 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
     """
 
     least_batch = 2
+    couples_images = True
 
     def __init__(
         self,
@@ -117,20 +118,32 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.temperature = weights, loss_weight, temperature
 
+    def statistics(
+        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """By layer and model: the normalised mean features of each image, (N, C)."""
+        models = {'student': features.student_real, 'teacher': features.teacher_real}
+        return {
+            f'{name} {layer}': F.normalize(maps[layer].mean(dim=(2, 3)), dim=1)
+            for layer in self.layer_weights
+            for name, maps in models.items()
+        }
+
+    def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``l_distill``."""
+        total = sum(
+            weight * self._contrast(statistics[f'student {layer}'], statistics[f'teacher {layer}'])
+            for layer, weight in self.layer_weights.items()
+        )
+        return {'l_distill': self.loss_weight * total}
+
     def _contrast(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """InfoNCE of normalised features (N, C)."""
         n = student.shape[0]
         if n < 2:
             raise ValueError(
                 f'ContrastiveDistillationLoss takes its negatives from the batch and needs at least 2 images, found '
                 f'{n}. Use batch_size_per_gpu >= 2.'
             )
-        student = F.normalize(student.mean(dim=(2, 3)), dim=1)
-        teacher = F.normalize(teacher.mean(dim=(2, 3)), dim=1)
         similarity = student @ teacher.T / self.temperature
         return F.cross_entropy(similarity, torch.arange(n, device=student.device))
-
-    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
-        student, teacher = features.student_real, features.teacher_real
-        total = sum(w * self._contrast(student[k], teacher[k]) for k, w in self.layer_weights.items())
-        return {'l_distill': self.loss_weight * total}

@@ -108,33 +108,69 @@ class PairwiseDistanceLoss(DistillationLoss):
         """Images a domain must have in a batch for the terms to be defined."""
         return 2 if self.intra_weight and self.intra_pairing == 'batch_matrix' else 1
 
-    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    @property
+    def couples_images(self) -> bool:
+        """Norms over the batch and distances within it; the default intra term alone is a mean over images."""
+        norms = self.intra_pairing == 'batch_matrix' or 'fro' in (self.intra_criterion, self.intra_distance)
+        return bool(self.inter_weight) or bool(self.intra_weight and norms)
+
+    def statistics(
+        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """By layer: the inter-model norm, (1,); the intra-model value or norms, (1,), or flat features, (N, F)."""
+        found = {}
+        for layer in self.inter_layers:
+            norm = functional.inter_model_loss(*_layer(features, layer), distance=self.inter_distance)
+            found[f'inter {layer}'] = norm.reshape(1)
+        for layer in self.intra_layers:
+            for name, value in self._intra_statistics(_layer(features, layer)).items():
+                found[f'intra {layer}{name}'] = value
+        return found
+
+    def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``l_inter`` and ``l_intra``, weighted; a term of weight 0 is absent."""
         terms = {}
         if self.inter_weight:
             terms['l_inter'] = self.inter_weight * sum(
-                weight * functional.inter_model_loss(*_layer(features, layer), distance=self.inter_distance)
+                weight * functional.frobenius_of_parts(statistics[f'inter {layer}'])
                 for layer, weight in self.inter_layers.items()
             )
         if self.intra_weight:
             terms['l_intra'] = self.intra_weight * sum(
-                weight * self._intra(_layer(features, layer)) for layer, weight in self.intra_layers.items()
+                weight * self._intra(f'intra {layer}', statistics) for layer, weight in self.intra_layers.items()
             )
         return terms
 
-    def _intra(self, maps: Views[torch.Tensor]) -> torch.Tensor:
-        if self.intra_pairing == 'cross_domain':
-            return functional.intra_model_loss(*maps, distance=self.intra_distance, criterion=self.intra_criterion)
-        if maps.student_real.shape[0] < 2:
-            raise ValueError(
-                'intra_pairing: batch_matrix compares the images of a batch with each other and needs at least 2, '
-                'found 1. Use batch_size_per_gpu >= 2, or intra_pairing: cross_domain.'
-            )
-        if self.batch_matrix_domains == 'real':
-            return functional.batch_matrix_loss(maps.student_real, maps.teacher_real)
-        return functional.batch_matrix_loss(
-            torch.cat((maps.student_real, maps.student_syn)), torch.cat((maps.teacher_real, maps.teacher_syn))
-        )
+    @property
+    def _compares_norms(self) -> bool:
+        return self.intra_distance == 'fro' and self.intra_criterion not in functional.SIGNED_CRITERIA
+
+    def _intra_statistics(self, maps: Views[torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self.intra_pairing == 'batch_matrix':
+            return self._batch_matrix_statistics(maps)
+        if self._compares_norms:
+            return {
+                ' student': functional.intra_fro(maps.student_real, maps.student_syn).reshape(1),
+                ' teacher': functional.intra_fro(maps.teacher_real, maps.teacher_syn).reshape(1),
+            }
+        value = functional.intra_model_loss(*maps, distance=self.intra_distance, criterion=self.intra_criterion)
+        return {'': value.reshape(1)}
+
+    def _batch_matrix_statistics(self, maps: Views[torch.Tensor]) -> dict[str, torch.Tensor]:
+        student, teacher = maps.student_real, maps.teacher_real
+        if self.batch_matrix_domains == 'both':
+            student, teacher = torch.cat((student, maps.student_syn)), torch.cat((teacher, maps.teacher_syn))
+        return {' student': student, ' teacher': teacher}
+
+    def _intra(self, name: str, statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if self.intra_pairing == 'batch_matrix':
+            return functional.batch_matrix_loss(statistics[f'{name} student'], statistics[f'{name} teacher'])
+        if self._compares_norms:
+            student = functional.frobenius_of_parts(statistics[f'{name} student'])
+            teacher = functional.frobenius_of_parts(statistics[f'{name} teacher'])
+            return functional.INTRA_CRITERIA[self.intra_criterion](student, teacher)
+        parts = statistics[name]
+        return functional.frobenius_of_parts(parts) if self.intra_criterion == 'fro' else parts.mean()
 
     def forward(
         self,

@@ -30,6 +30,11 @@ class DistillationLoss(nn.Module):
     the features, each once an iteration, and calls :meth:`terms`; called on images by itself, the loss runs its own
     `feature_net`.
 
+    A loss that is a mean over the images of the batch is done with that: means of parts of a batch average to the mean
+    of the whole. One that is not (a norm over the batch, a comparison of its images with each other) depends on how
+    many processes or accumulated parts a batch is spread over, unless it also sets `couples_images` and defines
+    :meth:`statistics` and :meth:`combine`, from which the loss of the whole batch is put together.
+
     Args:
         feature_net: options of a `FeatureNet` (without ``layers``), a `FeatureNet`, or None when the features are
             handed to :meth:`terms`.
@@ -40,6 +45,8 @@ class DistillationLoss(nn.Module):
     uses_synthetic = True
     #: images per domain that a batch must have for the loss to be defined
     least_batch = 1
+    #: whether the loss of a batch is anything but the mean of the losses of its equal parts
+    couples_images = False
 
     def __init__(self, feature_net: Mapping | FeatureNet | None, layers: Iterable[str]) -> None:
         super().__init__()
@@ -55,7 +62,21 @@ class DistillationLoss(nn.Module):
             images: outputs, (N, 3, H, W).
             features: of those outputs, ``{layer: (N, C, h, w)}``; the teacher's carry no gradient.
         """
-        raise NotImplementedError
+        return self.combine(self.statistics(images, features))
+
+    def statistics(
+        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """What :meth:`combine` needs of a part of a batch: named tensors, to be concatenated along their first axis.
+
+        Args:
+            images, features: as for :meth:`terms`.
+        """
+        raise NotImplementedError(f'{type(self).__name__} defines neither terms() nor statistics() and combine()')
+
+    def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """:meth:`terms` of a whole batch from the concatenated statistics of its parts."""
+        raise NotImplementedError(f'{type(self).__name__} defines no combine()')
 
     def compute(
         self,

@@ -25,6 +25,12 @@ def gram_matrix(features: torch.Tensor) -> torch.Tensor:
     return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
 
 
+def frobenius_of_parts(norms: torch.Tensor) -> torch.Tensor:
+    """Frobenius norm of a whole from the norms of its parts, (parts,) -> scalar."""
+    # that of a single part is the part's, to the last bit
+    return norms[0] if norms.numel() == 1 else torch.linalg.vector_norm(norms)
+
+
 # ---------------------------------------------------------------- inter-model distance (paper, section 3.2)
 def inter_gram_change(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Gram matrix of the change of the features: Gram(f_S - f_G), (N, C, C)."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import checked_layers
-from pdd_arch.losses.functional import gram_matrix
+from pdd_arch.losses.functional import frobenius_of_parts, gram_matrix
 from pdd_arch.utils.suggest import one_of
 
 CRITERIA = {
@@ -47,6 +47,8 @@ class FeaturePerceptualLoss:
         self.layer_weights = checked_layers('train.perceptual_opt.layer_weights', layer_weights)
         self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
         self.criterion = CRITERIA[criterion]
+        #: as in `DistillationLoss`: a Frobenius norm of a batch is not the mean of those of its parts
+        self.couples_images = criterion == 'fro'
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -59,14 +61,28 @@ class FeaturePerceptualLoss:
         Args:
             student, target: features ``{layer: (N, C, h, w)}`` of S(x_s) and y_s.
         """
+        return self.combine(self.statistics(student, target))
+
+    def statistics(
+        self, student: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """By layer and term: the value of a part of a batch, (1,)."""
+        found = {}
+        for k in self.layer_weights:
+            if self.perceptual_weight:
+                found[f'percep {k}'] = self.criterion(student[k], target[k]).reshape(1)
+            if self.style_weight:
+                found[f'style {k}'] = self.criterion(gram_matrix(student[k]), gram_matrix(target[k])).reshape(1)
+        return found
+
+    def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """:meth:`terms` of a whole batch from the concatenated statistics of its parts."""
+        whole = frobenius_of_parts if self.couples_images else torch.mean
         terms = {}
-        if self.perceptual_weight:
-            total = sum(w * self.criterion(student[k], target[k]) for k, w in self.layer_weights.items())
-            terms['l_g_percep'] = self.perceptual_weight * total
-        if self.style_weight:
-            total = sum(
-                w * self.criterion(gram_matrix(student[k]), gram_matrix(target[k]))
-                for k, w in self.layer_weights.items()
-            )
-            terms['l_g_style'] = self.style_weight * total
+        for name, weight, term in (
+            ('percep', self.perceptual_weight, 'l_g_percep'),
+            ('style', self.style_weight, 'l_g_style'),
+        ):
+            if weight:
+                terms[term] = weight * sum(w * whole(statistics[f'{name} {k}']) for k, w in self.layer_weights.items())
         return terms

@@ -30,7 +30,7 @@ def _network(net: str, weights: str) -> lpips.LPIPS:
         warnings.simplefilter('ignore', UserWarning)  # it calls torchvision in an old way
         model = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
     if weights == 'imagenet':
-        state = imagenet_features(TRUNKS[net])
+        state = imagenet_features(TRUNKS[net], 'calculate_lpips weights')
     else:
         state = read_checkpoint(weights, option='calculate_lpips weights')
     # slices keep torchvision's numbering: slice2.3.weight is features.3.weight

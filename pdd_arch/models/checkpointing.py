@@ -1,63 +1,214 @@
 """How a model's networks and training state are written and read back."""
 
+import math
 from collections.abc import Mapping
 from os import path as osp
+from pathlib import Path
 
+import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of, write_checkpoint
+from pdd_arch.checkpoints import (
+    CheckpointWriter,
+    check_fits,
+    read_checkpoint,
+    state_dict_hash,
+    state_dict_of,
+    write_checkpoint,
+)
+from pdd_arch.errors import NumbersError, OptionError
+from pdd_arch.models.retention import prune
+from pdd_arch.training import processes
+from pdd_arch.training.comparison import recorded_options
+from pdd_arch.training.random_state import random_state, restore_random_state
+from pdd_arch.training.run import current_run
 
 
 class CheckpointMixin:
     """Saving and loading for a BasicSR model with ``net_g``, ``net_g_ema`` (optional), ``net_d`` and ``scaler``.
 
-    Replaces BasicSR's methods of the same names: writes are atomic and a failed one stops the run; reads never run
-    code, and an error names the option, the file and what differs.
+    Replaces BasicSR's methods of the same names. A training state and the networks it belongs to are written
+    together: all on disk before the first is visible, the state last, with the networks' SHA-256 in it. A failed write
+    stops the run. Reads never run code, and an error names the option, the file and what differs.
     """
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Write ``models/net_g_<iter>.pth`` (``params``, ``params_ema``), ``net_d_<iter>.pth`` and the state."""
-        if hasattr(self, 'net_g_ema'):
-            self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, ['params', 'params_ema'])
-        else:
-            self.save_network(self.net_g, 'net_g', current_iter)
-        if self.net_d is not None:
-            self.save_network(self.net_d, 'net_d', current_iter)
-        self.save_training_state(epoch, current_iter)
+        """Write the networks and the state of an iteration. Collective: every process calls it, the first one writes.
+
+        ``models/net_g_<iter>.pth`` (``params``, ``params_ema``), ``models/net_d_<iter>.pth`` and
+        ``training_states/<iter>.state``. For -1, the end of the training, also ``net_g_latest.pth``.
+
+        Raises:
+            WeightsError: a file could not be written; what was there before still is.
+            NumbersError: a network holds numbers that are not finite; nothing was written.
+        """
+        if current_iter == -1:
+            for label in self._networks():
+                self.save_network(*self._network_arguments(label, -1))
+            return
+        if current_iter == self._last_saved:
+            return
+        self._check_numbers(current_iter)
+        generators = processes.gather_objects(random_state())
+        if processes.rank() == 0:
+            self._write(epoch, current_iter, generators)
+        self._last_saved = current_iter
+
+    def _networks(self) -> list[str]:
+        return ['net_g'] if self.net_d is None else ['net_g', 'net_d']
+
+    def _network_arguments(self, label: str, current_iter: int) -> tuple:
+        """What BasicSR's `save_network` takes."""
+        if label == 'net_g' and hasattr(self, 'net_g_ema'):
+            return [self.net_g, self.net_g_ema], label, current_iter, ['params', 'params_ema']
+        return getattr(self, label), label, current_iter
+
+    def _check_numbers(self, current_iter: int) -> None:
+        """A state with broken networks must not become the newest one."""
+        for label in (*self._networks(), 'net_g_ema'):
+            net = getattr(self, label, None)
+            if net is None:
+                continue
+            for name, value in self.get_bare_model(net).state_dict().items():
+                if value.is_floating_point() and not torch.isfinite(value).all():
+                    raise NumbersError(
+                        f'iteration {current_iter}: {name} of {label} is not finite any more, so nothing is saved. '
+                        'Continue from an earlier state (--auto_resume) with a lower train.optim_g.lr or with '
+                        'train.grad_clip.'
+                    )
+
+    def _write(self, epoch: int, current_iter: int, generators: list[dict]) -> None:
+        paths = self.opt['path']
+        state_file = Path(paths['training_states'], f'{current_iter}.state')
+        networks = {}
+        with CheckpointWriter() as writer:
+            for label in self._networks():
+                nets, _, _, keys = (*self._network_arguments(label, current_iter), 'params')[:4]
+                file = Path(paths['models'], f'{label}_{current_iter}.pth')
+                networks[label] = {'file': file.name, 'sha256': writer.add(self._content(nets, keys), file)}
+            state = self._training_state(epoch, current_iter) | {'networks': networks, 'random': generators}
+            writer.add(state, state_file)
+            writer.publish(replacing=state_file)
+        logger = self.opt.get('logger') or {}
+        if logger.get('keep_checkpoints'):
+            best = self._best_iteration(logger['keep_best']) if logger.get('keep_best') else None
+            for name in prune(Path(paths['models']), state_file.parent, logger['keep_checkpoints'], best):
+                get_root_logger().info(f'Removed {name} (logger.keep_checkpoints: {logger["keep_checkpoints"]}).')
+
+    def _content(self, nets: nn.Module | list, keys: str | list[str]) -> dict[str, dict]:
+        nets, keys = nets if isinstance(nets, list) else [nets], keys if isinstance(keys, list) else [keys]
+        return {
+            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()}
+            for key, part in zip(keys, nets, strict=True)
+        }
 
     @master_only
     def save_network(self, net, net_label: str, current_iter: int, param_key: str | list[str] = 'params') -> None:
         """As BasicSR's, but atomic, and a failed write stops the run instead of being ignored."""
-        nets = net if isinstance(net, list) else [net]
-        keys = param_key if isinstance(param_key, list) else [param_key]
-        content = {
-            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()}
-            for key, part in zip(keys, nets, strict=True)
-        }
         iteration = 'latest' if current_iter == -1 else current_iter
-        write_checkpoint(content, osp.join(self.opt['path']['models'], f'{net_label}_{iteration}.pth'))
+        file = osp.join(self.opt['path']['models'], f'{net_label}_{iteration}.pth')
+        write_checkpoint(self._content(net, param_key), file)
 
-    @master_only
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """As BasicSR's, but atomic; -1 (the end of training) writes none."""
-        if current_iter == -1:
-            return
-        state = {
-            'epoch': epoch,
+    def _training_state(self, epoch: int, current_iter: int) -> dict:
+        """Everything the next iteration depends on besides networks and random generators; plain containers only."""
+        run = current_run()
+        followed = run.model is self and run.started
+        return {
+            'epoch': run.position.epoch if followed else epoch,
             'iter': current_iter,
             'optimizers': [o.state_dict() for o in self.optimizers],
             'schedulers': [s.state_dict() for s in self.schedulers],
             'scaler': self.scaler.state_dict(),
+            'position': {'epoch': run.position.epoch, 'samples': run.position.samples} if followed else None,
+            # the loop saves before it validates: whoever resumes from here validates first
+            'validated': self._validated == current_iter,
+            'best_metrics': getattr(self, 'best_metric_results', {}),
+            'nonfinite': {'in_a_row': self.nonfinite_in_a_row, 'total': self.nonfinite_total},
+            'teacher': self._teacher_hash(),
+            'data': run.data_identity,
+            'options': recorded_options(self.opt),
         }
-        write_checkpoint(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def _teacher_hash(self) -> str | None:
+        """Who a static teacher is; it never changes, so it is not saved with the run."""
+        if self.settings.teacher != 'static' or self.net_teacher is None:
+            return None
+        if self._teacher_identity is None:
+            self._teacher_identity = state_dict_hash(self.get_bare_model(self.net_teacher).state_dict())
+        return self._teacher_identity
 
     def resume_training(self, resume_state: Mapping) -> None:
-        """Continue optimizers, schedulers and the loss scale."""
+        """Continue optimizers, schedulers, the loss scale, records and counts.
+
+        Raises:
+            OptionError: the state is of another static teacher, or of another number of optimizers.
+        """
+        state = self.opt['path'].get('resume_state')
+        recorded = resume_state.get('teacher')
+        if recorded is not None and recorded != self._teacher_hash():
+            raise OptionError(
+                f'path.pretrain_network_teacher: these are not the weights of the teacher that {state} was trained '
+                'with (their SHA-256 differs). Give the same weights, or start a new run under another name.'
+            )
+        for kind in ('optimizers', 'schedulers'):
+            have, wanted = len(resume_state[kind]), len(getattr(self, kind))
+            if have != wanted:
+                raise OptionError(
+                    f'path.resume_state: {state} holds {have} {kind}, this run has {wanted} (network_g and network_d). '
+                    'Resume with the networks that the state was written with.'
+                )
         super().resume_training(resume_state)
-        if resume_state.get('scaler'):
+        if resume_state.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(resume_state['scaler'])
+        self.iteration = self._last_saved = resume_state['iter']
+        counts = resume_state.get('nonfinite') or {'in_a_row': 0, 'total': 0}
+        self.nonfinite_in_a_row, self.nonfinite_total = counts['in_a_row'], counts['total']
+        self._resume_records(resume_state.get('best_metrics') or {})
+
+    def _resume_records(self, records: Mapping) -> None:
+        """Best results so far, of the metrics that are still measured, in the same direction."""
+        metrics = (self.opt.get('val') or {}).get('metrics') or {}
+        for dataset, found in records.items():
+            own = {m: dict(r) for m, r in found.items() if m in metrics}
+            if own:
+                self._initialize_best_metric_results(dataset)
+                for metric, record in own.items():
+                    if self.best_metric_results[dataset][metric]['better'] == record['better']:
+                        self.best_metric_results[dataset][metric] = record
+
+    # ---------------------------------------------------------------- the best checkpoint
+    def _best_iteration(self, wanted: str) -> int | None:
+        """Iteration of the best result in ``logger.keep_best``, None before the first validation."""
+        dataset, _, metric = wanted.rpartition('/')
+        for name, records in getattr(self, 'best_metric_results', {}).items():
+            if metric in records and dataset in ('', name):
+                iteration = records[metric]['iter']
+                return iteration if iteration > 0 else None
+        return None
+
+    def validation(self, dataloader, current_iter: int, tb_logger, save_img: bool = False) -> None:
+        """As BasicSR's, under the number of the iteration that is validated, and without an effect on the training.
+
+        BasicSR numbers the validation at the end of the training one or two too high, and its loader draws from the
+        random generators. A new best result in ``logger.keep_best`` is saved at once.
+        """
+        iteration = min(current_iter, self.iteration) if self.opt['is_train'] else current_iter
+        before = random_state()
+        try:
+            super().validation(dataloader, iteration, tb_logger, save_img)
+        finally:
+            restore_random_state(before)
+        self._validated = iteration
+        wanted = (self.opt.get('logger') or {}).get('keep_best') if self.opt['is_train'] else None
+        if wanted and processes.from_first(self._best_iteration(wanted)) == self.iteration:
+            self.save(current_run().position.epoch, self.iteration)
+
+    def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
+        """As BasicSR's, with a plain number, which a state can hold; one that is undefined is never the best."""
+        if not math.isnan(float(val)):
+            super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'):
         """As BasicSR's, with errors that name the option, the file and what differs.

@@ -3,7 +3,6 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from copy import deepcopy
 from functools import partial
 
@@ -17,18 +16,20 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from pdd_arch.config.check import check_network
 from pdd_arch.config.settings import AdaptationSettings
-from pdd_arch.errors import DataError, OptionError
+from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
-from pdd_arch.losses import Views
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.models.checkpointing import CheckpointMixin
+from pdd_arch.models.training_step import TrainingStepMixin
+from pdd_arch.training import processes
+from pdd_arch.training.run import current_run
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.registration import register
 from pdd_arch.utils.suggest import did_you_mean
 
 
 @register(MODEL_REGISTRY)
-class PDDModel(CheckpointMixin, SRModel):
+class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
     """Adapts a specialist S (``net_g``) to one target domain under a generalist G (``net_teacher``).
 
     Per iteration: one forward of S, one of G without gradient, features of their outputs each computed once, one
@@ -42,6 +43,9 @@ class PDDModel(CheckpointMixin, SRModel):
             (``static``); None without distillation.
         net_d: discriminator, or None.
         feature_net: the frozen feature network of all losses, or None when none needs features.
+        iteration: the last iteration, from 1; 0 before the first.
+        batch_files: image files of the current batch.
+        nonfinite_in_a_row, nonfinite_total: iterations whose loss or gradient was not finite.
     """
 
     def __init__(self, opt: Mapping) -> None:
@@ -88,6 +92,11 @@ class PDDModel(CheckpointMixin, SRModel):
                 if net is not None:
                     self.get_bare_model(net).compile()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
+        self.iteration, self.nonfinite_in_a_row, self.nonfinite_total = 0, 0, 0
+        self.batch_files: list[str] = []
+        self._last_saved: int | None = None
+        self._validated: int | None = None
+        self._teacher_identity: str | None = None
         self._pending_log: dict[str, torch.Tensor] | None = None
         self.log_dict: dict[str, float] = OrderedDict()
         self.setup_optimizers()
@@ -97,6 +106,10 @@ class PDDModel(CheckpointMixin, SRModel):
                 f'train.net_d_init_iters: {settings.net_d_init_iters}, but there is no network_d: nothing is trained '
                 'in these iterations.'
             )
+        run = current_run()
+        run.model = self
+        for note in run.notes:
+            get_root_logger().warning(note)
 
     def _apply_memory_format(self, net: nn.Module) -> None:
         if self.settings.channels_last:
@@ -129,6 +142,7 @@ class PDDModel(CheckpointMixin, SRModel):
             get_root_logger().warning(
                 'path.pretrain_network_teacher is not set: the static teacher has RANDOM weights.'
             )
+            processes.broadcast_network(teacher)
         self._apply_memory_format(teacher)
         return teacher.eval().requires_grad_(False)
 
@@ -215,7 +229,7 @@ class PDDModel(CheckpointMixin, SRModel):
             warnings.filterwarnings('ignore', message='Detected call of `lr_scheduler.step', category=UserWarning)
             super().update_learning_rate(current_iter, warmup_iter)
 
-    # ---------------------------------------------------------------- one iteration
+    # ---------------------------------------------------------------- data and log
     def feed_data(self, data: Mapping[str, torch.Tensor]) -> None:
         """Take a batch: ``lq`` (x_s), ``gt`` (y_s) and, in training, ``lq_real`` (x_t); (N, 3, h, w) in [0, 1]."""
         self.lq = data['lq'].to(self.device, non_blocking=True)
@@ -225,144 +239,7 @@ class PDDModel(CheckpointMixin, SRModel):
             self.__dict__.pop('gt', None)  # of the batch before: BasicSR asks with hasattr
         real = data.get('lq_real')
         self.lq_real = None if real is None else real.to(self.device, non_blocking=True)
-
-    def optimize_parameters(self, current_iter: int) -> None:
-        """One iteration of the paper's training loop (section 3); `current_iter` counts from 1."""
-        settings = self.settings
-        update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
-        adapts = update_g and current_iter > settings.distill_start
-        losses: dict[str, torch.Tensor] = OrderedDict()
-
-        if update_g:
-            syn = self._update_student(adapts, losses)
-        elif self.net_d is not None:
-            # only the discriminator learns: it needs the synthetic output, and no graph
-            with torch.no_grad():
-                syn = self._run(self.net_g, self.lq)
-        if self.net_d is not None:
-            self._update_discriminator(syn, losses)
-        if losses:
-            self.scaler.update()
-
-        # read (and reduced over processes) only when somebody asks: reading waits for the GPU
-        self._pending_log = {name: loss.detach() for name, loss in losses.items()}
-        if settings.ema_decay > 0:
-            self.model_ema(settings.ema_decay)
-
-    def _autocast(self) -> AbstractContextManager:
-        kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[self.settings.precision]
-        return torch.autocast(self.device.type, dtype=kind, enabled=self.settings.precision != 'fp32')
-
-    def _run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """Forward in the chosen precision; the output is at least float32, as the losses are."""
-        with self._autocast():
-            out = net(x)
-        return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
-
-    def _update_student(self, adapts: bool, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Build the objective of S, take one step, and return s = S(x_s) without its graph."""
-        settings, n = self.settings, self.lq.shape[0]
-        distils = adapts and self.cri_distill is not None
-        shows_real = distils and self.net_d is not None and settings.gan_on_real
-        if self.net_d is not None:
-            self.net_d.requires_grad_(False)
-        self.optimizer_g.zero_grad()
-
-        # S runs once on both domains; on the synthetic one alone where nothing looks at the other
-        if distils or shows_real:
-            if self.lq_real is None:
-                raise DataError(
-                    'datasets.train: a batch has no lq_real (target-domain images), which distillation and '
-                    'train.gan_on_real need. Use type: UnpairedAdaptationDataset.'
-                )
-            out = self._run(self.net_g, torch.cat((self.lq, self.lq_real)))
-            syn, real = out[:n], out[n:]
-        else:
-            syn, real = self._run(self.net_g, self.lq), None
-
-        images = {'student_syn': syn}
-        if distils:
-            syn_distilled = syn.detach() if settings.detach_synthetic else syn
-            outputs = Views(real, *self._run_teacher(syn_distilled))
-            images.update((k, v) for k, v in outputs._asdict().items() if v is not None and k != 'student_syn')
-        if self.cri_perceptual is not None:
-            images['target'] = self.gt
-        features = self._extract(images, distils)
-
-        if distils:
-            losses.update(self.cri_distill.terms(outputs, self._distill_views(outputs, features)))
-        if self.cri_pix is not None:
-            losses['l_g_pix'] = self.cri_pix(syn, self.gt)
-        if self.cri_perceptual is not None:
-            losses.update(self.cri_perceptual.terms(features['student_syn'], features['target']))
-        if self.net_d is not None:
-            # not through DistributedDataParallel: D gets no gradient here
-            shown = torch.cat((syn, real)) if shows_real else syn
-            score = self._run(self.get_bare_model(self.net_d), shown)
-            losses['l_g_gan'] = self.cri_gan(score, True, is_disc=False)
-
-        if losses:
-            self.scaler.scale(sum(losses.values())).backward()
-            self.scaler.step(self.optimizer_g)
-        return syn.detach()
-
-    def _run_teacher(self, student_syn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """``(teacher_real, student_syn, teacher_syn)``; G sees synthetic input only if the loss compares it."""
-        n = self.lq.shape[0]
-        with torch.no_grad():
-            if not self.cri_distill.uses_synthetic:
-                return self._run(self.net_teacher, self.lq_real), None, None
-            out = self._run(self.net_teacher, torch.cat((self.lq, self.lq_real)))
-        return out[n:], student_syn, out[:n]
-
-    def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> dict[str, dict[str, torch.Tensor]]:
-        """Features of every image that some loss of this iteration looks at, each once."""
-        wanted: dict[str, list[str]] = {name: [] for name in images}
-        if distils:
-            for name in images:
-                if name != 'target' and (name.endswith('_real') or self.cri_distill.uses_synthetic):
-                    wanted[name] += self.cri_distill.layers
-        sources = dict(images)
-        if self.cri_perceptual is not None:
-            for name in ('student_syn', 'target'):
-                wanted[name] += self.cri_perceptual.layers
-        elif self.settings.detach_synthetic:
-            # nothing needs a gradient through the features of s
-            sources['student_syn'] = images['student_syn'].detach()
-        if not any(wanted.values()):
-            return {name: {} for name in images}
-        with self._autocast():
-            return {name: {} for name in images} | self.features.extract(sources, wanted)
-
-    def _distill_views(
-        self, outputs: Views[torch.Tensor], features: Mapping[str, dict[str, torch.Tensor]]
-    ) -> Views[dict[str, torch.Tensor]]:
-        views = {name: None if image is None else features[name] for name, image in outputs._asdict().items()}
-        if self.settings.detach_synthetic and views['student_syn'] is not None:
-            views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
-        return Views(**views)
-
-    def _update_discriminator(self, syn: torch.Tensor, losses: dict[str, torch.Tensor]) -> None:
-        """One step of D: real is y_s, fake is s from before the step of S; real outputs t are never shown."""
-        self.net_d.requires_grad_(True)
-        self.optimizer_d.zero_grad()
-        for name, image, is_real in (('real', self.gt, True), ('fake', syn, False)):
-            score = self._run(self.net_d, image)
-            loss = self.cri_gan(score, is_real, is_disc=True)
-            losses[f'l_d_{name}'] = loss
-            losses[f'out_d_{name}'] = score.detach().mean()
-            self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer_d)
-
-    def model_ema(self, decay: float = 0.999) -> None:
-        """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, for all parameters at once; buffers are copied."""
-        student, ema = self.get_bare_model(self.net_g), self.net_g_ema
-        with torch.no_grad():
-            averaged = list(ema.parameters())
-            torch._foreach_mul_(averaged, decay)
-            torch._foreach_add_(averaged, list(student.parameters()), alpha=1 - decay)
-            for mine, theirs in zip(ema.buffers(), student.buffers(), strict=True):
-                mine.copy_(theirs)
+        self.batch_files = [*data.get('gt_path', ()), *data.get('lq_real_path', ())]
 
     def get_current_log(self) -> dict[str, float]:
         """Losses of the last iteration, averaged over processes. Waits for the device: call it when printing."""

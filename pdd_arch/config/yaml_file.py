@@ -1,0 +1,147 @@
+"""Reading option files, which may come from strangers: nothing is executed, and nothing may hang or fill the memory."""
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from pdd_arch.errors import MissingFileError, OptionError
+
+#: far beyond any option file (those of this package have 10 kB)
+MAX_BYTES = 1_000_000
+MAX_NODES = 20_000
+MAX_DEPTH = 50
+MAX_NUMBER = 100
+
+_MERGE = 'tag:yaml.org,2002:merge'
+
+
+class OptionLoader(yaml.SafeLoader):
+    """Safe loader that knows ``!!float`` and ``1e-4``, refuses a key that appears twice, and has limits.
+
+    A few lines of aliases to aliases stand for billions of values, and a number of a million digits takes minutes to
+    read: the size of the document with its aliases written out is limited, as are its depth and its numbers.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+        """As the safe loader, within the limits."""
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f'nested more than {MAX_DEPTH} levels deep', mark)
+        if self._nodes > MAX_NODES:
+            raise yaml.composer.ComposerError(None, None, f'more than {MAX_NODES} values', mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, 'an alias inside the value that it stands for', mark)
+        if not is_alias:
+            self._sizes[id(node)] = self._size(node)
+        if self._sizes[id(node)] > MAX_NODES:
+            raise yaml.composer.ComposerError(None, None, f'aliases that stand for more than {MAX_NODES} values', mark)
+        return node
+
+    def _size(self, node: yaml.Node) -> int:
+        """Values below a node, with aliases written out."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        children = node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
+        return 1 + sum(self._sizes[id(child)] for child in children)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """As the safe loader, but a repeated key is an error: the first value would be lost silently."""
+        seen = set()
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE:
+                continue  # merged keys may be overridden; anything but a scalar is the safe loader's to judge
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f'key {key!r} appears twice', key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> object:
+        """As the safe loader; numbers have a limit."""
+        if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
+            problem = f'a number of {len(node.value)} characters'
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
+
+
+# YAML 1.1 takes 1e-4 for a string, because it has no dot; everybody who writes it means a number
+OptionLoader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$'), list('-+0123456789')
+)
+
+
+def parse_yaml(text: str) -> object:
+    """The value that a YAML text stands for; mappings keep their order, nothing in it is executed.
+
+    Raises:
+        ValueError: one line that says what is wrong, and where.
+    """
+    try:
+        return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
+    except yaml.YAMLError as e:
+        mark = getattr(e, 'problem_mark', None)
+        where = f'line {mark.line + 1}: ' if mark else ''
+        problem = getattr(e, 'problem', None) or getattr(e, 'reason', None) or e
+        raise ValueError(' '.join(f'{where}{problem}'.split())[:300]) from None
+    except RecursionError:
+        raise ValueError(f'nested more than {MAX_DEPTH} levels deep') from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        # what the safe loader lets out for a value that is not of its tag: !!int x, 2024-99-99
+        raise ValueError(' '.join(f'a value that does not fit its tag: {e}'.split())[:300]) from None
+
+
+def load_options(path: str | Path) -> dict:
+    """Read an option file; mappings keep their order, nothing in it is executed.
+
+    Raises:
+        MissingFileError: no such file.
+        OptionError: not readable, too large, not UTF-8, not valid YAML, not a mapping, or a tag that would run code.
+    """
+    if os.path.isdir(path):
+        raise MissingFileError(f'-opt: {path} is a folder. Give an option file (.yml).')
+    if not os.path.isfile(path):
+        raise MissingFileError(f'-opt: {path} does not exist (looked from {os.getcwd()}). Give an option file (.yml).')
+    text = _decode(_read(path), path)
+    try:
+        opt = parse_yaml(text)
+    except ValueError as e:
+        where, sign, problem = str(e).partition(': ')
+        at = f' {where}' if sign and where.startswith('line ') else ''
+        raise OptionError(f'{path}{at}: not a valid option file: {problem if at else e}') from None
+    if not isinstance(opt, dict):
+        raise OptionError(f'{path}: expected a mapping of options, found {type(opt).__name__}')
+    return opt
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        with open(path, 'rb') as f:
+            content = f.read(MAX_BYTES + 1)
+    except OSError as e:
+        raise OptionError(f'-opt: {path} cannot be read: {e.strerror or e}. Make it readable.') from None
+    if len(content) > MAX_BYTES:
+        raise OptionError(f'{path}: larger than {MAX_BYTES} bytes, which no option file is. Check the path.')
+    return content
+
+
+def _decode(content: bytes, path: str | Path) -> str:
+    if content.startswith((b'\xff\xfe', b'\xfe\xff')):
+        raise OptionError(f'{path}: not a valid option file: the text is UTF-16, expected UTF-8. Save it as UTF-8.')
+    if b'\0' in content:
+        raise OptionError(f'{path}: not a valid option file: it holds zero bytes, expected text (YAML).')
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as e:
+        line = content[: e.start].count(b'\n') + 1
+        raise OptionError(f'{path} line {line}: not a valid option file: not UTF-8 text. Save it as UTF-8.') from None

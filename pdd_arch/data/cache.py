@@ -1,0 +1,120 @@
+"""Decoded images kept in memory, shared by the workers."""
+
+import os
+import time
+
+import numpy as np
+import torch
+
+from pdd_arch.data.sources import ImageSource
+from pdd_arch.errors import DataError
+
+__all__ = ['CachedSource']
+
+
+class CachedSource(ImageSource):
+    """All images of another source, decoded once, in memory that forked and spawned workers share.
+
+    A broken image is found here, before training starts. Under torchrun each process holds a cache of its
+    own.
+
+    Args:
+        source: what to read.
+        chunk_bytes: images are gathered into shared tensors of about this size: one each would run into the
+            limit on open files, one for all would need twice the memory while it is filled.
+
+    Raises:
+        DataError: an image cannot be read, or all together are larger than the memory that is free.
+    """
+
+    def __init__(self, source: ImageSource, chunk_bytes: int = 512 * 2**20) -> None:
+        from basicsr.utils import get_root_logger
+
+        logger = get_root_logger()
+        self.key = source.key
+        self.names = source.names
+        self._paths = [source.path(i) for i in range(len(source))]
+        self._chunks: list[torch.Tensor] = []
+        self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
+        least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
+        free = _available_memory()
+        if free is not None and least > free:
+            raise DataError(
+                f'`{self.key}`: {len(source)} images take {_gib(least)} decoded but only {_gib(free)} of '
+                'memory are free. Set `cache: none` (an LMDB is the next fastest), or cut the images into '
+                'smaller sets.'
+            )
+        sharing = least <= _available_shared_memory()
+        if not sharing:
+            logger.warning(
+                f'{self.key}: shared memory (/dev/shm) has no room for {_gib(least)}; the RAM cache uses '
+                'ordinary memory, which forked workers share too (in Docker: --shm-size).'
+            )
+        started = reported = time.monotonic()
+        pending: list[np.ndarray] = []
+        pending_bytes = total_bytes = 0
+        for i in range(len(source)):
+            image = source.read_raw(i)
+            self._entries.append((len(self._chunks), pending_bytes, image.shape, image.dtype.str))
+            # 16-bit images are viewed in place, so every image begins at an even byte
+            flat = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
+            pending.append(np.pad(flat, (0, 1)) if flat.size % 2 else flat)
+            pending_bytes += pending[-1].size
+            total_bytes += flat.size
+            if pending_bytes >= chunk_bytes or i + 1 == len(source):
+                chunk = torch.from_numpy(np.concatenate(pending))
+                self._chunks.append(chunk.share_memory_() if sharing else chunk)
+                pending, pending_bytes = [], 0
+            if time.monotonic() - reported > 10:
+                reported = time.monotonic()
+                logger.info(f'{self.key}: {i + 1} of {len(source)} images in memory, {_gib(total_bytes)}')
+        logger.info(
+            f'{self.key}: {len(source)} images in memory, {_gib(total_bytes)}, '
+            f'decoded in {time.monotonic() - started:.1f} s'
+        )
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The uint8 tensors that hold the pixels."""
+        return tuple(self._chunks)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def path(self, index: int) -> str:
+        return self._paths[index]
+
+    def read_raw(self, index: int) -> np.ndarray:
+        """As the source's own, without a copy: never write to what this returns."""
+        chunk, start, shape, dtype = self._entries[index]
+        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return self._chunks[chunk].numpy()[start : start + count].view(dtype).reshape(shape)
+
+    def check(self, index: int) -> tuple[int, int]:
+        height, width, _ = self._entries[index][2]
+        return height, width
+
+
+def _gib(size: int) -> str:
+    return f'{size / 2**30:.1f} GiB' if size >= 2**30 else f'{size / 2**20:.1f} MiB'
+
+
+def _available_memory() -> int | None:
+    """Bytes of memory that can still be had (Linux), or None where that is not known."""
+    try:
+        with open('/proc/meminfo') as file:
+            for line in file:
+                if line.startswith('MemAvailable:'):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _available_shared_memory() -> float:
+    """Free bytes of /dev/shm; writing past them kills the process with a bus error."""
+    try:
+        state = os.statvfs('/dev/shm')
+    except (OSError, AttributeError):
+        return float('inf')
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,88 @@
+"""Lists of images in text files, as BasicSR writes them."""
+
+import re
+from os import path as osp
+
+from pdd_arch.data.files import open_file, shown
+from pdd_arch.errors import DataError, MissingFileError
+
+__all__ = ['IMAGE_EXTENSIONS', 'is_image_name', 'names_below', 'parse_meta_info']
+
+IMAGE_EXTENSIONS = (
+    *('.png', '.jpg', '.jpeg', '.jpe', '.bmp', '.dib', '.tif', '.tiff', '.webp'),
+    *('.jp2', '.ppm', '.pgm', '.pbm', '.pnm'),
+)
+# longer than any path, two of them, and a size
+_MAX_LINE = 10_000
+
+# 'name', 'name (h,w)', 'name (h,w,c)', 'name (h,w,c) 1': BasicSR's line, the last number a PNG compression level
+_META_LINE = re.compile(r'^(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\S+)?)?$')
+_SPACES = re.compile(r'\s+')
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name has the extension of an image."""
+    return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
+    """Names, and sizes (height, width) where they are given, of a meta-info file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it lists nothing, or is not text.
+    """
+    path = osp.expanduser(str(path))
+    entries = []
+    try:
+        with open_file(path) as file:
+            # not `for line in file`: the line of a file that is no text may be as long as the file
+            while line := file.readline(_MAX_LINE):
+                if len(line) == _MAX_LINE:
+                    raise DataError(f'a line of {_MAX_LINE} characters or more')
+                # a byte-order mark is what some editors put first
+                text = line.decode('utf-8-sig' if file.tell() == len(line) else 'utf-8').strip()
+                if '\0' in text:
+                    raise DataError('it holds zero bytes')
+                if text:
+                    entries.append(_entry(text))
+    except MissingFileError:
+        raise MissingFileError(f'`{key}`: the file {shown(path)} does not exist. Correct the path.') from None
+    except (DataError, OSError, UnicodeDecodeError) as error:
+        reason = str(error).removeprefix(f'{shown(path)}: ').removesuffix(' Replace or remove it.').rstrip('.')
+        raise DataError(
+            f'`{key}`: {shown(path)} is not read as a list of images ({reason}). Name a text file with one name a line.'
+        ) from None
+    if not entries:
+        raise DataError(f'`{key}`: {shown(path)} lists no image. Write one name a line, relative to the data folder.')
+    return entries
+
+
+def names_below(names: list[str], root: str, path: str, key: str) -> list[str]:
+    """Checks that listed images lie in the data folder, and gives their names relative to it.
+
+    A list may come from somebody else: it must not choose among all files of the machine.
+
+    Raises:
+        DataError: one does not.
+    """
+    top = osp.abspath(root)
+    below = []
+    for name in names:
+        relative = osp.relpath(name, top) if osp.isabs(name) else osp.normpath(name)
+        if relative.split(osp.sep, 1)[0] == osp.pardir:
+            raise DataError(
+                f'`{key}`: {shown(path)} lists {shown(name)}, which lies outside {shown(root)}. Correct the list, or '
+                'name a folder that holds all of the images as the data folder.'
+            )
+        below.append(relative)
+    return below
+
+
+def _entry(line: str) -> tuple[str, tuple[int, int] | None]:
+    # one space for many: the pattern would try all of them in all ways
+    match = _META_LINE.match(_SPACES.sub(' ', line) if len(line) > 500 else line)
+    name = match['name'].split(', ')[0].strip()
+    if not is_image_name(name):
+        name = name.split()[0]  # BasicSR's rule; a name with spaces and an extension is kept whole
+    return name, (int(match['h']), int(match['w'])) if match['h'] else None

@@ -1,0 +1,95 @@
+"""Whether an option file still describes the run that a state belongs to."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pdd_arch.errors import OptionError
+
+#: what cannot change in the middle of a run; prefixes of keys
+FIXED = (
+    *('model_type', 'scale', 'network_g', 'network_d', 'network_teacher', 'datasets.train.type'),
+    *('train.teacher', 'train.optim_g.type', 'train.optim_d.type', 'train.scheduler.type'),
+)
+#: what the state brings with it: the option file is not asked again
+KEPT = ('train.optim_g', 'train.optim_d', 'train.scheduler')
+#: what says where and how the run was started, not what it computes
+_CIRCUMSTANCES = (
+    *('auto_resume', 'is_train', 'dist', 'rank', 'world_size', 'root_path', 'num_gpu'),
+    *('path.experiments_root', 'path.models', 'path.training_states', 'path.log', 'path.visualization'),
+    *('path.resume_state', 'path.ignore_resume_networks'),
+    *(f'path.{kind}_{net}' for kind in ('pretrain_network', 'param_key', 'strict_load') for net in 'gd'),
+)
+#: repeated in every dataset
+_DERIVED = ('phase', 'scale', 'manual_seed')
+
+
+def recorded_options(opt: Mapping) -> str:
+    """The options of a run as JSON text, for its states."""
+    return json.dumps(opt, default=str)
+
+
+def compare_with_state(
+    opt: Mapping, state: Mapping, path: Path, data_identity: str | None, ignored: list[str]
+) -> list[str]:
+    """Compare options with those that a state was written with.
+
+    Args:
+        opt: of this start.
+        state: what the state file holds; nothing is compared with one that records no options (BasicSR's own).
+        path: of the state, for messages.
+        data_identity: of the training images of this start, None when unknown.
+        ignored: ``path.ignore_resume_networks``.
+
+    Returns:
+        A line for each difference that does not matter.
+
+    Raises:
+        OptionError: a difference that makes continuing meaningless: another architecture, other data.
+    """
+    if state.get('options') is None:
+        return []
+    before, now = (dict(_flat(o)) for o in (json.loads(state['options']), json.loads(recorded_options(opt))))
+    notes = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old == new or _matches(key, _CIRCUMSTANCES) or _is_derived(key):
+            continue
+        # which file a network came from does not matter: the networks themselves are compared
+        if _matches(key, FIXED) and not _matches(key, ignored) and not key.endswith('.path'):
+            raise OptionError(_refusal(f'{key}: {new!r}', f'with {old!r}', path))
+        effect = ', without effect: the saved optimizer and schedule go on' if _matches(key, KEPT) else ''
+        notes.append(f'Option changed since the state was written: {key}: {old!r} -> {new!r}{effect}')
+    if bool(before.get('train.ema_decay', 1)) != bool(now.get('train.ema_decay', 1)):
+        raise OptionError(
+            _refusal(
+                f'train.ema_decay: {now.get("train.ema_decay")!r}', 'with or without an average, the other way', path
+            )
+        )
+    if None not in (data_identity, state.get('data')) and data_identity != state['data']:
+        raise OptionError(_refusal('datasets.train: other images', 'with other files (their names or number)', path))
+    return notes
+
+
+def _refusal(what: str, was: str, path: Path) -> str:
+    return (
+        f'{what}, but the state {path} was made {was}. A resumed run goes on with the same networks and data: undo the '
+        'change; or start a new run under another name, with path.pretrain_network_g set to the network of that '
+        'iteration.'
+    )
+
+
+def _flat(options: Mapping, prefix: str = '') -> Iterator[tuple[str, object]]:
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def _matches(key: str, prefixes: tuple[str, ...] | list[str]) -> bool:
+    return any(key == p or key.startswith(f'{p}.') for p in prefixes)
+
+
+def _is_derived(key: str) -> bool:
+    return key.startswith('datasets.') and key.rsplit('.', 1)[-1] in _DERIVED

@@ -1,0 +1,128 @@
+"""What the processes of a distributed run tell each other besides gradients.
+
+Everything here is also right for a single process, where it returns what it was given.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from basicsr.utils.dist_util import get_dist_info
+
+T = TypeVar('T')
+
+_control_group: dist.ProcessGroup | None = None
+
+
+def open_control_group() -> None:
+    """A group of all processes on the CPU, for decisions: asking it does not wait for a GPU. Collective."""
+    global _control_group
+    if dist.is_available() and dist.is_initialized() and _control_group is None:
+        _control_group = dist.new_group(backend='gloo')
+
+
+def close() -> None:
+    """Leave the process group, if there is one."""
+    global _control_group
+    _control_group = None
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error says that another process could not be reached: it has ended, for a reason of its own."""
+    if world_size() == 1 or not isinstance(error, RuntimeError):
+        return False
+    # gloo has no exception of its own; nccl's come as DistBackendError
+    gloo = any(words in str(error) for words in ('Connection closed by peer', 'Connection reset by peer', 'gloo/'))
+    return gloo or isinstance(error, dist.DistError)
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return get_dist_info()[1]
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return get_dist_info()[0]
+
+
+def largest(value: int) -> int:
+    """The largest of all processes' values: every process gets the same."""
+    if world_size() == 1:
+        return value
+    box = torch.tensor(value)
+    dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_control_group)
+    return int(box)
+
+
+def everywhere(condition: torch.Tensor) -> torch.Tensor:
+    """Elementwise AND of a boolean tensor over all processes, on the tensor's own device."""
+    if world_size() == 1:
+        return condition
+    box = condition.to(torch.int32)
+    dist.all_reduce(box, op=dist.ReduceOp.MIN)
+    return box.bool()
+
+
+def gather_objects(value: T) -> list[T]:
+    """Plain Python values of all processes, by rank."""
+    if world_size() == 1:
+        return [value]
+    found: list = [None] * world_size()
+    dist.all_gather_object(found, value, group=_control_group)
+    return found
+
+
+def from_first(value: T) -> T:
+    """The first process's value."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, group=_control_group)
+    return box[0]
+
+
+def broadcast_network(net: torch.nn.Module) -> None:
+    """Give a network that is not wrapped for distributed training the first process's weights."""
+    if world_size() > 1:
+        for tensor in net.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def gather_statistics(own: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Named tensors of all processes, by rank, as constants. Names and shapes are the same in every process."""
+    constants = {name: value.detach() for name, value in own.items()}
+    if world_size() == 1:
+        return [constants]
+    flat = torch.cat([value.reshape(-1) for value in constants.values()])
+    gathered = [torch.empty_like(flat) for _ in range(world_size())]
+    dist.all_gather(gathered, flat)
+    return [_unflatten(vector, constants) for vector in gathered]
+
+
+def _unflatten(vector: torch.Tensor, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    parts: Sequence[torch.Tensor] = vector.split([value.numel() for value in like.values()])
+    return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: torch.Tensor, factor: float) -> torch.Tensor:
+        ctx.factor = factor
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+def counting_for_all(value: torch.Tensor) -> torch.Tensor:
+    """`value` with a gradient multiplied by the number of processes.
+
+    Distributed training averages gradients over processes. A loss of the whole batch is the same number in each of
+    them and each holds only its own share of the gradient: the shares are to be added, not averaged.
+    """
+    return value if world_size() == 1 else _ScaleGradient.apply(value, float(world_size()))

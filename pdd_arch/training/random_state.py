@@ -1,0 +1,45 @@
+"""The random generators of one process, in a form that a state file can hold."""
+
+import random
+
+import numpy as np
+import torch
+
+
+def random_state() -> dict:
+    """State of Python's, numpy's and torch's generators, the latter on the CPU and on every visible CUDA device."""
+    version, internal, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        'python': {'version': version, 'internal': torch.tensor(internal, dtype=torch.int64), 'gauss': gauss},
+        'numpy': {
+            'kind': str(kind),
+            'keys': torch.from_numpy(keys.astype(np.int64)),
+            'position': int(position),
+            'has_gauss': int(has_gauss),
+            'cached': float(cached),
+        },
+        'torch': torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state['cuda'] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state: dict) -> None:
+    """Continue the generators from :func:`random_state`. Devices that the state knows nothing of are left alone."""
+    python, numpy = state['python'], state['numpy']
+    random.setstate((python['version'], tuple(python['internal'].tolist()), python['gauss']))
+    np.random.set_state(
+        (
+            numpy['kind'],
+            numpy['keys'].numpy().astype(np.uint32),
+            numpy['position'],
+            numpy['has_gauss'],
+            numpy['cached'],
+        )
+    )
+    torch.set_rng_state(state['torch'])
+    if torch.cuda.is_available():
+        for device, saved in zip(range(torch.cuda.device_count()), state.get('cuda', ()), strict=False):
+            torch.cuda.set_rng_state(saved, device)

@@ -1,0 +1,189 @@
+"""Finding, verifying and reading the state that a run continues from."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pdd_arch.checkpoints import read_checkpoint, remove_temporary_files, sha256_of
+from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
+from pdd_arch.training import processes
+from pdd_arch.training.comparison import compare_with_state
+from pdd_arch.training.run import DataPosition, TrainingRun, current_run
+
+REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """Replacement for ``basicsr.train.load_resume_state``: on any device, from any folder, without running code.
+
+    With ``--auto_resume`` the newest state of the run's own folder is taken, otherwise ``path.resume_state``. A state
+    that is damaged, or whose networks are not the ones it was written with, is passed over for the one before it, and
+    the log says so.
+
+    Returns:
+        The state, or None for a fresh start; `opt` then names the networks saved with the state.
+
+    Raises:
+        MissingFileError, WeightsError: there is a state but none that can be used.
+        OptionError: the options describe another run, or ``path.ignore_resume_networks`` is not a list.
+    """
+    run, paths = current_run(), opt['path']
+    processes.open_control_group()
+    if processes.rank() == 0:
+        for key in ('models', 'training_states'):
+            for name in remove_temporary_files(paths[key]):
+                run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
+    run.data_identity = _data_identity(opt)
+    ignored = _ignored_networks(paths)
+    candidates = list(_candidates(opt))
+    found = _newest_usable(candidates, paths, ignored, run) if candidates else None
+    _agree_on(found[1]['iter'] if found else None)
+    if found is None:
+        return None
+    path, state, networks = found
+    paths['resume_state'] = str(path)
+    run.notes += compare_with_state(opt, state, path, run.data_identity, ignored)
+    for network, file in networks.items():
+        # the run's own checkpoints, whatever the pretrained weights looked like
+        letter = network.removeprefix('net_')
+        paths[f'pretrain_network_{letter}'] = str(file)
+        paths[f'param_key_{letter}'], paths[f'strict_load_{letter}'] = 'params', True
+    _continue_from(state, run)
+    frequency = (opt.get('val') or {}).get('val_freq')
+    if frequency and not state.get('validated', True) and state['iter'] % frequency == 0:
+        run.pending_validation = state['iter']
+    for key in ('experiments_root', 'models', 'training_states', 'log', 'visualization'):
+        # BasicSR makes them for fresh starts only; a state may come from another run's folder
+        os.makedirs(paths[key], exist_ok=True)
+    return state
+
+
+def _data_identity(opt: Mapping) -> str | None:
+    train_set = opt['datasets'].get('train') or {}
+    if train_set.get('type') != 'UnpairedAdaptationDataset':
+        return None
+    from pdd_arch.data import data_identity
+
+    return data_identity(train_set)
+
+
+def _ignored_networks(paths: Mapping) -> list[str]:
+    ignored = paths.get('ignore_resume_networks') or []
+    if not isinstance(ignored, list):
+        raise OptionError(f'path.ignore_resume_networks: expected a list of network names, found {ignored!r}')
+    return ignored
+
+
+def _candidates(opt: Mapping) -> Iterator[Path]:
+    """States that may be continued, the wanted one first, then those before it in the same folder."""
+    paths = opt['path']
+    if opt['auto_resume']:
+        states = _states(Path(paths['training_states']))
+        if states:
+            yield from (states[i] for i in sorted(states, reverse=True))
+            return
+    if not paths.get('resume_state'):
+        return
+    named = Path(os.path.expanduser(paths['resume_state']))
+    if not named.is_file():
+        raise MissingFileError(
+            f'path.resume_state: {named} does not exist (looked from {os.getcwd()}). Give a file of the folder '
+            'training_states/ of the run, or leave it out and use --auto_resume.'
+        )
+    yield named
+    states = _states(named.parent)
+    earlier = [i for i in states if named.stem.isdecimal() and i < int(named.stem)]
+    yield from (states[i] for i in sorted(earlier, reverse=True))
+
+
+def _states(folder: Path) -> dict[int, Path]:
+    """The training states of a folder by iteration."""
+    files = folder.glob('*.state') if folder.is_dir() else ()
+    return {int(f.stem): f for f in files if f.stem.isdecimal()}
+
+
+def _newest_usable(
+    candidates: list[Path], paths: Mapping, ignored: list[str], run: TrainingRun
+) -> tuple[Path, dict, dict[str, Path]]:
+    """The first candidate that can be used, its content, and the files of its networks."""
+    errors: list[PDDError] = []
+    for path in candidates:
+        try:
+            state = _read_state(path)
+            networks = _verified_networks(path, state, paths, ignored)
+        except PDDError as e:
+            errors.append(e)
+            continue
+        for e in errors:
+            run.notes.append(f'{e} Continuing from the state before it, {path}.')
+        return path, state, networks
+    first = errors[0]
+    more = f' None of the {len(errors) - 1} states before it can be used either.' if errors[1:] else ''
+    raise type(first)(f'{first}{more}')
+
+
+def _read_state(path: Path) -> dict:
+    state = read_checkpoint(path, option='path.resume_state')
+    missing = [k for k in REQUIRED if k not in state]
+    if missing:
+        raise WeightsError(
+            f'path.resume_state: {path} is not a training state: it has no {missing[0]!r}. Expected a file of the '
+            'folder training_states/.'
+        )
+    return state
+
+
+def _verified_networks(path: Path, state: Mapping, paths: Mapping, ignored: list[str]) -> dict[str, Path]:
+    """Files of the networks that belong to a state, each with the content that it had when the state was written."""
+    folders = (path.parent.parent / 'models', Path(paths['models']), path.parent)
+    recorded = state.get('networks')
+    if recorded is None:  # of BasicSR itself, which records none
+        recorded = {f'net_{n}': {'file': f'net_{n}_{state["iter"]}.pth'} for n in ('g', 'd')}
+    found = {}
+    for network, entry in recorded.items():
+        if f'network_{network.removeprefix("net_")}' in ignored:
+            continue
+        file = next((f / entry['file'] for f in folders if (f / entry['file']).is_file()), None)
+        if file is None:
+            if 'sha256' not in entry and network == 'net_d':
+                continue  # whether there was a discriminator is not known
+            raise WeightsError(
+                f'path.resume_state: {path} belongs to {entry["file"]}, which is not in {folders[0]}. Put it back, or '
+                'resume from another state.'
+            )
+        if 'sha256' in entry and sha256_of(file) != entry['sha256']:
+            raise WeightsError(
+                f'path.resume_state: {file} is damaged, or is not the one that {path} was written with (its SHA-256 '
+                'differs).'
+            )
+        found[network] = file
+    return found
+
+
+def _agree_on(iteration: int | None) -> None:
+    iterations = processes.gather_objects(iteration)
+    if len(set(iterations)) > 1:
+        raise WeightsError(
+            f'path.resume_state: the processes found states of different iterations ({iterations}). All of them must '
+            'see one folder of experiments: use a file system that the machines share.'
+        )
+
+
+def _continue_from(state: Mapping, run: TrainingRun) -> None:
+    """Hand position and random generators to the loop."""
+    run.first_iteration = state['iter'] + 1
+    position, generators = state.get('position'), state.get('random')
+    if position is None or generators is None:
+        run.notes.append(
+            'The state was not written by this package: it has no random generators and no position in the data. The '
+            'run continues, but not exactly as it would have without the interruption.'
+        )
+        return
+    run.resumed = DataPosition(int(position['epoch']), int(position['samples']))
+    if processes.rank() < len(generators):
+        run.random = generators[processes.rank()]
+    if processes.world_size() != len(generators):
+        run.notes.append(
+            f'The state was written by {len(generators)} process(es), this run has {processes.world_size()}: it '
+            'continues at the same place in the data, but not exactly as it would have.'
+        )

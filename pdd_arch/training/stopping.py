@@ -1,0 +1,102 @@
+"""Signals: finish the iteration, write a state, exit with a code that says so; a second one ends at once."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+#: Ctrl-C; what batch systems and `kill` send; SLURM's early warning (``#SBATCH --signal=USR1@120``); a closed terminal
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+# torchrun passes a Ctrl-C on that the terminal has already sent to everyone: the same signal, seconds later at most
+_ECHO_SECONDS = 5.0
+
+# how long a data worker may outlive the main process
+_WATCH_SECONDS = 2.0
+
+
+class Stopped(SystemExit):
+    """The run ended because it was asked to; an uncaught one ends the program with the right status, also in a script.
+
+    Attributes:
+        code: 128 + signal, as shells report it.
+        message: what was done.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(128 + signum)
+        self.message = f'stopped by {signal.Signals(signum).name} {message}'
+
+
+class StopRequest:
+    """Remembers that the run was asked to stop, until the loop is between two iterations.
+
+    Attributes:
+        signum: the signal that arrived; 0: none.
+        deferred: whether somebody will look at it. Otherwise (start-up) a signal ends the program where it is.
+    """
+
+    def __init__(self) -> None:
+        self.signum, self.deferred, self._since = 0, False, 0.0
+
+    def receive(self, signum: int, _frame: FrameType | None = None) -> None:
+        """Signal handler."""
+        name = signal.Signals(signum).name
+        if not self.deferred:
+            raise Stopped(signum, 'before the first iteration; nothing was written')
+        if not self.signum:
+            self.signum, self._since = signum, time.monotonic()
+            # a handler may interrupt the logger in the middle of a line: write to the terminal directly
+            os.write(
+                2, f'\n{name}: finishing this iteration, then writing a state. Once more: stop at once.\n'.encode()
+            )
+            return
+        if 'TORCHELASTIC_RUN_ID' in os.environ and time.monotonic() - self._since < _ECHO_SECONDS:
+            return
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+@contextlib.contextmanager
+def signals_to(request: StopRequest) -> Iterator[None]:
+    """Hand :data:`SIGNALS` to `request` within the block; those that somebody has switched off stay off (nohup)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {s: signal.getsignal(s) for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
+    try:
+        for signum in before:
+            signal.signal(signum, request.receive)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def leave_signals_to_the_main_process() -> None:
+    """For data workers: a terminal or a batch system signals every process, and the loop still needs its next batch.
+
+    A worker ends when the main process tells it to or is gone, also one that was still starting at that moment, which
+    torch's own watch does not notice.
+    """
+    for signum in SIGNALS:
+        if signum != signal.SIGTERM:
+            signal.signal(signum, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(signal, 'sigtimedwait'):  # macOS cannot tell who has sent a signal
+        return
+    # only a thread that waits for it learns the sender
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with, args=(parent.pid,), name='watch of the main process', daemon=True).start()
+
+
+def _end_with(main_process: int) -> None:
+    while os.getppid() == main_process:
+        received = signal.sigtimedwait({signal.SIGTERM}, _WATCH_SECONDS)
+        if received is not None and received.si_pid == main_process:
+            break
+    os._exit(0)

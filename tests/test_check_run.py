@@ -1,0 +1,127 @@
+"""``--check``: says what would run, finds what would stop it, and writes nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from helpers import TINY_G, merge, options, release_logger, run_options
+from test_bad_input import COSINE, WITH_D, assert_refused
+
+from pdd_arch.commands.basicsr_cli import main
+from pdd_arch.commands.errors import run
+from pdd_arch.config.check_weights import check_weights
+from pdd_arch.config.memory import estimate_memory
+
+
+@pytest.fixture
+def check(workplace, capfd):
+    """Function of options: runs ``basicsr train --check``; returns status, output and errors."""
+
+    def call(opt, *flags, command='train'):
+        (workplace / 'run.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
+        before = everything(workplace)
+        status = run('basicsr', main, [command, '-opt', 'run.yml', '--check', *flags])
+        assert everything(workplace) == before
+        out = capfd.readouterr()
+        return status, out.out, out.err
+
+    return call
+
+
+def everything(folder):
+    return sorted((str(p), p.stat().st_mtime_ns) for p in folder.rglob('*'))
+
+
+def test_what_would_run(check):
+    status, text, _ = check(merge(run_options(**WITH_D), dict(train=dict(net_d_init_iters=0))))
+    assert status == 0
+    for line in (
+        'specialist:     RRDBNet, 14,083 parameters, RANDOM weights',
+        'discriminator:  UNetDiscriminatorSN',
+        'teacher:        moving average of the specialist, decay 0.9',
+        'distill_opt:    PairwiseDistanceLoss; inter_layers: features.0 1, features.4 0.5',
+        'feature_net:    squeezenet1_1, weights random',
+        'data:           2 HR, 3 target LR; HR crop 32, batch 2',
+        'iterations:     2, 1 epochs of 15',
+        'learning rate:  0.0001 (Adam), constant',
+        'val:            pairs: 1 pairs',
+        'metrics:        psnr (calculate_psnr)',
+        'resumes:        no: a fresh start',
+        'writes to:      experiments/tiny',
+        'an ESTIMATE',
+        'nothing was written',
+    ):
+        assert line in text
+
+
+def test_schedules_in_words(check):
+    scheduler = {k: v for k, v in COSINE.items() if v} | dict(periods=[1, 1], restart_weights=[1, 0.5], eta_min=1e-7)
+    opt = run_options()
+    opt['train']['scheduler'] = scheduler
+    assert 'falls by half a cosine to 1e-07 over 1, 1 iterations' in check(opt)[1]
+    opt['train']['scheduler'] = dict(type='MultiStepLR', milestones=[1, 5], gamma=0.5)
+    assert '0.0001 (Adam), times 0.5 at iteration 1\n' in check(opt)[1]
+
+
+def test_a_run_that_resumes_or_archives(check, workplace):
+    opt = run_options(logger=dict(save_checkpoint_freq=2))
+    (workplace / 'run.yml').write_text(yaml.safe_dump(opt))
+    assert run('basicsr', main, ['train', '-opt', 'run.yml']) == 0
+    release_logger()  # it writes to the log of that run
+    assert 'would be renamed' in check(opt)[1]
+    text = check(opt, '--auto_resume')[1]
+    assert 'resumes:        from experiments/tiny/training_states/2.state, iteration 2' in text
+    assert 'renamed' not in text
+
+
+def test_nothing_would_be_distilled(check):
+    status, text, _ = check(run_options(train=dict(distill_warmup_iters=2)))
+    assert status == 0
+    assert 'WARNING:' in text
+    assert 'nothing would be distilled' in text
+
+
+def test_wrong_weights(check, workplace):
+    from basicsr.archs import build_network
+
+    torch.save({'params': build_network(TINY_G | {'num_feat': 4}).state_dict()}, workplace / 'other.pth')
+    status, out, error = check(run_options(path=dict(pretrain_network_g='other.pth')))
+    assert out == ''
+    assert_refused((status, error), 'path.pretrain_network_g', 'have another shape')
+
+
+def test_a_test(check):
+    opt = run_options()
+    opt['datasets'] = dict(test_1=opt['datasets']['val'])
+    for key in ('train', 'logger'):
+        del opt[key]
+    status, text, error = check(opt, command='test')
+    assert status == 0, error
+    assert 'test_1:         pairs: 1 pairs' in text
+    assert 'writes to:      results/tiny' in text
+
+
+def test_as_a_module(workplace):
+    (workplace / 'run.yml').write_text(yaml.safe_dump(run_options()))
+    command = [sys.executable, '-m', 'pdd_arch', 'train', '-opt', 'run.yml', '--check']
+    threads = os.environ | {'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=threads)
+    assert done.returncode == 0, done.stderr
+    assert 'No error found; nothing was written.' in done.stdout
+
+
+def test_memory_counts_what_is_known():
+    opt = merge(options(), dict(datasets=dict(train=dict(gt_size=32, batch_size_per_gpu=2))))
+    networks = check_weights(opt, is_train=True)
+    g, d = (sum(p.numel() for p in networks[k].parameters()) * 4 for k in ('network_g', 'network_d'))
+    found = estimate_memory(opt, networks)
+    assert found.gradients - (g + d) < 10_000  # D has buffers
+    assert found.optimizers - 2 * (g + d) < 20_000
+    assert found.weights > 2 * g + d
+    twice = estimate_memory(merge(opt, dict(datasets=dict(train=dict(batch_size_per_gpu=4)))), networks)
+    assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
+    parts = estimate_memory(merge(opt, dict(train=dict(accumulate=2))), networks)
+    assert parts.activations == pytest.approx(found.activations / 2, rel=0.1)
