@@ -7,6 +7,7 @@ first. Writing is atomic: a reader sees the old file or the new one, never half 
 import hashlib
 import os
 import pickle
+import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -44,15 +45,17 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
         _verify_checksums(file)
         content = torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
-        # torch's own advice at this point is to switch the check off; ours is not
-        reason = str(e).split('\n')[0][:200]
+        # torch's own advice at this point is to switch the check off: only what it has found is passed on
+        found = re.search(r'Unsupported (?:global: GLOBAL|operand|class) \S+|GLOBAL \S+', str(e))
+        reason = found.group() if found else "it is not torch's format"
         raise WeightsError(
             f'{option}: {path} is refused: it is damaged or holds more than tensors and plain containers, which '
             f'could run code when loaded ({reason}). Use a file that holds a state dict only, or download it again.'
         ) from None
     except Exception as e:  # torch raises RuntimeError, EOFError, KeyError, zip errors ... for damaged files
+        reason = re.sub(r'\x1b\[[0-9;]*m|\s+', ' ', str(e)).strip()[:200]
         raise WeightsError(
-            f'{option}: {path} cannot be read as weights ({type(e).__name__} {str(e).strip()[:200]}). '
+            f'{option}: {path} cannot be read as weights ({type(e).__name__} {reason}). '
             'It is probably truncated or not a weight file; download or copy it again.'
         ) from None
     if not isinstance(content, Mapping):
@@ -119,6 +122,16 @@ def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: st
         f'{option}: {path} does not fit {type(net).__name__}: {"; ".join(parts)}. '
         'Make the type and options of the network match the weights, or choose the weights of this network.'
     )
+
+
+def check_finite(state: Mapping[str, torch.Tensor], path: str | Path, option: str) -> None:
+    """Raise WeightsError if a state dict holds numbers that are infinite or undefined."""
+    bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    if bad:
+        raise WeightsError(
+            f'{option}: {path} is broken: {len(bad)} of {len(state)} tensors hold numbers that are not finite (e.g. '
+            f'{bad[0]}). Use weights from before the training that made them diverged.'
+        )
 
 
 def _verify_checksums(file: Path) -> None:

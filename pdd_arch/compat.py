@@ -92,8 +92,7 @@ def _replace_init_dist() -> None:
 
     from pdd_arch.training import launchers
 
-    dist_util._init_dist_pytorch = launchers.init_torchrun
-    dist_util._init_dist_slurm = launchers.init_slurm
+    dist_util.init_dist = launchers.init_dist
 
 
 def _look_up_quietly() -> None:

@@ -602,11 +602,19 @@ def test_state_that_is_none(basicsr, workplace):
     assert_refused(basicsr(opt), 'path.resume_state', 'weights.pth', 'not a training state')
 
 
-def test_bug_shows_a_traceback(basicsr, monkeypatch):
-    """Only errors that a user can mend are shortened."""
+def test_bug_is_one_line_and_shows_its_traceback_with_debug(basicsr, monkeypatch):
     monkeypatch.setattr('pdd_arch.config.parse.check_options', lambda *_: 1 / 0)
+    assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
-        basicsr(run_options())
+        basicsr(run_options(), '--debug')
+
+
+def test_bug_in_the_middle_of_a_run_leaves_its_traceback_in_the_log(basicsr, workplace, monkeypatch):
+    monkeypatch.setattr('pdd_arch.models.PDDModel.optimize_parameters', lambda *_: 1 / 0)
+    assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError', started=True)
+    (log,) = (workplace / 'experiments/tiny').glob('*.log')
+    assert 'Traceback' in log.read_text()
+    assert 'ZeroDivisionError: division by zero' in log.read_text()
 
 
 def test_layers_of_a_distillation_loss_must_be_numbers(basicsr):

@@ -50,7 +50,9 @@ def trained(workplace, capfd):
 def test_train_writes_what_basicsr_writes(trained):
     workplace, printed = trained
     run = workplace / 'experiments' / 'tiny'
-    assert {p.name for p in (run / 'models').iterdir()} == {'net_g_latest.pth'}
+    # the end of a run gets a state as well, to go on from
+    assert {p.name for p in (run / 'models').iterdir()} == {'net_g_2.pth', 'net_g_latest.pth'}
+    assert {p.name for p in (run / 'training_states').iterdir()} == {'2.state'}
     assert (run / 'run.yml').is_file()
     assert list(run.glob('train_tiny_*.log'))
     assert (run / 'visualization' / '000' / '000_2.png').is_file()

@@ -12,6 +12,14 @@ from child_runs import Child, differences, final_state, losses_by_iteration, res
 ROOT = 'experiments/tiny'
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A shell's background jobs have Ctrl-C switched off, and what is switched off stays off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def states() -> list[int]:
     folder = Path(ROOT, 'training_states')
     return sorted(int(f.stem) for f in folder.glob('*.state'))

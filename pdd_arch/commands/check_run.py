@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 
 from torch import nn
 
-from pdd_arch.checkpoints import read_checkpoint
 from pdd_arch.config.check import check_datasets, check_options, check_plan, output_folder, plan_warnings
 from pdd_arch.config.check_basicsr import samples_of_a_step
-from pdd_arch.config.check_weights import check_weights, feature_layers, is_cached, newest_state
+from pdd_arch.config.check_weights import check_weights, feature_layers, is_cached
 from pdd_arch.config.memory import estimate_memory
 from pdd_arch.config.parse import logger_left_alone, read_options
 from pdd_arch.config.settings import AdaptationSettings
-from pdd_arch.errors import OptionError, WeightsError
+from pdd_arch.errors import OptionError
+from pdd_arch.training.resume import find_state
+from pdd_arch.training.run import TrainingRun
 
 NETWORKS = {'g': 'specialist', 'teacher': 'static teacher', 'd': 'discriminator'}
 
@@ -141,19 +142,16 @@ def _schedule(train: Mapping) -> str:
 
 def _outputs(opt: Mapping, is_train: bool) -> Iterator[tuple[str, str]]:
     folder = output_folder(opt)
-    state = newest_state(opt) if is_train else None
+    run = TrainingRun()
+    found = find_state(opt, run) if is_train else None
     exists = os.path.isdir(folder)
-    if state is not None:
-        content = read_checkpoint(state, option='path.resume_state')
-        if 'iter' not in content:
-            raise WeightsError(
-                f'path.resume_state: {os.path.relpath(state)} is not a training state: it has no {"iter"!r}. Expected '
-                'a file of the folder training_states/.'
-            )
-        yield 'resumes', f'from {os.path.relpath(state)}, iteration {content["iter"]}'
+    for note in run.notes:
+        yield 'note', note
+    if found is not None:
+        yield 'resumes', f'from {os.path.relpath(found[0])}, iteration {found[1]["iter"]}'
     elif is_train:
         yield 'resumes', 'no: a fresh start'
-    moved = ' (the one that is there would be renamed to ..._archived_TIME)' if exists and state is None else ''
+    moved = ' (the one that is there would be renamed to ..._archived_TIME)' if exists and found is None else ''
     yield 'writes to', f'{folder}{moved}'
 
 

@@ -1,6 +1,8 @@
-"""How a command ends: errors of the user as one line, bugs with a traceback."""
+"""How a command ends: one line for whatever went wrong, a traceback with ``--debug``."""
 
+import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,6 +37,16 @@ def user_error(error: BaseException) -> str | None:
     return None
 
 
+def _unexpected(error: Exception) -> str:
+    """The line for a bug, or for wrong input that nobody has thought of; where it happened goes to the run's log."""
+    logger = logging.getLogger('basicsr')
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(logger.makeRecord('basicsr', logging.ERROR, '', 0, traceback.format_exc(), (), None))
+    reason = ' '.join(str(error).split())[:500]
+    return f'unexpected {type(error).__name__}: {reason}. This may be a bug; --debug shows where it happened.'
+
+
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Run a command and turn its outcome into an exit status."""
     try:
@@ -46,9 +58,9 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
         sys.stderr.write(f'{program}: interrupted\n')
         return EXIT_INTERRUPTED
     except Exception as e:
-        message = user_error(e)
-        if message is None or '--debug' in argv:
+        if '--debug' in argv:
             raise
+        message = user_error(e) or _unexpected(e)
         who = f'{program} [rank {processes.rank()}]' if processes.rank() else program
         sys.stderr.write(f'{who}: error: {message}\n')
         return EXIT_ERROR

@@ -9,7 +9,7 @@ import torchvision
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of
+from pdd_arch.checkpoints import check_finite, check_fits, read_checkpoint, state_dict_of
 from pdd_arch.config.explain import show
 from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
@@ -96,6 +96,7 @@ def _check_network_weights(path: Mapping, letter: str, net: nn.Module) -> None:
     option = f'path.pretrain_network_{letter}'
     file = path[f'pretrain_network_{letter}']
     state = state_dict_of(read_checkpoint(file, option), path.get(f'param_key_{letter}', 'params'), file, option)
+    check_finite(state, file, option)
     if path.get(f'strict_load_{letter}', True):
         check_fits(net, state, file, option)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from basicsr.utils import set_random_seed
-from basicsr.utils.dist_util import get_dist_info, init_dist
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import initialized_logger
 
 from pdd_arch.config.check import check_file, check_options, plan_warnings
@@ -22,6 +22,8 @@ from pdd_arch.config.explain import known_keys, show, show_key
 from pdd_arch.config.schema import BasicOptions, Options
 from pdd_arch.config.yaml_file import load_options, parse_yaml
 from pdd_arch.errors import OptionError
+from pdd_arch.training.launchers import init_dist
+from pdd_arch.training.run import current_run
 from pdd_arch.utils.suggest import did_you_mean
 
 __all__ = ['apply_overrides', 'build_parser', 'complete_options', 'load_options', 'parse_options', 'read_options']
@@ -170,6 +172,7 @@ def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> di
         opt['name'] = f'debug_{opt["name"]}'
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
+        current_run().seed_drawn = True
     return complete_options(opt, root_path, is_train)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from pdd_arch.checkpoints import (
     CheckpointWriter,
+    check_finite,
     check_fits,
     read_checkpoint,
     state_dict_hash,
@@ -220,6 +221,7 @@ class CheckpointMixin:
         net = self.get_bare_model(net)
         content = read_checkpoint(load_path, option)
         state = state_dict_of(content, param_key, load_path, option)
+        check_finite(state, load_path, option)
         logger = get_root_logger()
         if param_key is not None and param_key not in content:
             logger.warning(f'{load_path} has no {param_key}; its params are used.')

@@ -8,6 +8,19 @@ import torch
 from pdd_arch.errors import OptionError
 
 
+def init_dist(launcher: str, backend: str = 'nccl', **kwargs) -> None:
+    """BasicSR's function of that name, without its switch to spawned data workers.
+
+    Spawned workers import torch anew, for seconds, at the start of every epoch; forked ones are safe here, since they
+    use no GPU.
+
+    Args:
+        launcher: ``pytorch`` or ``slurm``.
+        backend, kwargs: of the launcher.
+    """
+    {'pytorch': init_torchrun, 'slurm': init_slurm}[launcher](backend, **kwargs)
+
+
 def init_torchrun(backend: str = 'nccl', **kwargs) -> None:
     """``--launcher pytorch``: addresses and ranks come from torchrun's environment variables, on one node or several.
 

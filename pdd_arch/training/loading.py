@@ -46,6 +46,7 @@ def tracked(prefetcher: type) -> type:
         def __init__(self, loader: DataLoader, *args) -> None:
             super().__init__(_Nothing(), *args)
             self.ori_loader = loader
+            current_run().close_loader = self.close
 
         def reset(self) -> None:
             super().reset()
@@ -60,6 +61,13 @@ def tracked(prefetcher: type) -> type:
             if batch is not None:
                 run.position.samples += self.ori_loader.batch_size * processes.world_size()
             return batch
+
+        def close(self) -> None:
+            """End the workers now: left to the garbage collector they are not told, and it waits for them in vain."""
+            # PrefetchDataLoader wraps the iterator in a thread
+            iterator = getattr(self.loader, 'generator', self.loader)
+            if hasattr(iterator, '_shutdown_workers'):
+                iterator._shutdown_workers()
 
     Tracked.__name__ = Tracked.__qualname__ = prefetcher.__name__
     return Tracked

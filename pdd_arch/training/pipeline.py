@@ -27,6 +27,8 @@ def supervised(train_pipeline: Callable[[str], None]) -> Callable[[str], None]:
             processes.close()  # all processes stop together
             raise
         finally:
+            if run.close_loader is not None:
+                run.close_loader()
             if run.tb_logger is not None:
                 run.tb_logger.close()  # its last lines are still in memory
             begin_run()  # let go of the model

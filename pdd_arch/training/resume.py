@@ -1,5 +1,6 @@
 """Finding, verifying and reading the state that a run continues from."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,15 +35,12 @@ def load_resume_state(opt: dict) -> dict | None:
             for name in remove_temporary_files(paths[key]):
                 run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
     run.data_identity = _data_identity(opt)
-    ignored = _ignored_networks(paths)
-    candidates = list(_candidates(opt))
-    found = _newest_usable(candidates, paths, ignored, run) if candidates else None
+    found = find_state(opt, run)
     _agree_on(found[1]['iter'] if found else None)
     if found is None:
         return None
     path, state, networks = found
     paths['resume_state'] = str(path)
-    run.notes += compare_with_state(opt, state, path, run.data_identity, ignored)
     for network, file in networks.items():
         # the run's own checkpoints, whatever the pretrained weights looked like
         letter = network.removeprefix('net_')
@@ -56,6 +54,31 @@ def load_resume_state(opt: dict) -> dict | None:
         # BasicSR makes them for fresh starts only; a state may come from another run's folder
         os.makedirs(paths[key], exist_ok=True)
     return state
+
+
+def find_state(opt: dict, run: TrainingRun) -> tuple[Path, dict, dict[str, Path]] | None:
+    """The newest usable state, compared with the options; nothing is changed on disk.
+
+    Args:
+        opt: completed options; a seed that nobody gave becomes the state's.
+        run: gets a note for every state passed over and every option that has changed.
+
+    Returns:
+        The file, its content and the files of its networks; None for a fresh start.
+
+    Raises:
+        as `load_resume_state`.
+    """
+    paths = opt['path']
+    ignored = _ignored_networks(paths)
+    candidates = list(_candidates(opt))
+    if not candidates:
+        return None
+    path, state, networks = _newest_usable(candidates, paths, ignored, run)
+    if run.seed_drawn:
+        _take_seed(opt, state)
+    run.notes += compare_with_state(opt, state, path, run.data_identity or _data_identity(opt), ignored)
+    return path, state, networks
 
 
 def _data_identity(opt: Mapping) -> str | None:
@@ -158,6 +181,15 @@ def _verified_networks(path: Path, state: Mapping, paths: Mapping, ignored: list
             )
         found[network] = file
     return found
+
+
+def _take_seed(opt: dict, state: Mapping) -> None:
+    """A seed that nobody gave is that of the first start: what is drawn from the data depends on it."""
+    before = json.loads(state.get('options') or '{}').get('manual_seed')
+    if before is not None:
+        opt['manual_seed'] = before
+        for dataset in opt['datasets'].values():
+            dataset['manual_seed'] = before
 
 
 def _agree_on(iteration: int | None) -> None:

@@ -1,5 +1,6 @@
 """What BasicSR's training loop keeps in local variables, where the model, the loader and the command can see it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class TrainingRun:
         total_iterations: of the whole run, 0 while unknown; its end gets a state as well, to go on from.
         pending_validation: iteration whose validation an interruption has prevented, or None.
         val_loaders: of the validation sets.
+        close_loader: ends the workers of the training set.
+        seed_drawn: whether ``manual_seed`` was drawn at this start, not given; a resumed run takes the state's.
         tb_logger: the writer of curves, if there is one.
         data_identity: names the training images; None when unknown.
         stop: whether somebody asked the run to end.
@@ -56,6 +59,8 @@ class TrainingRun:
     total_iterations: int = 0
     pending_validation: int | None = None
     val_loaders: list = field(default_factory=list)
+    close_loader: Callable[[], None] | None = None
+    seed_drawn: bool = False
     tb_logger: 'SummaryWriter | None' = None
     stop: StopRequest = field(default_factory=StopRequest)
     data_identity: str | None = None
