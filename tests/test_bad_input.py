@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 import yaml
+from bad_input_report import note
 from helpers import SMALL_LAYERS, TINY_G, merge, options, run_options, write_images
 
 from pdd_arch.commands.basicsr_cli import main
@@ -30,6 +31,7 @@ def assert_refused(outcome, *words, started=False):
     line = error.strip().splitlines()[-1]
     assert status == 1
     assert line.startswith('basicsr: error: ')
+    note(line)
     assert 'Traceback' not in error
     for word in words:
         assert word in line

@@ -2,20 +2,21 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from basicsr.archs import build_network
-from helpers import SMALL_LAYERS, TINY_D, TINY_G, batch, merge, options
+from helpers import SMALL_FEATURES, SMALL_LAYERS, TINY_D, TINY_G, batch, merge, options
 
+from pdd_arch.features import FeatureNet
 from pdd_arch.models import PDDModel
 from pdd_arch.training import processes
 
 ITERATIONS = 3
 BATCH = 4
-DTYPE = torch.float64
 
 STATIC = dict(network_teacher=TINY_G, train=dict(teacher='static', distill_warmup_iters=0, detach_synthetic=True))
 
@@ -46,34 +47,36 @@ CASES = {
 
 
 def case_options(case: str, **changes) -> dict:
-    opt = merge(options(train=dict(ema_decay=0.9, distill_warmup_iters=1)), CASES[case])
+    opt = merge(options(train=dict(ema_decay=0.9, distill_warmup_iters=1, total_iter=ITERATIONS)), CASES[case])
     if 'type' in CASES[case].get('train', {}).get('distill_opt', {}):
         opt['train']['distill_opt'] = dict(CASES[case]['train']['distill_opt'])
     return merge(opt, changes)
 
 
-def train(opt: dict, rank: int = 0, world: int = 1) -> dict:
+def train(opt: dict, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float64) -> dict:
     """Losses of every iteration and all weights at the end, of a few iterations on this process's share."""
     torch.set_default_dtype(torch.float32)  # initial weights depend on it
     torch.manual_seed(0)
     state = {n: build_network(dict(o)).state_dict() for n, o in (('net_g', TINY_G), ('net_d', TINY_D))}
     torch.manual_seed(1)
     teacher = build_network(dict(TINY_G)).state_dict()
-    torch.set_default_dtype(DTYPE)
+    features = FeatureNet(SMALL_LAYERS, **SMALL_FEATURES).state_dict()
+    torch.set_default_dtype(dtype)
     model = PDDModel(opt)
     nets = [
         n for n in (model.net_g, model.net_d, model.net_teacher, getattr(model, 'net_g_ema', None)) if n is not None
     ]
     for net in (*nets, model.feature_net):
-        net.to(DTYPE)
+        net.to(dtype)
     for name in ('net_g', 'net_d'):
         model.get_bare_model(getattr(model, name)).load_state_dict(state[name])
     model.net_g_ema.load_state_dict(state['net_g'])
+    model.feature_net.load_state_dict(features)
     if model.net_teacher is not model.net_g_ema:
         model.net_teacher.load_state_dict(teacher)
     losses = []
-    for iteration in range(1, ITERATIONS + 1):
-        whole = batch(iteration, n=BATCH, dtype=DTYPE)
+    for iteration in range(1, opt['train']['total_iter'] + 1):
+        whole = {k: v.to(dtype) for k, v in batch(iteration, n=BATCH, dtype=torch.float32).items()}
         model.update_learning_rate(iteration)
         # as the sampler deals them out: every world-th image
         model.feed_data({k: v[rank::world] for k, v in whole.items()})
@@ -93,16 +96,22 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def _worker(rank: int, world: int, port: int, jobs: dict, folder: str) -> None:
+def _worker(rank: int, world: int, port: int, jobs: dict, folder: str, dtype: torch.dtype) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world))
     dist.init_process_group('gloo')
     processes.open_control_group()
     for name, opt in jobs.items():
         torch.set_default_dtype(torch.float32)
-        result = train(opt | dict(dist=True, rank=rank, world_size=world), rank, world)
+        result = train(opt | dict(dist=True, rank=rank, world_size=world), rank, world, dtype)
         torch.save(result, f'{folder}/{name}.{rank}.pth')
     processes.close()
+
+
+def train_in_two(jobs: dict[str, dict], folder: Path, dtype: torch.dtype = torch.float64) -> dict[str, list[dict]]:
+    """Results of each job's options from both of two processes."""
+    mp.start_processes(_worker, (2, free_port(), jobs, str(folder), dtype), nprocs=2, start_method='fork')
+    return {job: [torch.load(folder / f'{job}.{rank}.pth') for rank in (0, 1)] for job in jobs}
 
 
 @pytest.fixture(scope='module')
@@ -112,8 +121,20 @@ def two_processes(tmp_path_factory):
     jobs = {case: case_options(case) for case in CASES}
     jobs['local'] = case_options('ema, everything', train=dict(batch_loss='local'))
     jobs['accumulated too'] = case_options('ema, everything', train=dict(accumulate=2))
-    mp.start_processes(_worker, (2, free_port(), jobs, str(folder)), nprocs=2, start_method='fork')
-    return {case: [torch.load(folder / f'{case}.{rank}.pth') for rank in (0, 1)] for case in jobs}
+    return train_in_two(jobs, folder)
+
+
+def same_weights_options(case: str) -> dict:
+    """One iteration from the same weights: what is compared is the loss, not what rounding makes of weights later."""
+    first = merge(STATIC, dict(train=dict(net_d_iters=1, net_d_init_iters=0, total_iter=1)))
+    return case_options(case, **first)
+
+
+@pytest.fixture(scope='module')
+def two_processes_float32(tmp_path_factory):
+    """The same in float32: one iteration from the same weights."""
+    jobs = {case: same_weights_options(case) for case in CASES}
+    return train_in_two(jobs, tmp_path_factory.mktemp('float32'), torch.float32)
 
 
 @pytest.fixture
@@ -140,6 +161,17 @@ def test_two_processes_are_one(two_processes, default_dtype, case):
     first, second = two_processes[case]
     assert_same(first, whole)
     assert all(torch.equal(first['weights'][k], second['weights'][k]) for k in first['weights'] if '_u' not in k)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_two_processes_are_one_in_float32(two_processes_float32, default_dtype, case):
+    whole = train(same_weights_options(case), dtype=torch.float32)
+    found = two_processes_float32[case][0]
+    for name, value in whole['losses'][0].items():
+        # the mean score of an untrained discriminator is near 0
+        assert found['losses'][0][name] == pytest.approx(value, rel=1e-6, abs=1e-6 if 'out_' in name else 0), name
+    a, b = (torch.cat([run['weights'][k].flatten() for k in whole['weights']]) for run in (found, whole))
+    assert (a - b).norm() < 1e-6 * b.norm()
 
 
 @pytest.mark.parametrize('case', CASES)

@@ -105,7 +105,8 @@ def gather_statistics(own: Mapping[str, torch.Tensor]) -> list[dict[str, torch.T
 
 def _unflatten(vector: torch.Tensor, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     parts: Sequence[torch.Tensor] = vector.split([value.numel() for value in like.values()])
-    return {name: part.view_as(like[name]) for name, part in zip(like, parts, strict=True)}
+    # one message of the widest type; each tensor gets its own back
+    return {name: part.view_as(like[name]).to(like[name].dtype) for name, part in zip(like, parts, strict=True)}
 
 
 class _ScaleGradient(torch.autograd.Function):
