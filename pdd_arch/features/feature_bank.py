@@ -47,6 +47,9 @@ class FeatureBank:
                 parts = {k: v.split(sizes) for k, v in maps.items()}
             for i, name in enumerate(names):
                 found[name] = {layer: parts[layer][i] for layer in wanted[name]}
+                if not tracked and len(wanted[name]) < len(union):
+                    # a part of a stack keeps the whole stack, in layers that only the other images are wanted of
+                    found[name] = {layer: part.clone() for layer, part in found[name].items()}
         return found
 
 

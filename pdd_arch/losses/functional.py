@@ -89,15 +89,36 @@ def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
 INTRA_DISTANCES = {'l1': intra_l1, 'fro': intra_fro}
 
 
+class _ChannelCrossEntropy(torch.autograd.Function):
+    """Keeps one tensor for the backward pass, the gradient itself, where autograd would keep five of its size."""
+
+    @staticmethod
+    def forward(ctx, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        target = teacher.softmax(dim=1)
+        p = student.softmax(dim=1)
+        shifted = p + CE_EPSILON
+        rows = student.numel() // student.shape[1]
+        loss = -torch.sum(target * shifted.log()) / rows
+        if ctx.needs_input_grad[0]:
+            # d loss / d p = -target / (p + eps) / rows, then through the softmax
+            slope = target.div_(shifted).mul_(-1 / rows)
+            inner = (slope * p).sum(dim=1, keepdim=True)
+            ctx.save_for_backward(slope.sub_(inner).mul_(p))
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None]:
+        return (ctx.saved_tensors[0] * gradient if ctx.needs_input_grad[0] else None), None
+
+
 def channel_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Cross-entropy between softmaxes over the channels, mean over samples and positions.
 
     Args:
-        student, teacher: distances (N, C, h, w); the teacher's softmax is the target.
+        student, teacher: distances (N, C, h, w); the teacher's softmax is the target, and a constant.
     """
-    target = teacher.softmax(dim=1)
-    logarithm = torch.log(student.softmax(dim=1) + CE_EPSILON)
-    return -(target * logarithm).sum(dim=1).mean()
+    return _ChannelCrossEntropy.apply(student, teacher.detach())
 
 
 INTRA_CRITERIA = {

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -12,11 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pdd_arch.errors import DataError, NumbersError
 from pdd_arch.losses import Views
+from pdd_arch.models.frozen import FrozenConvolutions
 from pdd_arch.models.whole_batch import Statistics, WholeBatch, power_iteration
 from pdd_arch.training import processes
 from pdd_arch.training.run import current_run
 
 Terms = dict[str, torch.Tensor]
+#: by image and layer
+Features = dict[str, dict[str, torch.Tensor]]
 
 
 class Part(NamedTuple):
@@ -30,14 +34,24 @@ class Part(NamedTuple):
 class Look(NamedTuple):
     """What the networks make of a part of a batch."""
 
-    #: s = S(x_s)
+    #: S's output on all that it was shown, with its graph
+    out: torch.Tensor
+    #: s = S(x_s), the beginning of a graph of its own
     syn: torch.Tensor
-    #: t = S(x_t), or None when nothing looks at it
+    #: t = S(x_t), likewise, or None when nothing looks at it
     real: torch.Tensor | None
     #: s, t, s', t' as distillation compares them, or None
     outputs: Views | None
-    #: by image and layer
-    features: dict[str, dict[str, torch.Tensor]]
+    #: y_s
+    target: torch.Tensor | None
+    #: features that need no gradient, of G's outputs and y_s
+    constants: Features
+
+    def backward(self) -> None:
+        """Pass on what the losses have left in the gradients of s and t."""
+        images = [x for x in (self.syn, self.real) if x is not None]
+        if any(x.grad is not None for x in images):
+            self.out.backward(torch.cat([torch.zeros_like(x) if x.grad is None else x.grad for x in images]))
 
 
 class TrainingStepMixin:
@@ -113,18 +127,52 @@ class TrainingStepMixin:
                 _continue_generators(generators[i])
             with self._gradients_reduced(self.net_g, i == len(parts) - 1):
                 look = self._look(part, adapts, teachers[i])
-                shared = {}
-                if coupled:
-                    own = self._statistics(look, coupled)
-                    shared = self._combine((whole or WholeBatch([own])).around(own, i), coupled)
-                terms = self._terms(look, part, shared, coupled, first=i == 0)
-                if terms:
-                    # of the whole batch as it is; of this part its share
-                    total = sum(v if k in shared or len(parts) == 1 else v / len(parts) for k, v in terms.items())
-                    self.scaler.scale(total).backward()
-            _add_share(losses, terms, len(parts))
+                # one after the other: the graphs of feature network and D are never in memory together
+                self._feature_gradients(look, coupled, whole, i, losses)
+                if self.net_d is not None:
+                    self._adversarial_gradients(look, i, losses)
+                look.backward()
             outputs.append(look.syn.detach())
         return outputs
+
+    def _feature_gradients(
+        self, look: Look, coupled: list[str], whole: WholeBatch | None, index: int, losses: Terms
+    ) -> None:
+        """Gradients for s and t of all terms but the adversarial one, of part `index`."""
+        features = self._student_features(look)
+        shared: Terms = {}
+        if coupled:
+            own = self._statistics(look, features, coupled)
+            shared = self._combine((whole or WholeBatch([own])).around(own, index), coupled)
+        terms: Terms = OrderedDict(shared)
+        if look.outputs is not None and 'distill' not in coupled:
+            terms.update(self.cri_distill.terms(look.outputs, self._distill_views(look, features)))
+        if self.cri_pix is not None:
+            terms['l_g_pix'] = self.cri_pix(look.syn, look.target)
+        if self.cri_perceptual is not None and 'perceptual' not in coupled:
+            terms.update(self.cri_perceptual.terms(features['student_syn'], features['target']))
+        self._backward(terms, losses, shared)
+
+    def _adversarial_gradients(self, look: Look, index: int, losses: Terms) -> None:
+        """Gradients for s and t of the adversarial term of part `index`: D is asked to take them for real."""
+        shown = look.syn
+        if look.real is not None and self.settings.gan_on_real:
+            shown = torch.cat((look.syn, look.real))
+        net_d = self.get_bare_model(self.net_d)  # not the wrapper of distributed training: D gets no gradient here
+        # a compiled network decides by itself what it keeps
+        judging = nullcontext() if self.settings.compile else FrozenConvolutions()
+        with power_iteration(net_d, index == 0), judging:
+            score = self._run(net_d, shown)
+        self._backward({'l_g_gan': self.cri_gan(score, True, is_disc=False)}, losses)
+
+    def _backward(self, terms: Terms, losses: Terms, shared: Mapping = MappingProxyType({})) -> None:
+        """Gradients of a part's terms, which are also added to `losses`; `shared`: those of the whole batch already."""
+        parts = self.settings.accumulate
+        if terms:
+            total = sum(v if k in shared or parts == 1 else v / parts for k, v in terms.items())
+            if total.requires_grad:
+                self.scaler.scale(total).backward()
+        _add_share(losses, terms, parts)
 
     def _coupled_losses(self, adapts: bool) -> list[str]:
         """Losses that must see more of the batch than one process's part: of ``distill``, ``perceptual``."""
@@ -141,34 +189,32 @@ class TrainingStepMixin:
             generators.append(_generators(self.device))
             with torch.no_grad():
                 look = self._look(part, adapts)
-                statistics.append(self._statistics(look, coupled))
+                statistics.append(self._statistics(look, self._student_features(look), coupled))
             teachers.append(look.outputs and (look.outputs.teacher_real, look.outputs.teacher_syn))
         return WholeBatch(statistics), teachers, generators
 
     def _look(self, part: Part, adapts: bool, teacher: tuple | None = None) -> Look:
-        """Outputs and features of a part; `teacher`: G's outputs, where they are known already."""
+        """Outputs on a part; `teacher`: G's, where they are known already."""
         n, distils = part.lq.shape[0], adapts and self.cri_distill is not None
+        if distils and part.lq_real is None:
+            raise DataError(
+                'datasets.train: a batch has no lq_real (target-domain images), which distillation and '
+                'train.gan_on_real need. Use type: UnpairedAdaptationDataset.'
+            )
+        # what needs no gradient comes first: what it takes on the way is free again before S's graph grows
+        teacher_real, teacher_syn = (teacher or self._run_teacher(part)) if distils else (None, None)
+        constants = {'teacher_real': teacher_real, 'teacher_syn': teacher_syn}
+        constants |= {'target': part.gt if self.cri_perceptual is not None else None}
+        features = self._extract({k: v for k, v in constants.items() if v is not None}, distils)
         # S runs once on both domains; on the synthetic one alone where nothing looks at the other
+        out = self._run(self.net_g, torch.cat((part.lq, part.lq_real)) if distils else part.lq)
+        # the losses' graphs begin here, so that they can be gone before S's is used
+        images = [x.requires_grad_(torch.is_grad_enabled()) for x in out.detach().split(n)]
+        syn, real, outputs = images[0], images[1] if distils else None, None
         if distils:
-            if part.lq_real is None:
-                raise DataError(
-                    'datasets.train: a batch has no lq_real (target-domain images), which distillation and '
-                    'train.gan_on_real need. Use type: UnpairedAdaptationDataset.'
-                )
-            out = self._run(self.net_g, torch.cat((part.lq, part.lq_real)))
-            syn, real = out[:n], out[n:]
-        else:
-            syn, real = self._run(self.net_g, part.lq), None
-
-        images, outputs = {'student_syn': syn}, None
-        if distils:
-            teacher_real, teacher_syn = teacher or self._run_teacher(part)
             compared = syn.detach() if self.settings.detach_synthetic else syn
             outputs = Views(real, teacher_real, compared if self.cri_distill.uses_synthetic else None, teacher_syn)
-            images.update((k, v) for k, v in outputs._asdict().items() if v is not None and k != 'student_syn')
-        if self.cri_perceptual is not None:
-            images['target'] = part.gt
-        return Look(syn, real, outputs, self._extract(images, distils))
+        return Look(out, syn, real, outputs, part.gt, features)
 
     def _run_teacher(self, part: Part) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``(t', s')``; G sees synthetic input only if the loss compares it."""
@@ -179,39 +225,45 @@ class TrainingStepMixin:
         n = part.lq.shape[0]
         return out[n:], out[:n]
 
-    def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> dict[str, dict[str, torch.Tensor]]:
+    def _student_features(self, look: Look) -> Features:
+        """Features of all images that the losses look at: those of S's outputs now, the others are there."""
+        images = {'student_syn': look.syn}
+        if self.cri_perceptual is None and self.settings.detach_synthetic:
+            # nothing needs a gradient through the features of s
+            images['student_syn'] = look.syn.detach()
+        if look.outputs is not None:
+            images['student_real'] = look.real
+        found = look.constants | self._extract(images, look.outputs is not None)
+        look.constants.clear()  # not kept for longer than these losses are
+        return found
+
+    def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> Features:
         """Features of every image that some loss of this iteration looks at, each once."""
         wanted: dict[str, list[str]] = {name: [] for name in images}
-        if distils:
-            for name in images:
-                if name != 'target' and (name.endswith('_real') or self.cri_distill.uses_synthetic):
-                    wanted[name] += self.cri_distill.layers
-        sources = dict(images)
-        if self.cri_perceptual is not None:
-            for name in ('student_syn', 'target'):
+        for name in images:
+            if distils and name != 'target' and (name.endswith('_real') or self.cri_distill.uses_synthetic):
+                wanted[name] += self.cri_distill.layers
+            if self.cri_perceptual is not None and name in ('student_syn', 'target'):
                 wanted[name] += self.cri_perceptual.layers
-        elif self.settings.detach_synthetic:
-            # nothing needs a gradient through the features of s
-            sources['student_syn'] = images['student_syn'].detach()
         if not any(wanted.values()):
             return {name: {} for name in images}
         with self._autocast():
-            return {name: {} for name in images} | self.features.extract(sources, wanted)
+            return {name: {} for name in images} | self.features.extract(images, wanted)
 
-    def _distill_views(self, look: Look) -> Views[dict[str, torch.Tensor]]:
+    def _distill_views(self, look: Look, features: Features) -> Views[dict[str, torch.Tensor]]:
         """Features of the four views, those of s as constants with ``train.detach_synthetic``."""
-        views = {k: None if v is None else look.features[k] for k, v in look.outputs._asdict().items()}
+        views = {k: None if v is None else features[k] for k, v in look.outputs._asdict().items()}
         if self.settings.detach_synthetic and views['student_syn'] is not None:
             views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
         return Views(**views)
 
-    def _statistics(self, look: Look, coupled: list[str]) -> Statistics:
+    def _statistics(self, look: Look, features: Features, coupled: list[str]) -> Statistics:
         found = {}
         if 'distill' in coupled:
-            own = self.cri_distill.statistics(look.outputs, self._distill_views(look))
+            own = self.cri_distill.statistics(look.outputs, self._distill_views(look, features))
             found.update((f'distill {k}', v) for k, v in own.items())
         if 'perceptual' in coupled:
-            own = self.cri_perceptual.statistics(look.features['student_syn'], look.features['target'])
+            own = self.cri_perceptual.statistics(features['student_syn'], features['target'])
             found.update((f'perceptual {k}', v) for k, v in own.items())
         return found
 
@@ -222,24 +274,6 @@ class TrainingStepMixin:
             if name in coupled:
                 own = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
                 terms.update(loss.combine(own))
-        return terms
-
-    def _terms(self, look: Look, part: Part, shared: Terms, coupled: list[str], first: bool) -> Terms:
-        """All terms of S's objective: the `coupled` losses' are `shared`, the others are of this part."""
-        terms: Terms = OrderedDict(shared)
-        if look.outputs is not None and 'distill' not in coupled:
-            terms.update(self.cri_distill.terms(look.outputs, self._distill_views(look)))
-        if self.cri_pix is not None:
-            terms['l_g_pix'] = self.cri_pix(look.syn, part.gt)
-        if self.cri_perceptual is not None and 'perceptual' not in coupled:
-            terms.update(self.cri_perceptual.terms(look.features['student_syn'], look.features['target']))
-        if self.net_d is not None:
-            shown = look.syn
-            if look.real is not None and self.settings.gan_on_real:
-                shown = torch.cat((look.syn, look.real))
-            net_d = self.get_bare_model(self.net_d)  # not the wrapper of distributed training: D gets no gradient here
-            with power_iteration(net_d, first):
-                terms['l_g_gan'] = self.cri_gan(self._run(net_d, shown), True, is_disc=False)
         return terms
 
     # ---------------------------------------------------------------- the discriminator
