@@ -97,7 +97,20 @@ def state_dict_of(content: Mapping, param_key: str | None, path: str | Path, opt
             f'{option}: {path} holds no state dict under {param_key!r}, expected a dictionary of tensors. '
             f'Set path.param_key_{suffix}: {use}'
         )
+    odd = next((k for k, v in state.items() if not isinstance(k, str) or _is_odd(v)), None)
+    if odd is not None:
+        raise WeightsError(
+            f'{option}: {path} holds {odd!r}, which is not an ordinary tensor with a name (sparse, quantized, complex, '
+            'or without its numbers). Expected the state dict of a network.'
+        )
     return {k.removeprefix('module.'): v for k, v in state.items()}
+
+
+def _is_odd(tensor: torch.Tensor) -> bool:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
+        return True
+    # one number that claims to be terabytes of them
+    return tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
 
 
 def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | Path, option: str) -> None:

@@ -161,6 +161,7 @@ def _follow_the_loop() -> None:
     """basicsr 1.4.2 tells nobody how far it has come, miscounts epochs, and cannot be stopped between iterations."""
     import basicsr.data
     import basicsr.train
+    import basicsr.utils.misc
 
     from pdd_arch.training import loading, pipeline
 
@@ -172,6 +173,12 @@ def _follow_the_loop() -> None:
         basicsr.train.create_train_val_dataloader = loading.counting_epochs(basicsr.train.create_train_val_dataloader)
     basicsr.data.worker_init_fn = loading.worker_init_fn
     basicsr.train.init_tb_logger = pipeline.init_tb_logger
+    if not hasattr(basicsr.train.get_time_str, '__wrapped__'):
+        basicsr.train.get_time_str = pipeline.log_time(basicsr.train.get_time_str)
+    for module in (basicsr.train, basicsr.utils.misc):
+        module.mkdir_and_rename = pipeline.mkdir_and_rename
+    if not hasattr(basicsr.train.build_model, '__wrapped__'):
+        basicsr.train.build_model = pipeline.remembering(basicsr.train.build_model)
     if not hasattr(basicsr.train.train_pipeline, '__wrapped__'):
         basicsr.train.train_pipeline = pipeline.supervised(basicsr.train.train_pipeline)
 

@@ -27,7 +27,8 @@ KILLS = 50
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     begin_run()
-    model = build(path=dict(models='models', training_states='training_states'))
+    path = dict(models='models', training_states='training_states')
+    model = build(path=path, train=dict(total_iter=10**6))
     step(model, 1)
     step(model, 2)
     return model
@@ -36,7 +37,7 @@ def model(tmp_path, monkeypatch):
 def resume_options(**paths) -> dict:
     keys = ('experiments_root', 'log', 'visualization')
     path = dict(models='models', training_states='training_states', **dict.fromkeys(keys, 'run'), **paths)
-    return options(auto_resume=True, path=path)
+    return options(auto_resume=True, path=path, train=dict(total_iter=10**6))
 
 
 def names(folder: str) -> list[str]:

@@ -12,6 +12,7 @@ from basicsr.archs import build_network
 from child_runs import Child, differences, final_state, losses_by_iteration, ranks, resumable_options, write_options
 from helpers import TINY_G, merge
 
+from pdd_arch.config import parse
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.training import launchers
 
@@ -114,6 +115,38 @@ def test_not_finite_in_one_process_skips_the_step_in_all(opt, monkeypatch):
     state = final_state(ROOT)
     assert state['state']['nonfinite'] == {'in_a_row': 0, 'total': 1}
     assert all(torch.isfinite(v).all() for v in state['net_g_12.pth']['params'].values())
+
+
+def test_none_starts_when_one_cannot(opt, monkeypatch, capfd):
+    """They meet before they look at the data: nobody waits for a process that has ended."""
+    plain = parse.check_options
+
+    def check(options, is_train):
+        if os.environ['RANK'] == '1':
+            raise DataError('datasets.train.dataroot_gt: the folder hr does not exist')
+        plain(options, is_train)
+
+    monkeypatch.setattr(parse, 'check_options', check)
+    write_options(opt)
+    assert finish(ranks(2)) == [1, 1]
+    error = capfd.readouterr().err
+    assert 'basicsr: error: process 1 of this run cannot start: datasets.train.dataroot_gt' in error
+    assert 'basicsr [rank 1]: error: datasets.train.dataroot_gt' in error
+
+
+def test_processes_with_different_options(opt, monkeypatch, capfd):
+    plain = parse.load_options
+
+    def load(path):
+        options = plain(path)
+        if os.environ['RANK'] == '1':
+            options['train']['ema_decay'] = 0.5
+        return options
+
+    monkeypatch.setattr(parse, 'load_options', load)
+    write_options(opt)
+    assert finish(ranks(2)) == [1, 1]
+    assert 'train.ema_decay: 0.9 in process 0, 0.5 in process 1' in capfd.readouterr().err
 
 
 # ---------------------------------------------------------------- SLURM

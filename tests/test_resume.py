@@ -1,5 +1,6 @@
 """A run in pieces is the run in one go, to the last bit."""
 
+import json
 import random
 import shutil
 import signal
@@ -235,3 +236,93 @@ def test_state_of_basicsr_itself(weights):
     assert Child('--auto_resume').status() == 0
     assert 'not written by this package' in log_text()
     assert yaml.safe_load(Path('run.yml').read_text())['train']['total_iter'] == max(losses_by_iteration())
+
+
+def test_epochs_that_became_longer(weights):
+    """BasicSR counts the epochs of the whole run anew; it is the iterations that count."""
+    interrupted(options('ema', False, 0, datasets=dict(train=dict(batch_size_per_gpu=4))), 8)
+    write_options(options('ema', False, 0, datasets=dict(train=dict(batch_size_per_gpu=1, dataset_enlarge_ratio=30))))
+    assert Child('--auto_resume').status() == 0
+    assert max(losses_by_iteration()) == 12
+
+
+def test_fewer_iterations_than_are_done(weights, capfd):
+    write_options(options('ema', False, 0, train=dict(total_iter=4)))
+    assert Child().status() == 0
+    write_options(options('ema', False, 0, train=dict(total_iter=3)))
+    assert Child('--auto_resume').status() == 1
+    assert 'train.total_iter: 3, but the state' in capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def test_unreadable_data_leaves_a_state(weights, monkeypatch, capfd):
+    """Nothing of a long run is lost with the image that ends it."""
+    from pdd_arch.data import UnpairedAdaptationDataset
+    from pdd_arch.errors import DataError
+
+    opt = options('ema', True, 0, logger=dict(save_checkpoint_freq=100))
+    whole = in_one_go(opt)
+    plain = UnpairedAdaptationDataset.__getitem__
+
+    def fail(self, index):
+        if index.epoch == 1 and index.position >= 5:  # in the seventh iteration
+            raise DataError('real/001.png: cannot be read')
+        return plain(self, index)
+
+    monkeypatch.setattr(UnpairedAdaptationDataset, '__getitem__', fail)
+    write_options(opt)
+    assert Child().status() == 1
+    assert [f.name for f in Path(ROOT, 'training_states').iterdir()] == ['6.state']
+    monkeypatch.setattr(UnpairedAdaptationDataset, '__getitem__', plain)
+    assert Child('--auto_resume').status() == 0
+    assert differences(final_state(ROOT), whole) == []
+
+
+def test_second_run_in_the_same_folder_is_refused(weights, capfd):
+    write_options(options('ema', False, 0))
+    child = Child(pause=0.1)
+    child.wait_for(3)
+    for flags in ((), ('--auto_resume',)):
+        assert Child(*flags).status() == 1
+        line = capfd.readouterr().err.strip().splitlines()[-1]
+        assert 'another run is writing to experiments/tiny' in line or 'iter:' in line
+    assert child.status() == 0
+    assert not list(Path('experiments').glob('*archived*'))
+
+
+def test_seed_that_nobody_gave_is_kept(weights):
+    opt = options('ema', False, 0, manual_seed=None)
+    interrupted(opt, 6)
+    before = losses_by_iteration()
+    assert Child('--auto_resume').status() == 0
+    seeds = {torch.load(f, weights_only=True)['options'] for f in Path(ROOT, 'training_states').iterdir()}
+    assert len({json.loads(s)['manual_seed'] for s in seeds}) == 1
+    assert losses_by_iteration()[5] == before[5]
+
+
+TAMPERED = {
+    'iteration of another state': dict(iter=10),
+    'iteration that is a word': dict(iter='4'),
+    'epoch beyond all': dict(epoch=10**9),
+    'position that is a word': dict(position={'epoch': 'x', 'samples': 0}),
+    'path for a network': dict(networks={'net_g': {'file': '/etc/passwd', 'sha256': ''}}),
+    'optimizers that are none': dict(optimizers='x'),
+    'junk in a scheduler': dict(schedulers=[{'get_lr': 'x'}]),
+    'junk in an optimizer': dict(optimizers=[{'state': {}, 'param_groups': 3}]),
+}
+
+
+@pytest.mark.parametrize('case', TAMPERED)
+def test_tampered_state_is_refused_or_passed_over(weights, capfd, case):
+    opt = options('ema', False, 0)
+    interrupted(opt, 4)
+    state = Path(ROOT, 'training_states/4.state')
+    torch.save(torch.load(state, weights_only=True) | TAMPERED[case], state)
+    status = Child('--auto_resume').status()
+    error = capfd.readouterr().err
+    assert 'Traceback' not in error
+    assert 'unexpected' not in error
+    if status:
+        assert '4.state' in error.strip().splitlines()[-1]
+    else:
+        assert 'Continuing from the state before it' in log_text()
+        assert max(losses_by_iteration()) == 12

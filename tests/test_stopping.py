@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from child_runs import Child, differences, final_state, losses_by_iteration, resumable_options, write_options
+from helpers import write_images
+
+from pdd_arch.training.stopping import Stopped, StopRequest
 
 ROOT = 'experiments/tiny'
 
@@ -89,7 +92,7 @@ def test_signal_before_the_first_iteration(workplace, monkeypatch, capfd):
     monkeypatch.setattr(PDDModel, 'init_training_settings', slow)
     write_options(resumable_options('ema', False, 0))
     assert Child().status() == 143
-    assert 'stopped by SIGTERM before the first iteration; nothing was written' in capfd.readouterr().err
+    assert 'stopped by SIGTERM before the first iteration; no state was written' in capfd.readouterr().err
 
 
 def test_handlers_are_given_back(workplace):
@@ -134,3 +137,57 @@ def test_data_workers_end_with_the_main_process(workplace, signum):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert child.status() == (143 if signum == signal.SIGTERM else -signum)
+
+
+def test_signal_before_the_loop_is_remembered():
+    """Where Python forks a worker it drops the exception that a handler raises."""
+    request = StopRequest()
+    with pytest.raises(Stopped):
+        request.receive(signal.SIGTERM)
+    assert request.signum == signal.SIGTERM
+
+
+def test_signal_in_a_validation_does_not_wait_for_its_end(workplace, monkeypatch):
+    from pdd_arch.models import PDDModel
+
+    write_images(workplace / 'val_hr', 8, 48, 56)
+    write_images(workplace / 'val_lr', 8, 12, 14)
+    plain, begun = PDDModel.test, workplace / 'begun'
+
+    def slow(self):
+        plain(self)
+        begun.touch()
+        time.sleep(2)
+
+    monkeypatch.setattr(PDDModel, 'test', slow)
+    write_options(resumable_options('ema', False, 0, logger=dict(save_checkpoint_freq=100)))
+    child = Child()
+    while not begun.exists():
+        time.sleep(0.01)
+    os.kill(child.process.pid, signal.SIGTERM)
+    start = time.monotonic()
+    assert child.status() == 143
+    assert time.monotonic() - start < 6
+    assert states() == [3]
+    monkeypatch.setattr(PDDModel, 'test', plain)
+    assert Child('--auto_resume').status() == 0
+    state = final_state(ROOT)['state']
+    assert state['best_metrics']['pairs']['psnr']['iter'] > 0
+
+
+def test_models_of_basicsr_are_stopped_and_resumed_too(workplace):
+    opt = resumable_options('ema', False, 0, logger=dict(save_checkpoint_freq=1000))
+    train = {k: opt['train'][k] for k in ('optim_g', 'scheduler')}
+    opt |= dict(model_type='SRModel', train=train | dict(total_iter=100000, pixel_opt=dict(type='L1Loss')))
+    write_options(opt)
+    child = Child()
+    while not list(workplace.glob('experiments/tiny/*.log')):
+        time.sleep(0.01)
+    time.sleep(1.0)
+    os.kill(child.process.pid, signal.SIGTERM)
+    assert child.status() == 143
+    (reached,) = states()
+    opt['train']['total_iter'] = reached + 3
+    write_options(opt)
+    assert Child('--auto_resume').status() == 0
+    assert f'iter: {reached}.' in sorted(workplace.glob('experiments/tiny/*.log'))[-1].read_text()

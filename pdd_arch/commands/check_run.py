@@ -162,8 +162,14 @@ def _memory(opt: Mapping, networks: Mapping[str, nn.Module]) -> str:
         found = estimate_memory(opt, networks)
     except OptionError:
         raise
-    except Exception as e:  # networks that cannot do without data
+    except NotImplementedError as e:  # an operation that cannot do without data
         return f'no estimate: {type(e).__name__} in a pass without data'
+    except Exception as e:
+        reason = ' '.join(str(e).split())[:300]
+        raise OptionError(
+            f'network_g, network_d: a training step with datasets.train.gt_size '
+            f'{opt["datasets"]["train"]["gt_size"]} fails ({type(e).__name__}: {reason}). Correct their options.'
+        ) from None
     parts = {name: getattr(found, name) for name in ('weights', 'gradients', 'optimizers', 'activations', 'passing')}
     listed = ', '.join(f'{name} {_size(value)}' for name, value in parts.items())
     return f'about {_size(found.total)} on each device (an ESTIMATE: {listed}; without workspaces)'

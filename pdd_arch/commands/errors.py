@@ -1,6 +1,8 @@
 """How a command ends: one line for whatever went wrong, a traceback with ``--debug``."""
 
+import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from pdd_arch.training import processes
 from pdd_arch.training.stopping import Stopped
 
 EXIT_ERROR = 1
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 EXIT_INTERRUPTED = 130  # as a shell reports Ctrl-C
 
 
@@ -29,6 +32,14 @@ def user_error(error: BaseException) -> str | None:
         return ' '.join(lines) if lines else last
     if processes.is_lost(error):
         return 'another process of this run has ended; see its message. Continue all with --auto_resume.'
+    if isinstance(error, RuntimeError) and 'DataLoader worker' in str(error):
+        return (
+            f'{str(error).splitlines()[0]} The system may have run out of memory: lower datasets.train.'
+            'num_worker_per_gpu or use cache: none. Continue with --auto_resume.'
+        )
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f' at {error.filename}' if error.filename else ' (log, curves or images)'
+        return f'{error.strerror}{where}. Free space or make the folder writable, then continue with --auto_resume.'
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f'out of memory on the GPU: {str(error).splitlines()[0]} Reduce datasets.train.gt_size or '
@@ -61,6 +72,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
         if '--debug' in argv:
             raise
         message = user_error(e) or _unexpected(e)
-        who = f'{program} [rank {processes.rank()}]' if processes.rank() else program
+        rank = os.environ.get('RANK', '0')
+        who = program if rank == '0' else f'{program} [rank {rank}]'
         sys.stderr.write(f'{who}: error: {message}\n')
         return EXIT_ERROR

@@ -8,9 +8,11 @@ from torch import nn
 
 from pdd_arch.config.check_weights import feature_layers
 from pdd_arch.config.settings import AdaptationSettings
+from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.losses import Views
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
+from pdd_arch.models.frozen import FrozenConvolutions
 
 #: numbers that an optimizer keeps for each parameter; 2 for those that are not named
 OPTIMIZER_STATE = {'SGD': 1, 'Adagrad': 1, 'RMSprop': 1, 'Rprop': 2, 'Adafactor': 0}
@@ -74,43 +76,70 @@ def estimate_memory(opt: Mapping, networks: Mapping[str, nn.Module]) -> Memory:
     weights = size * (2 if settings.ema_decay else 1) + sum(map(_bytes, (teacher, net_d, feature_net)))
     states = size * _states(train['optim_g']) + (_bytes(net_d) * _states(train['optim_d']) if net_d else 0)
     batch = opt['datasets']['train']['batch_size_per_gpu'] // settings.accumulate or 1
-    saved = _step(opt, settings, networks, feature_net, batch)
+    saved, largest = _step(opt, settings, networks, feature_net, batch)
     half = 1.0 if settings.precision == 'fp32' else 0.55  # losses stay in float32
-    return Memory(weights, size + _bytes(net_d), states, int(half * saved.bytes), int(half * 3 * saved.largest))
+    return Memory(weights, size + _bytes(net_d), states, int(half * saved), int(half * 3 * largest))
 
 
 def _step(
     opt: Mapping, settings: AdaptationSettings, networks: Mapping, feature_net: FeatureNet | None, batch: int
-) -> _Saved:
-    """What the specialist's objective keeps for its backward pass."""
+) -> tuple[int, int]:
+    """Bytes that the specialist's objective keeps for its backward pass, and the largest tensor among them.
+
+    The graphs of the losses end at the specialist's outputs: that of the feature network is gone before that of the
+    discriminator is there, and both before the specialist's is used.
+    """
     train, side = opt['train'], opt['datasets']['train']['gt_size']
     net_g, net_d = (n.to('meta') if n is not None else None for n in (networks['network_g'], networks.get('network_d')))
     distill = build_distill_loss(train['distill_opt']) if train.get('distill_opt') else None
     perceptual = build_perceptual_loss(train['perceptual_opt']) if train.get('perceptual_opt') else None
     if net_d is not None:
         net_d.requires_grad_(False)
-    saved = _Saved(net_g, net_d, feature_net)
-    shows_real = distill is not None
-    with torch.device('meta'), torch.autograd.graph.saved_tensors_hooks(saved.add, lambda x: x):
-        out = net_g(torch.empty((2 if shows_real else 1) * batch, 3, side // opt['scale'], side // opt['scale']))
-        target = torch.empty(batch, 3, side, side)
-        images, terms = {'student_syn': out[:batch], 'target': target}, []
-        if distill is not None:
-            constant = torch.empty(batch, 3, side, side)
-            images |= {'student_real': out[batch:], 'teacher_real': constant, 'teacher_syn': constant.clone()}
-            if settings.detach_synthetic and perceptual is None:
-                images['student_syn'] = out[:batch].detach()
-        features = _features(images, distill, perceptual, feature_net)
-        if distill is not None:
-            views = Views(*(features.get(name, {}) for name in Views._fields))
-            terms.append(distill.terms(Views(*(images[name] for name in Views._fields)), views))
-        if perceptual is not None:
-            terms.append(perceptual.terms(features['student_syn'], features['target']))
+    stages = [_Saved(net_g, net_d, feature_net) for _ in range(3)]
+
+    def watching(stage: int) -> torch.autograd.graph.saved_tensors_hooks:
+        return torch.autograd.graph.saved_tensors_hooks(stages[stage].add, lambda x: x)
+
+    with torch.device('meta'):
+        with watching(0):
+            small = side // opt['scale']
+            out = net_g(torch.empty((1 if distill is None else 2) * batch, 3, small, small))
+        out = out.detach().requires_grad_()
+        with watching(1):
+            terms = _feature_terms(opt, settings, out, batch, distill, perceptual, feature_net)
         if train.get('pixel_opt'):
-            terms.append(build_registered('pixel_opt', train['pixel_opt'])(out[:batch], target))
+            terms['pixel_opt'] = build_registered('pixel_opt', train['pixel_opt'])(
+                out[:batch], torch.empty(batch, 3, side, side)
+            )
         if net_d is not None:
-            terms.append(net_d(out if shows_real and settings.gan_on_real else out[:batch]))
-    return saved
+            with watching(2), FrozenConvolutions():
+                score = net_d(out if distill is not None and settings.gan_on_real else out[:batch])
+            terms['gan_opt'] = build_registered('gan_opt', train['gan_opt'])(score, True, is_disc=False)
+    for name, value in terms.items():
+        if value.numel() != 1:
+            raise OptionError(f'train.{name}: the loss has shape {tuple(value.shape)}, expected one number')
+    return stages[0].bytes + max(s.bytes for s in stages[1:]), max(s.largest for s in stages)
+
+
+def _feature_terms(
+    opt: Mapping, settings: AdaptationSettings, out: torch.Tensor, batch: int, distill, perceptual, feature_net
+) -> dict[str, torch.Tensor]:
+    side = opt['datasets']['train']['gt_size']
+    images = {'student_syn': out[:batch], 'target': torch.empty(batch, 3, side, side)}
+    if distill is not None:
+        constant = torch.empty(batch, 3, side, side)
+        images |= {'student_real': out[batch:], 'teacher_real': constant, 'teacher_syn': constant.clone()}
+        if settings.detach_synthetic and perceptual is None:
+            images['student_syn'] = out[:batch].detach()
+    features, terms = _features(images, distill, perceptual, feature_net), {}
+    if distill is not None:
+        views = Views(*(features.get(name, {}) for name in Views._fields))
+        found = distill.terms(Views(*(images[name] for name in Views._fields)), views)
+        terms |= {f'distill_opt, {name}': value for name, value in found.items()}
+    if perceptual is not None:
+        found = perceptual.terms(features['student_syn'], features['target'])
+        terms |= {f'perceptual_opt, {name}': value for name, value in found.items()}
+    return terms
 
 
 def _features(images: Mapping, distill, perceptual, feature_net: FeatureNet | None) -> dict:

@@ -21,8 +21,10 @@ from pdd_arch.config.check import check_file, check_options, plan_warnings
 from pdd_arch.config.explain import known_keys, show, show_key
 from pdd_arch.config.schema import BasicOptions, Options
 from pdd_arch.config.yaml_file import load_options, parse_yaml
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.training.comparison import same_in_all_processes
 from pdd_arch.training.launchers import init_dist
+from pdd_arch.training.processes import gather_objects, open_control_group
 from pdd_arch.training.run import current_run
 from pdd_arch.utils.suggest import did_you_mean
 
@@ -176,6 +178,42 @@ def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> di
     return complete_options(opt, root_path, is_train)
 
 
+def _checked_options(args: argparse.Namespace, root_path: str, is_train: bool) -> dict:
+    opt = read_options(args, root_path, is_train)
+    with logger_left_alone():
+        check_options(opt, is_train)
+    return opt
+
+
+def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> dict:
+    """`_checked_options` in every process of a distributed run: they start together or not at all.
+
+    Raises:
+        PDDError: of this process, or naming another that has one.
+        OptionError: the processes have different options.
+    """
+    try:
+        backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}
+    except PDDError:
+        backend = {}  # said below, to all
+    # first of all: a process that ended without having joined would leave the others waiting
+    init_dist(args.launcher, **backend)
+    open_control_group()
+    opt, error = None, None
+    try:
+        opt = _checked_options(args, root_path, is_train)
+    except Exception as e:  # whatever it is, the others must hear of it
+        error = e
+    errors = gather_objects(None if error is None else str(error))
+    if error is not None:
+        raise error
+    if any(errors):
+        who = next(rank for rank, text in enumerate(errors) if text)
+        raise OptionError(f'process {who} of this run cannot start: {errors[who]}')
+    same_in_all_processes(opt)
+    return opt
+
+
 def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
     """Replacement for BasicSR's function of that name; called by its ``train_pipeline`` and ``test_pipeline``.
 
@@ -190,15 +228,12 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse
         PDDError: the options are wrong, or name something that is not there; nothing has been written yet.
     """
     args = build_parser().parse_args()
-    opt = read_options(args, root_path, is_train)
-    with logger_left_alone():
-        check_options(opt, is_train)
-
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise OptionError('--launcher pytorch: start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set')
-    if opt['dist']:
-        slurm_options = (opt.get('dist_params') or {}) if args.launcher == 'slurm' else {}
-        init_dist(args.launcher, **slurm_options)
+    if args.launcher == 'none':
+        opt = _checked_options(args, root_path, is_train)
+    else:
+        opt = _checked_together(args, root_path, is_train)
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt['rank'] == 0 and is_train:
         for text in plan_warnings(opt):

@@ -490,7 +490,7 @@ class DistOptions(Section):
 
 Name = Annotated[
     str,
-    Field(pattern=r'^[^/\\\x00-\x1f\x7f]+$', max_length=200),
+    Field(pattern=r'^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$', max_length=200),
     _Expected('a word without slashes, which names the output folder'),
 ]
 

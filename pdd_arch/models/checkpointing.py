@@ -19,7 +19,7 @@ from pdd_arch.checkpoints import (
     state_dict_of,
     write_checkpoint,
 )
-from pdd_arch.errors import NumbersError, OptionError
+from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
 from pdd_arch.models.retention import prune
 from pdd_arch.training import processes
 from pdd_arch.training.comparison import recorded_options
@@ -145,7 +145,20 @@ class CheckpointMixin:
 
         Raises:
             OptionError: the state is of another static teacher, or of another number of optimizers.
+            WeightsError: what it holds cannot be put back.
         """
+        try:
+            self._resume(resume_state)
+        except PDDError:
+            raise
+        except Exception as e:  # whatever optimizers and schedulers make of a damaged state
+            raise WeightsError(
+                f'path.resume_state: {self.opt["path"].get("resume_state")} cannot be continued from '
+                f'({type(e).__name__}: {" ".join(str(e).split())[:200]}). It is damaged, or of another run; take an '
+                'earlier one.'
+            ) from e
+
+    def _resume(self, resume_state: Mapping) -> None:
         state = self.opt['path'].get('resume_state')
         recorded = resume_state.get('teacher')
         if recorded is not None and recorded != self._teacher_hash():
@@ -160,6 +173,11 @@ class CheckpointMixin:
                     f'path.resume_state: {state} holds {have} {kind}, this run has {wanted} (network_g and network_d). '
                     'Resume with the networks that the state was written with.'
                 )
+        for scheduler, saved in zip(self.schedulers, resume_state['schedulers'], strict=True):
+            # torch puts whatever a state holds into the scheduler, also in the place of its methods
+            methods = [k for k in saved if callable(getattr(type(scheduler), str(k), None))]
+            if methods:
+                raise WeightsError(f'path.resume_state: {state} is not of a run: a scheduler has {methods[0]!r}.')
         super().resume_training(resume_state)
         if resume_state.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(resume_state['scaler'])
@@ -208,7 +226,11 @@ class CheckpointMixin:
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
         """As BasicSR's, with a plain number, which a state can hold; one that is undefined is never the best."""
-        if not math.isnan(float(val)):
+        if math.isnan(float(val)):
+            get_root_logger().warning(
+                f'{metric} of {dataset_name} is not a number: is crop_border larger than an image?'
+            )
+        else:
             super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'):

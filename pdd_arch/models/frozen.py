@@ -33,7 +33,7 @@ class FrozenConvolutions(TorchFunctionMode):
             stride, padding, dilation, groups = (*how, *((1,), (0,), (1,), 1)[len(how) :])
             frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
             if frozen and x.requires_grad and not isinstance(padding, str):
-                if torch.is_autocast_enabled(x.device.type):  # it would come too late, inside
+                if not x.is_meta and torch.is_autocast_enabled(x.device.type):  # it would come too late, inside
                     kind = torch.get_autocast_dtype(x.device.type)
                     x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
                 return _FrozenConv2d.apply(x, weight, bias, stride, padding, dilation, groups)

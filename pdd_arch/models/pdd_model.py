@@ -44,6 +44,7 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
         net_d: discriminator, or None.
         feature_net: the frozen feature network of all losses, or None when none needs features.
         iteration: the last iteration, from 1; 0 before the first.
+        in_step: whether an iteration is under way, so that networks and optimizers do not belong together.
         batch_files: image files of the current batch.
         nonfinite_in_a_row, nonfinite_total: iterations whose loss or gradient was not finite.
     """
@@ -93,6 +94,7 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
                     self.get_bare_model(net).compile()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
         self.iteration, self.nonfinite_in_a_row, self.nonfinite_total = 0, 0, 0
+        self.in_step = False
         self.batch_files: list[str] = []
         self._last_saved: int | None = None
         self._validated: int | None = None
@@ -106,10 +108,6 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
                 f'train.net_d_init_iters: {settings.net_d_init_iters}, but there is no network_d: nothing is trained '
                 'in these iterations.'
             )
-        run = current_run()
-        run.model = self
-        for note in run.notes:
-            get_root_logger().warning(note)
 
     def _apply_memory_format(self, net: nn.Module) -> None:
         if self.settings.channels_last:
@@ -124,7 +122,7 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
         self._apply_memory_format(ema)
         ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
         path = self.opt['path']
-        if path.get('resume_state'):
+        if path.get('resume_state') and 'network_g' not in (path.get('ignore_resume_networks') or ()):
             self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
         return ema.eval().requires_grad_(False)
 
@@ -251,6 +249,8 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
     # ---------------------------------------------------------------- validation
     def test(self) -> None:
         """Upscale ``self.lq`` with the averaged network, then match its colours if ``val.color_correction``."""
+        if self.opt['is_train'] and processes.world_size() == 1:
+            current_run().stop_during_validation()
         super().test()
         if (self.opt.get('val') or {}).get('color_correction', False):
             self.output = match_color(self.output, self.lq)

@@ -69,7 +69,7 @@ class TrainingStepMixin:
             NumbersError: ``train.max_nonfinite`` iterations in a row had a loss or a gradient that is not finite.
         """
         settings = self.settings
-        self.iteration = current_iter
+        self.iteration, self.in_step = current_iter, True
         update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
         adapts = update_g and current_iter > settings.distill_start
         parts = self._parts()
@@ -95,6 +95,7 @@ class TrainingStepMixin:
         self._pending_log = {name: loss.detach() for name, loss in losses.items()}
         if averages:
             self.model_ema(settings.ema_decay)
+        self.in_step = False
         self._count_broken(broken)
 
     def _parts(self) -> list[Part]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pdd_arch.errors import OptionError
+from pdd_arch.training import processes
 
 #: what cannot change in the middle of a run; prefixes of keys
 FIXED = (
@@ -53,6 +54,8 @@ def compare_with_state(
     notes = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
+        if key == 'train.scheduler.type':  # two names of one class
+            old, new = (str(v).replace('MultiStepRestartLR', 'MultiStepLR') for v in (old, new))
         if old == new or _matches(key, _CIRCUMSTANCES) or _is_derived(key):
             continue
         # which file a network came from does not matter: the networks themselves are compared
@@ -66,9 +69,31 @@ def compare_with_state(
                 f'train.ema_decay: {now.get("train.ema_decay")!r}', 'with or without an average, the other way', path
             )
         )
+    if now.get('train.total_iter', state['iter']) < state['iter']:
+        raise OptionError(
+            f'train.total_iter: {now["train.total_iter"]}, but the state {path} is of iteration {state["iter"]}: '
+            'nothing is left to train. Set a higher one, or take an earlier state.'
+        )
     if None not in (data_identity, state.get('data')) and data_identity != state['data']:
         raise OptionError(_refusal('datasets.train: other images', 'with other files (their names or number)', path))
     return notes
+
+
+def same_in_all_processes(opt: Mapping) -> None:
+    """Compare the options of the processes of a distributed run, also on other machines.
+
+    Raises:
+        OptionError: they differ.
+    """
+    own = dict(_flat(json.loads(recorded_options(opt))))
+    for rank, other in enumerate(processes.gather_objects(own)):
+        for key in sorted(own.keys() | other.keys()):
+            drawn = key == 'manual_seed' or _is_derived(key)
+            if own.get(key) != other.get(key) and not drawn and not _matches(key, _CIRCUMSTANCES):
+                raise OptionError(
+                    f'{key}: {own.get(key)!r} in process {processes.rank()}, {other.get(key)!r} in process {rank}. All '
+                    'processes of a run need the same options.'
+                )
 
 
 def _refusal(what: str, was: str, path: Path) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
 from pdd_arch.errors import OptionError
 from pdd_arch.training import processes
+from pdd_arch.training.folder_lock import lock_folder
 from pdd_arch.training.run import current_run
 from pdd_arch.training.stopping import leave_signals_to_the_main_process
 
@@ -59,7 +60,9 @@ def tracked(prefetcher: type) -> type:
             run.between_iterations()
             batch = super().next()
             if batch is not None:
-                run.position.samples += self.ori_loader.batch_size * processes.world_size()
+                run.iteration += 1
+                run.batch_samples = self.ori_loader.batch_size * processes.world_size()
+                run.position.samples += run.batch_samples
             return batch
 
         def close(self) -> None:
@@ -82,6 +85,8 @@ def counting_epochs(create: Callable) -> Callable:
 
     @functools.wraps(create)
     def create_train_val_dataloader(opt: dict, logger: logging.Logger) -> tuple:
+        if processes.rank() == 0 and current_run().lock is None:  # of a fresh start: the folder is new
+            current_run().lock = lock_folder(opt['path']['experiments_root'])
         train_loader, train_sampler, val_loaders, _, total_iters = create(opt, logger)
         current_run().val_loaders, current_run().total_iterations = val_loaders, total_iters
         if not len(train_loader):
@@ -91,7 +96,11 @@ def counting_epochs(create: Callable) -> Callable:
                 f'{len(train_sampler)} samples for a process. Use a smaller batch, or a larger '
                 f'datasets.train.dataset_enlarge_ratio (now {train_set.get("dataset_enlarge_ratio", 1)}).'
             )
-        return train_loader, train_sampler, val_loaders, math.ceil(total_iters / len(train_loader)), total_iters
+        # from where the run goes on: its earlier epochs may have been of another length
+        run = current_run()
+        remaining = total_iters - run.first_iteration + 1
+        epochs = run.first_epoch + math.ceil(remaining / len(train_loader)) + 1
+        return train_loader, train_sampler, val_loaders, epochs, total_iters
 
     return create_train_val_dataloader
 

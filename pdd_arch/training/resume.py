@@ -5,10 +5,13 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
+
 from pdd_arch.checkpoints import read_checkpoint, remove_temporary_files, sha256_of
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.training import processes
 from pdd_arch.training.comparison import compare_with_state
+from pdd_arch.training.folder_lock import lock_folder
 from pdd_arch.training.run import DataPosition, TrainingRun, current_run
 
 REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
@@ -30,7 +33,9 @@ def load_resume_state(opt: dict) -> dict | None:
     """
     run, paths = current_run(), opt['path']
     processes.open_control_group()
+    run.log_folder = paths['log']
     if processes.rank() == 0:
+        run.lock = lock_folder(paths['experiments_root'])  # before anything in it is moved or removed
         for key in ('models', 'training_states'):
             for name in remove_temporary_files(paths[key]):
                 run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
@@ -92,8 +97,10 @@ def _data_identity(opt: Mapping) -> str | None:
 
 def _ignored_networks(paths: Mapping) -> list[str]:
     ignored = paths.get('ignore_resume_networks') or []
-    if not isinstance(ignored, list):
-        raise OptionError(f'path.ignore_resume_networks: expected a list of network names, found {ignored!r}')
+    if not isinstance(ignored, list) or any(n not in ('network_g', 'network_d') for n in ignored):
+        raise OptionError(
+            f"path.ignore_resume_networks: expected a list of 'network_g' and 'network_d', found {ignored!r}"
+        )
     return ignored
 
 
@@ -109,8 +116,9 @@ def _candidates(opt: Mapping) -> Iterator[Path]:
         return
     named = Path(os.path.expanduser(paths['resume_state']))
     if not named.is_file():
+        what = 'is not a file' if named.exists() else 'does not exist'
         raise MissingFileError(
-            f'path.resume_state: {named} does not exist (looked from {os.getcwd()}). Give a file of the folder '
+            f'path.resume_state: {named} {what} (looked from {os.getcwd()}). Give a file of the folder '
             'training_states/ of the run, or leave it out and use --auto_resume.'
         )
     yield named
@@ -153,7 +161,47 @@ def _read_state(path: Path) -> dict:
             f'path.resume_state: {path} is not a training state: it has no {missing[0]!r}. Expected a file of the '
             'folder training_states/.'
         )
+    wrong = _implausible(state, path)
+    if wrong:
+        raise WeightsError(f'path.resume_state: {path} has been tampered with or is damaged: {wrong}.')
     return state
+
+
+def _implausible(state: Mapping, path: Path) -> str | None:
+    """What in a state cannot have been written by a run, if anything."""
+
+    def is_count(value: object) -> bool:
+        return type(value) is int and 0 <= value < 2**48
+
+    if not is_count(state['iter']) or (path.stem.isdecimal() and int(path.stem) != state['iter']):
+        return f'its iteration is {state["iter"]!r}'
+    if not is_count(state['epoch']) or state['epoch'] > state['iter']:
+        return f'its epoch is {state["epoch"]!r}'
+    kinds = {'optimizers': list, 'schedulers': list, 'networks': dict, 'random': list, 'best_metrics': dict}
+    kinds |= {'position': dict, 'nonfinite': dict, 'options': str, 'scaler': dict}
+    for key, kind in kinds.items():
+        if state.get(key) is not None and not isinstance(state[key], kind):
+            return f'{key} is a {type(state[key]).__name__}'
+    for key, names in (('position', ('epoch', 'samples')), ('nonfinite', ('in_a_row', 'total'))):
+        found = state.get(key)
+        if found is not None and not all(is_count(found.get(name)) for name in names):
+            return f'{key} is {found!r}'
+    for entry in (state.get('networks') or {}).values():
+        name = entry.get('file') if isinstance(entry, dict) else None
+        if not isinstance(name, str) or name != os.path.basename(name) or not isinstance(entry.get('sha256'), str):
+            return f'a network is {entry!r}'
+    numbers = list(_tensors(state['optimizers']))
+    if any(t.is_floating_point() and not torch.isfinite(t).all() for t in numbers):
+        return 'its optimizers hold numbers that are not finite'
+    return None
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
 
 
 def _verified_networks(path: Path, state: Mapping, paths: Mapping, ignored: list[str]) -> dict[str, Path]:
@@ -203,7 +251,7 @@ def _agree_on(iteration: int | None) -> None:
 
 def _continue_from(state: Mapping, run: TrainingRun) -> None:
     """Hand position and random generators to the loop."""
-    run.first_iteration = state['iter'] + 1
+    run.first_epoch, run.first_iteration, run.iteration = state['epoch'], state['iter'] + 1, state['iter']
     position, generators = state.get('position'), state.get('random')
     if position is None or generators is None:
         run.notes.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pdd_arch.training import processes
 from pdd_arch.training.random_state import restore_random_state
@@ -38,11 +38,15 @@ class TrainingRun:
         random: this process's generators to continue once the data loader stands, or None.
         notes: what was found while resuming, for the log that does not exist yet.
         model: set by the model when it is built for training.
-        first_iteration: with which the loop begins.
+        first_epoch, first_iteration: with which the loop begins.
+        iteration: whose batch was handed out last; 0 before the first.
+        batch_samples: samples of a batch, over all processes.
         total_iterations: of the whole run, 0 while unknown; its end gets a state as well, to go on from.
         pending_validation: iteration whose validation an interruption has prevented, or None.
         val_loaders: of the validation sets.
         close_loader: ends the workers of the training set.
+        lock: open for as long as the run holds its folder.
+        log_folder: where the log will be.
         seed_drawn: whether ``manual_seed`` was drawn at this start, not given; a resumed run takes the state's.
         tb_logger: the writer of curves, if there is one.
         data_identity: names the training images; None when unknown.
@@ -55,12 +59,17 @@ class TrainingRun:
     random: dict | None = None
     notes: list[str] = field(default_factory=list)
     model: 'PDDModel | None' = None
+    first_epoch: int = 0
     first_iteration: int = 1
+    iteration: int = 0
+    batch_samples: int = 0
     total_iterations: int = 0
     pending_validation: int | None = None
     val_loaders: list = field(default_factory=list)
     close_loader: Callable[[], None] | None = None
     seed_drawn: bool = False
+    lock: IO | None = None
+    log_folder: str | None = None
     tb_logger: 'SummaryWriter | None' = None
     stop: StopRequest = field(default_factory=StopRequest)
     data_identity: str | None = None
@@ -90,19 +99,43 @@ class TrainingRun:
         Raises:
             Stopped: a signal has arrived, here or in another process; a state has been written.
         """
-        if self.model is not None and 0 < self.total_iterations <= self.model.iteration:
+        finished = self.finished_iteration
+        if 0 < self.total_iterations <= finished and hasattr(self.model, 'iteration'):
             # here and not with the last networks: until then BasicSR's loop has begun another epoch
-            self.model.save(self.position.epoch, self.model.iteration)
+            self.model.save(self.position.epoch, finished)
+        self.stop.watch_launcher()
         signum = processes.largest(self.stop.signum)
-        if not signum:
-            return
-        if self.model is None or not self.model.iteration:
-            raise Stopped(signum, 'before the first iteration; nothing was written')
-        self.model.save(self.position.epoch, self.model.iteration)
-        raise Stopped(
-            signum,
-            f'after iteration {self.model.iteration}, whose state is saved. Continue with --auto_resume.',
-        )
+        if signum:
+            self.save_and_stop(signum)
+
+    def stop_during_validation(self) -> None:
+        """Called before each validation image of a run of one process: who is asked to stop may not have long.
+
+        The state says that the validation is still to be done.
+
+        Raises:
+            Stopped: a signal has arrived; a state has been written.
+        """
+        if self.stop.signum:
+            self.save_and_stop(self.stop.signum)
+
+    @property
+    def finished_iteration(self) -> int:
+        """The last one that is wholly done, when asked between two; 0: none."""
+        # BasicSR's loop takes a batch more than it trains with; models of BasicSR do not count
+        return getattr(self.model, 'iteration', min(self.iteration, self.total_iterations))
+
+    def save_and_stop(self, signum: int) -> None:
+        """Write the state of the finished iteration, and end.
+
+        Raises:
+            Stopped: always.
+        """
+        finished = self.finished_iteration
+        if self.model is None or not finished:
+            raise Stopped(signum, 'before the first iteration; no state was written')
+        self.model.save(self.position.epoch, finished)
+        raise Stopped(signum, f'after iteration {finished}, whose state is saved. Continue with --auto_resume.')
 
 
 _current = TrainingRun()

@@ -15,6 +15,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 # torchrun passes a Ctrl-C on that the terminal has already sent to everyone: the same signal, seconds later at most
 _ECHO_SECONDS = 5.0
 
+# set by torchrun for the processes that it starts
+_UNDER_TORCHRUN = 'TORCHELASTIC_RUN_ID'
+
 # how long a data worker may outlive the main process
 _WATCH_SECONDS = 2.0
 
@@ -42,23 +45,31 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum, self.deferred, self._since = 0, False, 0.0
+        self._launcher = os.getppid() if _UNDER_TORCHRUN in os.environ else None
 
     def receive(self, signum: int, _frame: FrameType | None = None) -> None:
         """Signal handler."""
         name = signal.Signals(signum).name
+        first, self.signum = not self.signum, self.signum or signum
         if not self.deferred:
-            raise Stopped(signum, 'before the first iteration; nothing was written')
-        if not self.signum:
-            self.signum, self._since = signum, time.monotonic()
+            # remembered as well: where Python starts a process it drops exceptions
+            raise Stopped(signum, 'before the first iteration; no state was written')
+        if first:
+            self._since = time.monotonic()
             # a handler may interrupt the logger in the middle of a line: write to the terminal directly
             os.write(
                 2, f'\n{name}: finishing this iteration, then writing a state. Once more: stop at once.\n'.encode()
             )
             return
-        if 'TORCHELASTIC_RUN_ID' in os.environ and time.monotonic() - self._since < _ECHO_SECONDS:
+        if self._launcher is not None and time.monotonic() - self._since < _ECHO_SECONDS:
             return
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
+
+    def watch_launcher(self) -> None:
+        """Ask for a stop when torchrun, which started this process, is gone without a word."""
+        if self._launcher is not None and os.getppid() != self._launcher and not self.signum:
+            self.signum = signal.SIGHUP
 
 
 @contextlib.contextmanager
