@@ -277,6 +277,7 @@ OPTION_CASES = {
     'two scales': (dict(network_g=dict(scale=2)), ['network_g.scale: 2', 'scale is 4']),
     'no scale': (dict(scale=None), ['scale: missing, expected a whole number']),
     'name with a slash': (dict(name='a/b'), ['name: expected a word without slashes', "'a/b'"]),
+    'name of dots': (dict(name='..'), ['name', "'..'"]),
     'empty name': (dict(name=''), ['name: expected a word']),
     'seed that is a word': (dict(manual_seed='abc'), ['manual_seed', "'abc'"]),
     'no frequency': (dict(logger=dict(print_freq=0)), ['logger.print_freq', 'at least 1', 'found 0']),

@@ -125,3 +125,25 @@ def test_memory_counts_what_is_known():
     assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
     parts = estimate_memory(merge(opt, dict(train=dict(accumulate=2))), networks)
     assert parts.activations == pytest.approx(found.activations / 2, rel=0.1)
+
+
+FAILING_STEPS = {
+    'a loss for each pixel': (
+        dict(train=dict(pixel_opt=dict(type='L1Loss', reduction='none', weights=None))),
+        ['train.pixel_opt', 'shape (2, 3, 32, 32)', 'one number'],
+    ),
+    'a discriminator for other crops': (
+        merge(
+            WITH_D, dict(network_d=dict(type='VGGStyleDiscriminator', num_feat=8, input_size=128, skip_connection=None))
+        ),
+        ['network_d', 'gt_size 32', 'AssertionError'],
+    ),
+    'a specialist with other channels': (dict(network_g=dict(num_out_ch=4)), ['network_g', 'gt_size 32']),
+}
+
+
+@pytest.mark.parametrize('case', FAILING_STEPS)
+def test_step_that_would_fail(check, case):
+    changes, words = FAILING_STEPS[case]
+    status, _, error = check(run_options(**changes))
+    assert_refused((status, error), *words)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from pdd_arch.checkpoints import read_checkpoint, state_dict_of, write_checkpoint
+from pdd_arch.checkpoints import check_finite, read_checkpoint, state_dict_of, write_checkpoint
 from pdd_arch.errors import MissingFileError, WeightsError
 
 
@@ -96,3 +96,26 @@ def test_state_dict_keys():
         state_dict_of(state, 'params', 'f', 'path.pretrain_network_teacher')
     with pytest.raises(WeightsError, match=r'holds no state dict under None.*Set path.param_key_g: params'):
         state_dict_of({'params': state}, None, 'f', 'path.pretrain_network_g')
+
+
+@pytest.mark.parametrize(
+    'tensor',
+    [
+        torch.ones(3).to_sparse(),
+        torch.ones(3, dtype=torch.complex64),
+        torch.ones(3, device='meta'),
+        torch.ones(1).expand(10**12),
+    ],
+    ids=['sparse', 'complex', 'meta', 'terabytes'],
+)
+def test_odd_tensors_are_refused(tmp_path, tensor):
+    torch.save({'params': {'weight': tensor}}, tmp_path / 'odd.pth')
+    with pytest.raises(WeightsError, match=r'odd\.pth'):
+        state_dict_of(read_checkpoint(tmp_path / 'odd.pth'), 'params', tmp_path / 'odd.pth', 'path.pretrain_network_g')
+
+
+def test_weights_that_are_not_finite_are_refused():
+    with pytest.raises(
+        WeightsError, match=r'x\.pth is broken: 1 of 2 tensors hold numbers that are not finite \(e\.g\. b\)'
+    ):
+        check_finite({'a': torch.ones(2), 'b': torch.tensor([float('nan')])}, 'x.pth', 'path.pretrain_network_g')
