@@ -71,7 +71,7 @@ def children(pid: int) -> list[int]:
 def test_second_signal_ends_at_once(workplace):
     write_options(resumable_options('ema', False, 0))
     child = Child(pause=5)
-    child.wait_for(2)
+    child.wait_for(1)
     os.kill(child.process.pid, signal.SIGTERM)
     time.sleep(0.2)
     assert child.process.is_alive()
