@@ -42,6 +42,7 @@ CASES = {
     'outputs': distill(type='OutputDistillationLoss'),
     'perceptual fro and style': dict(train=dict(perceptual_opt=dict(criterion='fro', style_weight=1.0))),
     'discriminator every second iteration': dict(train=dict(net_d_iters=2, net_d_init_iters=1)),
+    'recomputed': dict(train=dict(recompute=True)),
     'clipped': dict(train=dict(grad_clip=0.05, grad_clip_d=0.05)),
 }
 

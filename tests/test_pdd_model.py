@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from basicsr.utils import get_root_logger
-from helpers import NO_D, SMALL_LAYERS, TINY_G, batch, build, options, step
+from helpers import NO_D, SMALL_LAYERS, TINY_G, batch, build, merge, options, step
 
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses import PairwiseDistanceLoss
@@ -299,3 +299,19 @@ def test_ground_truth_is_not_kept_from_another_batch():
     model.feed_data(batch())
     model.feed_data({'lq': batch()['lq']})
     assert not hasattr(model, 'gt')
+
+
+@pytest.mark.parametrize('changes', [{}, STATIC, NO_D, NO_DISTILL], ids=['ema', 'static', 'no-d', 'no-distill'])
+def test_recomputing_changes_nothing_but_memory(changes):
+    """Also with random layers: dropout draws the same again."""
+    kept, recomputed = (build(**merge(changes, dict(train=dict(recompute=r)))) for r in (False, True))
+    for model in (kept, recomputed):
+        model.net_g.conv_first = torch.nn.Sequential(model.net_g.conv_first, torch.nn.Dropout(0.5))
+    for iteration in (1, 2, 3):
+        logs = []
+        for model in (kept, recomputed):
+            torch.manual_seed(iteration)
+            logs.append(step(model, iteration))
+        assert logs[0] == logs[1]
+    for a, b in zip(kept.net_g.parameters(), recomputed.net_g.parameters(), strict=True):
+        assert torch.equal(a, b)

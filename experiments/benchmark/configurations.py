@@ -21,6 +21,8 @@ CONFIGURATIONS = {
     'bf16': (PDDModel, dict(precision='bf16', channels_last=True)),
     'bf16 compiled': (PDDModel, dict(precision='bf16', channels_last=True, compile=True)),
     'fp16': (PDDModel, dict(precision='fp16', channels_last=True)),
+    'float32 recompute': (PDDModel, dict(channels_last=True, recompute=True)),
+    'bf16 recompute': (PDDModel, dict(precision='bf16', channels_last=True, recompute=True)),
     'two parts': (PDDModel, dict(accumulate=2)),
 }
 

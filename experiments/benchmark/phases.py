@@ -53,7 +53,8 @@ def watched(model: PDDModel, device: str) -> Iterator[Phases]:
     """Phases of the steps of a `PDDModel` within the block."""
     phases = Phases(device)
     before = dict(vars(model))
-    phases.watch(model, '_student_gradients', 'backward of the specialist')  # what is left of it
+    phases.watch(model, '_student_gradients', 'rest')
+    phases.watch(model, '_specialist_gradients', 'backward of the specialist')
     phases.watch(model, '_look', 'specialist')
     phases.watch(model, '_run_teacher', 'generalist')
     phases.watch(model, '_extract', 'features')

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--configurations', default='plain,float32', help=f'of {", ".join(CONFIGURATIONS)}')
     parser.add_argument('--turns', type=int, default=5)
     parser.add_argument('--threads', type=int, help='of torch')
+    parser.add_argument('--no-memory', action='store_true', help='CPU: do not start a process for each peak')
     parser.add_argument('-o', type=Path, help='write the result as JSON to this file, and a table beside it')
     parser.add_argument('--memory-of', help=argparse.SUPPRESS)  # the child process of a configuration
     args = parser.parse_args()
@@ -94,10 +96,12 @@ def run(args: argparse.Namespace, options: dict) -> dict:
     """All measurements as plain data."""
     names = args.configurations.split(',')
     models = {name: build(options, name, args.device) for name in names}
-    logs = {name: [] for name in names}
     times = {name: [] for name in names}
     memory = {}
+    deviations = {}
     for turn in range(WARM_UP + args.turns):
+        if turn == WARM_UP:
+            deviations = same_step(models, batch(args.batch, args.side, options['scale'], turn), turn + 2)
         data = batch(args.batch, args.side, options['scale'], turn)
         for name, model in models.items():
             if args.device == 'cuda':
@@ -105,12 +109,10 @@ def run(args: argparse.Namespace, options: dict) -> dict:
                 held = torch.cuda.memory_allocated()
             synchronise(args.device)
             start = time.perf_counter()
-            log = one_step(model, data, turn + 2)
+            one_step(model, data, turn + 2)
             synchronise(args.device)
             if turn >= WARM_UP:
                 times[name].append(time.perf_counter() - start)
-            else:
-                logs[name].append(log)
             if args.device == 'cuda':
                 memory[name] = torch.cuda.max_memory_allocated() - held
     reference = names[0]
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace, options: dict) -> dict:
             'seconds': statistics.median(times[name]),
             'spread': [min(times[name]), max(times[name])],
             'faster': statistics.median(ratios),
-            'loss_deviation': deviation(logs[name], logs[reference]),
+            'loss_deviation': deviations[name],
         }
         if not model.settings.compile:
             found = count(lambda model=model, data=data: one_step(model, data, 20))
@@ -141,15 +143,26 @@ def run(args: argparse.Namespace, options: dict) -> dict:
         result['configurations'][name] = entry
     del models
     for name in names:
-        peak = memory[name] if args.device == 'cuda' else memory_in_child(name)
-        result['configurations'][name]['peak_memory'] = peak
+        if args.device == 'cuda':
+            result['configurations'][name]['peak_memory'] = memory[name]
+        elif not args.no_memory:
+            result['configurations'][name]['peak_memory'] = memory_in_child(name)
     return result
 
 
-def deviation(logs: list[dict], reference: list[dict]) -> float:
-    """Largest relative deviation of a loss in the first steps."""
-    pairs = [(a[k], b[k]) for a, b in zip(logs, reference, strict=True) for k in a if k in b and k.startswith('l_')]
-    return max(abs(x - y) / max(abs(y), 1e-12) for x, y in pairs)
+def same_step(models: dict, data: dict, iteration: int) -> dict[str, float]:
+    """Largest relative deviation of a loss from the first model's, in a step from the same weights."""
+    first = next(iter(models.values()))
+    for model in models.values():
+        for name in ('net_g', 'net_g_ema', 'net_d'):
+            if getattr(model, name, None) is not None:
+                getattr(model, name).load_state_dict(deepcopy(getattr(first, name).state_dict()))
+    logs = {name: one_step(model, data, iteration) for name, model in models.items()}
+    wanted = next(iter(logs.values()))
+    return {
+        name: max(abs(log[k] - v) / abs(v) for k, v in wanted.items() if k.startswith('l_'))
+        for name, log in logs.items()
+    }
 
 
 def table(result: dict) -> str:
@@ -167,13 +180,20 @@ def table(result: dict) -> str:
         '| over floor |',
         '|---|---|---|---|---|---|---|---|',
     ]
+
+    def peak(entry: dict) -> str:
+        if 'peak_memory' not in entry:
+            return '| '
+        own = entry['peak_memory']
+        return f'{own / 2**20:.0f} MiB | {own / reference["peak_memory"]:.2f}'
+
     for name, e in entries.items():
         low, high = e['spread']
         work = f'{e["flops"] / 1e12:.3f} | {e["over_floor"]:.2f}' if 'flops' in e else '| '
         lines.append(
             f'| {name} | {e["seconds"]:.3f} ({low:.3f} to {high:.3f}) | {e["faster"]:.2f} | {e["loss_deviation"]:.0e} '
             '| '
-            f'{e["peak_memory"] / 2**20:.0f} MiB | {e["peak_memory"] / reference["peak_memory"]:.2f} | {work} |'
+            f'{peak(e)} | {work} |'
         )
     rates = result['ceilings']['float32']
     lines += [

@@ -118,7 +118,8 @@ def _step(
     for name, value in terms.items():
         if value.numel() != 1:
             raise OptionError(f'train.{name}: the loss has shape {tuple(value.shape)}, expected one number')
-    return stages[0].bytes + max(s.bytes for s in stages[1:]), max(s.largest for s in stages)
+    own, others = stages[0].bytes, max(s.bytes for s in stages[1:])
+    return max(own, others) if settings.recompute else own + others, max(s.largest for s in stages)
 
 
 def _feature_terms(

@@ -312,6 +312,10 @@ class TrainOptions(Section):
     accumulate: PositiveCount = _opt(
         'the batch goes through the networks in this many parts, gradients summed before one step; must divide it', 1
     )
+    recompute: bool = _opt(
+        'the specialist runs once more for its gradient instead of keeping its activations meanwhile: less memory',
+        False,
+    )
     batch_loss: Literal[BATCH_LOSSES] = _opt(
         'losses over a whole batch (Frobenius norms, batch matrix, contrastive) see the batch of all processes and '
         'parts, or each its own, averaged',

@@ -44,6 +44,8 @@ class AdaptationSettings:
     max_nonfinite: int
     #: parts in which a batch goes through the networks before one step
     accumulate: int
+    #: whether S runs once more for its gradient instead of keeping its activations while the losses are computed
+    recompute: bool
     #: whether losses over a whole batch see that of all processes and parts (global) or each its own (local)
     batch_loss: str
     #: options of the feature network that all losses share

@@ -34,8 +34,10 @@ class Part(NamedTuple):
 class Look(NamedTuple):
     """What the networks make of a part of a batch."""
 
-    #: S's output on all that it was shown, with its graph
-    out: torch.Tensor
+    #: what S was shown
+    shown: torch.Tensor
+    #: its output, with its graph; None with ``train.recompute``
+    out: torch.Tensor | None
     #: s = S(x_s), the beginning of a graph of its own
     syn: torch.Tensor
     #: t = S(x_t), likewise, or None when nothing looks at it
@@ -46,12 +48,16 @@ class Look(NamedTuple):
     target: torch.Tensor | None
     #: features that need no gradient, of G's outputs and y_s
     constants: Features
+    #: random generators before S ran
+    generators: tuple
 
-    def backward(self) -> None:
-        """Pass on what the losses have left in the gradients of s and t."""
+    @property
+    def gradient(self) -> torch.Tensor | None:
+        """What the losses have left in s and t, for `out`; None when no loss looks at them."""
         images = [x for x in (self.syn, self.real) if x is not None]
-        if any(x.grad is not None for x in images):
-            self.out.backward(torch.cat([torch.zeros_like(x) if x.grad is None else x.grad for x in images]))
+        if all(x.grad is None for x in images):
+            return None
+        return torch.cat([torch.zeros_like(x) if x.grad is None else x.grad for x in images])
 
 
 class TrainingStepMixin:
@@ -132,9 +138,22 @@ class TrainingStepMixin:
                 self._feature_gradients(look, coupled, whole, i, losses)
                 if self.net_d is not None:
                     self._adversarial_gradients(look, i, losses)
-                look.backward()
+                self._specialist_gradients(look)
             outputs.append(look.syn.detach())
         return outputs
+
+    def _specialist_gradients(self, look: Look) -> None:
+        """Gradients of S's weights from those of its outputs."""
+        gradient = look.gradient
+        if gradient is None:
+            return
+        out = look.out
+        if out is None:
+            after = _generators(self.device)
+            _continue_generators(look.generators)
+            out = self._run(self.net_g, look.shown)
+            _continue_generators(after)
+        out.backward(gradient)
 
     def _feature_gradients(
         self, look: Look, coupled: list[str], whole: WholeBatch | None, index: int, losses: Terms
@@ -208,14 +227,17 @@ class TrainingStepMixin:
         constants |= {'target': part.gt if self.cri_perceptual is not None else None}
         features = self._extract({k: v for k, v in constants.items() if v is not None}, distils)
         # S runs once on both domains; on the synthetic one alone where nothing looks at the other
-        out = self._run(self.net_g, torch.cat((part.lq, part.lq_real)) if distils else part.lq)
+        shown = torch.cat((part.lq, part.lq_real)) if distils else part.lq
+        generators = _generators(self.device) if self.settings.recompute else ()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.recompute):
+            out = self._run(self.net_g, shown)
         # the losses' graphs begin here, so that they can be gone before S's is used
         images = [x.requires_grad_(torch.is_grad_enabled()) for x in out.detach().split(n)]
         syn, real, outputs = images[0], images[1] if distils else None, None
         if distils:
             compared = syn.detach() if self.settings.detach_synthetic else syn
             outputs = Views(real, teacher_real, compared if self.cri_distill.uses_synthetic else None, teacher_syn)
-        return Look(out, syn, real, outputs, part.gt, features)
+        return Look(shown, None if self.settings.recompute else out, syn, real, outputs, part.gt, features, generators)
 
     def _run_teacher(self, part: Part) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``(t', s')``; G sees synthetic input only if the loss compares it."""
