@@ -1,24 +1,35 @@
 """The benchmark runs, and its yardstick computes what `PDDModel` does."""
 
+import importlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-SCRIPT = Path(__file__).parents[1] / 'experiments' / 'benchmark' / 'step.py'
+FOLDER = Path(__file__).parents[1] / 'experiments' / 'benchmark'
 
 
-def test_dry_run(tmp_path):
-    command = [sys.executable, SCRIPT, '--blocks', '1', '--batch', '1', '--side', '8', '--turns', '1', '--threads', '1']
+@pytest.fixture
+def benchmark_step(monkeypatch):
+    """Function of flags: runs ``step.py`` in this process."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    step = importlib.import_module('step')
+
+    def run(*flags: object) -> None:
+        monkeypatch.setattr(sys, 'argv', ['step.py', *map(str, flags)])
+        step.main()
+
+    yield run
+    for name in ('step', 'plain', 'configurations', 'phases', 'work', 'machine'):
+        sys.modules.pop(name, None)
+
+
+def test_dry_run(benchmark_step, tmp_path):
     file = tmp_path / 'step.json'
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [*command, '--no-memory', '-o', file], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    size = ('--blocks', 1, '--batch', 1, '--side', 8, '--turns', 1)
+    benchmark_step(*size, '--no-memory', '-o', file)
     found = json.loads(file.read_text())['configurations']
     assert list(found) == ['plain', 'float32']
     # the obvious way is another program for the same numbers
@@ -28,15 +39,14 @@ def test_dry_run(tmp_path):
     assert '| float32 |' in file.with_suffix('.md').read_text()
 
 
-@pytest.mark.parametrize(
-    ('flags', 'words'),
-    [(['--configurations', 'plain,fast'], "unknown configuration 'fast'"), (['--device', 'cuda'], 'no CUDA device')],
-)
-def test_wrong_flags(flags, words):
-    import torch
+def test_unknown_configuration(benchmark_step, capsys):
+    with pytest.raises(SystemExit):
+        benchmark_step('--configurations', 'plain,fast')
+    assert "unknown configuration 'fast'" in capsys.readouterr().err
 
-    if 'cuda' in flags and torch.cuda.is_available():
-        pytest.skip('this machine has CUDA')
-    done = subprocess.run([sys.executable, SCRIPT, *flags], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert words in done.stderr
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has CUDA')
+def test_gpu_where_there_is_none(benchmark_step, capsys):
+    with pytest.raises(SystemExit):
+        benchmark_step('--device', 'cuda')
+    assert 'no CUDA device' in capsys.readouterr().err
