@@ -248,3 +248,38 @@ def test_best_checkpoint_is_kept_and_saved_when_it_is_found(workplace, monkeypat
     assert names('experiments/tiny/models') == ['net_g_12.pth', 'net_g_9.pth', 'net_g_latest.pth']
     record = torch.load('experiments/tiny/training_states/12.state', weights_only=True)['best_metrics']
     assert record == {'pairs': {'psnr': {'better': 'higher', 'val': 9.0, 'iter': 9}}}
+
+
+# ---------------------------------------------------------------- what is read
+TAMPERED = {
+    'iteration of another state': dict(iter=10),
+    'iteration that is a word': dict(iter='4'),
+    'epoch beyond all': dict(epoch=10**9),
+    'position that is a word': dict(position={'epoch': 'x', 'samples': 0}),
+    'path for a network': dict(networks={'net_g': {'file': '/etc/passwd', 'sha256': ''}}),
+    'optimizers that are none': dict(optimizers='x'),
+    'generators that are none': dict(random=[3]),
+    'options that are no JSON': dict(options='{'),
+    'junk in a scheduler': dict(schedulers=[{'get_lr': 'x'}, {}]),
+    'junk in an optimizer': dict(optimizers=[{'state': {}, 'param_groups': 3}] * 2),
+}
+
+
+@pytest.mark.parametrize('case', TAMPERED)
+def test_tampered_state_is_refused(model, case):
+    model.save(0, 2)
+    state = Path('training_states/2.state')
+    torch.save(torch.load(state, weights_only=True) | TAMPERED[case], state)
+    opt = resume_options()
+    with pytest.raises(WeightsError, match=r'2\.state'):
+        build(path=opt['path']).resume_training(load_resume_state(opt))
+
+
+def test_tampered_state_is_passed_over(model):
+    model.save(0, 1)
+    model.save(0, 2)
+    state = Path('training_states/2.state')
+    torch.save(torch.load(state, weights_only=True) | dict(iter=10), state)
+    run = begin_run()
+    assert load_resume_state(resume_options())['iter'] == 1
+    assert 'its iteration is 10' in run.notes[0]

@@ -190,6 +190,13 @@ def _implausible(state: Mapping, path: Path) -> str | None:
         name = entry.get('file') if isinstance(entry, dict) else None
         if not isinstance(name, str) or name != os.path.basename(name) or not isinstance(entry.get('sha256'), str):
             return f'a network is {entry!r}'
+    for generators in state.get('random') or ():
+        if not isinstance(generators, dict) or not {'python', 'numpy', 'torch'} <= generators.keys():
+            return 'random holds no generators'
+    try:
+        json.loads(state.get('options') or '{}')
+    except ValueError:
+        return 'options cannot be read'
     numbers = list(_tensors(state['optimizers']))
     if any(t.is_floating_point() and not torch.isfinite(t).all() for t in numbers):
         return 'its optimizers hold numbers that are not finite'

@@ -37,7 +37,7 @@ class TrainingRun:
         resumed: where a resumed run continues; None for a fresh one.
         random: this process's generators to continue once the data loader stands, or None.
         notes: what was found while resuming, for the log that does not exist yet.
-        model: set by the model when it is built for training.
+        model: once it is built.
         first_epoch, first_iteration: with which the loop begins.
         iteration: whose batch was handed out last; 0 before the first.
         batch_samples: samples of a batch, over all processes.
