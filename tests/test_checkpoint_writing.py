@@ -271,8 +271,13 @@ def test_tampered_state_is_refused(model, case):
     state = Path('training_states/2.state')
     torch.save(torch.load(state, weights_only=True) | TAMPERED[case], state)
     opt = resume_options()
+
+    def resume() -> None:
+        content = load_resume_state(opt)
+        build(path=opt['path']).resume_training(content)
+
     with pytest.raises(WeightsError, match=r'2\.state'):
-        build(path=opt['path']).resume_training(load_resume_state(opt))
+        resume()
 
 
 def test_tampered_state_is_passed_over(model):
