@@ -148,8 +148,8 @@ class PairwiseDistanceOptions(Section):
     )
     intra_pairing: Literal[CHOICES['intra_pairing']] = _pairwise(
         'intra_pairing',
-        '`batch_matrix`: distances between the images of a target batch (an effect from 3 images), compared in a way of '
-        'its own: `intra_distance` and `intra_criterion` are not used',
+        '`batch_matrix`: distances between the images of a target batch (an effect from 3 images), compared in a way '
+        'of its own: `intra_distance` and `intra_criterion` are not used',
     )
     batch_matrix_domains: Literal[CHOICES['batch_matrix_domains']] = _pairwise(
         'batch_matrix_domains', '`both`: synthetic images join the batch matrix'
