@@ -14,19 +14,20 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL, LOSSES, SETTINGS = 'models/pdd_model.py', 'losses/functional.py', 'config/settings.py'
+MODEL, STEP = 'models/pdd_model.py', 'models/training_step.py'
+LOSSES, SETTINGS = 'losses/functional.py', 'config/settings.py'
 
 # (what is wrong, file, text, replacement); each text must occur exactly once
 MUTATIONS = [
     (
         'warm-up compared with >=',
-        MODEL,
+        STEP,
         'current_iter > settings.distill_start',
         'current_iter >= settings.distill_start',
     ),
     (
         'discriminator-only phase compared with >=',
-        MODEL,
+        STEP,
         'current_iter > settings.net_d_init_iters',
         'current_iter >= settings.net_d_init_iters',
     ),
@@ -38,71 +39,71 @@ MUTATIONS = [
     ),
     (
         'detach switched',
-        MODEL,
+        STEP,
         "if self.settings.detach_synthetic and views['student_syn'] is not None",
         "if not self.settings.detach_synthetic and views['student_syn'] is not None",
     ),
     (
         'teacher outputs exchanged',
-        MODEL,
-        'return out[n:], student_syn, out[:n]',
-        'return out[:n], student_syn, out[n:]',
+        STEP,
+        'return out[n:], out[:n]',
+        'return out[:n], out[n:]',
     ),
     (
         'student outputs exchanged for the adversarial term',
-        MODEL,
-        'shown = torch.cat((syn, real)) if shows_real else syn',
-        'shown = real if shows_real else syn',
+        STEP,
+        'shown = torch.cat((look.syn, look.real))',
+        'shown = look.real',
     ),
-    ('generator term on synthetic only', MODEL, 'torch.cat((syn, real)) if shows_real else syn', 'syn'),
+    ('generator term on synthetic only', STEP, 'shown = torch.cat((look.syn, look.real))', 'shown = look.syn'),
     (
         't also shown as fake',
-        MODEL,
+        STEP,
         "('fake', syn, False)",
-        "('fake', self._run(self.net_g, torch.cat((self.lq, self.lq_real))).detach(), False)",
+        "('fake', [self._run(self.net_g, torch.cat((self.lq, self.lq_real))).detach()], False)",
     ),
     (
         'fake from the updated generator',
-        MODEL,
+        STEP,
         "('fake', syn, False)",
-        "('fake', self._run(self.net_g, self.lq).detach(), False)",
+        "('fake', [self._run(self.net_g, self.lq).detach()], False)",
     ),
     (
         'fake before real',
-        MODEL,
-        "(('real', self.gt, True), ('fake', syn, False))",
-        "(('fake', syn, False), ('real', self.gt, True))",
+        STEP,
+        "(('real', [part.gt for part in parts], True), ('fake', syn, False))",
+        "(('fake', syn, False), ('real', [part.gt for part in parts], True))",
     ),
     (
         'labels exchanged',
-        MODEL,
-        "('real', self.gt, True), ('fake', syn, False)",
-        "('real', self.gt, False), ('fake', syn, True)",
+        STEP,
+        "('real', [part.gt for part in parts], True), ('fake', syn, False)",
+        "('real', [part.gt for part in parts], False), ('fake', syn, True)",
     ),
     ('discriminator in evaluation mode', MODEL, 'return net.train()', 'return net.eval()'),
     (
         'distillation logged but not in the total',
-        MODEL,
-        'sum(losses.values())',
-        "sum(v for k, v in losses.items() if k not in ('l_inter', 'l_intra'))",
+        STEP,
+        'v / parts for k, v in terms.items())',
+        "v / parts for k, v in terms.items() if k not in ('l_inter', 'l_intra'))",
     ),
     (
         'perceptual loss on the real half',
-        MODEL,
+        STEP,
         "self.cri_perceptual.terms(features['student_syn'], features['target'])",
         "self.cri_perceptual.terms(features.get('student_real') or features['student_syn'], features['target'])",
     ),
     (
         'average updated before the step',
-        MODEL,
+        STEP,
         '        if update_g:\n            syn = ',
         '        self.model_ema(settings.ema_decay)\n        if update_g:\n            syn = ',
     ),
     (
         'average skipped in every second iteration',
-        MODEL,
-        'if settings.ema_decay > 0:\n            self.model_ema',
-        'if update_g and current_iter % 2:\n            self.model_ema',
+        STEP,
+        'if averages:\n            self.model_ema',
+        'if averages and current_iter % 2:\n            self.model_ema',
     ),
     (
         'Frobenius norm per sample',
@@ -113,9 +114,11 @@ MUTATIONS = [
     (
         'log_softmax without epsilon',
         LOSSES,
-        'torch.log(student.softmax(dim=1) + CE_EPSILON)',
-        'student.log_softmax(dim=1)',
+        'shifted = p + CE_EPSILON',
+        'shifted = p',
     ),
+    ('gradient of the cross-entropy not through the softmax', LOSSES, 'slope.sub_(inner).mul_(p)', 'slope.mul_(p)'),
+    ('gradient of t dropped', STEP, 'torch.zeros_like(x) if x.grad is None', 'torch.zeros_like(x) if x is self.real'),
     ('softmax target from the student', LOSSES, 'target = teacher.softmax(dim=1)', 'target = student.softmax(dim=1)'),
     ('Gram matrix divided by h w only', LOSSES, '/ (c * h * w)', '/ (h * w)'),
 ]
