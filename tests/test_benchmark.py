@@ -22,7 +22,7 @@ def benchmark_step(monkeypatch):
         step.main()
 
     yield run
-    for name in ('step', 'plain', 'configurations', 'phases', 'work', 'machine'):
+    for name in ('step', 'plain', 'configurations', 'phases', 'work', 'machine', 'output'):
         sys.modules.pop(name, None)
 
 

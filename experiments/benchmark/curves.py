@@ -8,10 +8,8 @@ The last column of each table is the growth of the time against that of the pixe
 
 import argparse
 import itertools
-import json
 import math
 import statistics
-import sys
 import time
 from copy import deepcopy
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import torch
 from configurations import CONFIGURATIONS, batch, build, run_options
 from machine import description, synchronise
+from output import publish
 
 LAYERS = ('conv2_1', 'conv3_1', 'conv4_1', 'conv5_1')
 
@@ -110,11 +109,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     result = run(args)
-    text = table(result)
-    sys.stdout.write(text)
-    if args.o:
-        args.o.write_text(json.dumps(result, indent=1) + '\n')
-        args.o.with_suffix('.md').write_text(text)
+    publish(result, table(result), args.o)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ turn, so that a machine whose speed drifts does not favour one. Peak memory on t
 """
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from configurations import CONFIGURATIONS, batch, build, options_of, run_options
 from machine import ceilings, description, synchronise
+from output import publish
 from phases import measure
 from work import count
 
@@ -219,11 +219,7 @@ def main() -> None:
         peak_memory(args, options, args.memory_of)
         return
     result = run(args, options)
-    text = table(result)
-    sys.stdout.write(text)
-    if args.o:
-        args.o.write_text(json.dumps(result, indent=1) + '\n')
-        args.o.with_suffix('.md').write_text(text)
+    publish(result, table(result), args.o)
 
 
 if __name__ == '__main__':
