@@ -15,6 +15,7 @@ from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
 from pdd_arch.features.feature_net import FeatureNet, imagenet_features
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss
+from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.resources import resolve_bundled
 
@@ -77,7 +78,7 @@ def check_weights(opt: Mapping, is_train: bool, fetch: bool = True) -> dict[str,
         OptionError: a network cannot be built.
         MissingFileError, WeightsError: the weights cannot be had, or belong to another network.
     """
-    resumes = is_train and newest_state(opt) is not None
+    resumes = is_train and next(state_candidates(opt), None) is not None
     networks = {}
     for letter in ('g', 'teacher', 'd') if is_train else ('g',):
         key = f'network_{letter}'
@@ -179,17 +180,3 @@ def is_cached(network: str) -> bool:
     """Whether torchvision's weights of a network have been downloaded before."""
     url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
     return (Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(url)).is_file()
-
-
-def newest_state(opt: Mapping) -> str | None:
-    """The training state that a run would continue from, or None for a fresh start."""
-    folder = opt['path'].get('training_states')
-    if opt.get('auto_resume') and folder and os.path.isdir(folder):
-        found = [int(n.removesuffix('.state')) for n in os.listdir(folder) if _is_state(n)]
-        if found:
-            return os.path.join(folder, f'{max(found)}.state')
-    return opt['path'].get('resume_state') or None
-
-
-def _is_state(name: str) -> bool:
-    return name.endswith('.state') and name.removesuffix('.state').isdecimal()

@@ -47,7 +47,8 @@ class CheckpointMixin:
         """
         if current_iter == -1:
             for label in self._networks():
-                self.save_network(*self._network_arguments(label, -1))
+                parts = self._saved_parts(label)
+                self.save_network(list(parts.values()), label, -1, list(parts))
             return
         if current_iter == self._last_saved:
             return
@@ -60,11 +61,12 @@ class CheckpointMixin:
     def _networks(self) -> list[str]:
         return ['net_g'] if self.net_d is None else ['net_g', 'net_d']
 
-    def _network_arguments(self, label: str, current_iter: int) -> tuple:
-        """What BasicSR's `save_network` takes."""
+    def _saved_parts(self, label: str) -> dict[str, nn.Module]:
+        """What a network's file holds, by key."""
+        parts = {'params': getattr(self, label)}
         if label == 'net_g' and hasattr(self, 'net_g_ema'):
-            return [self.net_g, self.net_g_ema], label, current_iter, ['params', 'params_ema']
-        return getattr(self, label), label, current_iter
+            parts['params_ema'] = self.net_g_ema
+        return parts
 
     def _check_numbers(self, current_iter: int) -> None:
         """A state with broken networks must not become the newest one."""
@@ -86,9 +88,11 @@ class CheckpointMixin:
         networks = {}
         with CheckpointWriter() as writer:
             for label in self._networks():
-                nets, _, _, keys = (*self._network_arguments(label, current_iter), 'params')[:4]
                 file = Path(paths['models'], f'{label}_{current_iter}.pth')
-                networks[label] = {'file': file.name, 'sha256': writer.add(self._content(nets, keys), file)}
+                networks[label] = {
+                    'file': file.name,
+                    'sha256': writer.add(self._content(self._saved_parts(label)), file),
+                }
             state = self._training_state(epoch, current_iter) | {'networks': networks, 'random': generators}
             writer.add(state, state_file)
             writer.publish(replacing=state_file)
@@ -98,11 +102,9 @@ class CheckpointMixin:
             for name in prune(Path(paths['models']), state_file.parent, logger['keep_checkpoints'], best):
                 get_root_logger().info(f'Removed {name} (logger.keep_checkpoints: {logger["keep_checkpoints"]}).')
 
-    def _content(self, nets: nn.Module | list, keys: str | list[str]) -> dict[str, dict]:
-        nets, keys = nets if isinstance(nets, list) else [nets], keys if isinstance(keys, list) else [keys]
+    def _content(self, parts: Mapping[str, nn.Module]) -> dict[str, dict]:
         return {
-            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()}
-            for key, part in zip(keys, nets, strict=True)
+            key: {k: v.cpu() for k, v in self.get_bare_model(part).state_dict().items()} for key, part in parts.items()
         }
 
     @master_only
@@ -110,7 +112,8 @@ class CheckpointMixin:
         """As BasicSR's, but atomic, and a failed write stops the run instead of being ignored."""
         iteration = 'latest' if current_iter == -1 else current_iter
         file = osp.join(self.opt['path']['models'], f'{net_label}_{iteration}.pth')
-        write_checkpoint(self._content(net, param_key), file)
+        nets, keys = net if isinstance(net, list) else [net], param_key if isinstance(param_key, list) else [param_key]
+        write_checkpoint(self._content(dict(zip(keys, nets, strict=True))), file)
 
     def _training_state(self, epoch: int, current_iter: int) -> dict:
         """Everything the next iteration depends on besides networks and random generators; plain containers only."""

@@ -76,7 +76,7 @@ def find_state(opt: dict, run: TrainingRun) -> tuple[Path, dict, dict[str, Path]
     """
     paths = opt['path']
     ignored = _ignored_networks(paths)
-    candidates = list(_candidates(opt))
+    candidates = list(state_candidates(opt))
     if not candidates:
         return None
     path, state, networks = _newest_usable(candidates, paths, ignored, run)
@@ -104,10 +104,10 @@ def _ignored_networks(paths: Mapping) -> list[str]:
     return ignored
 
 
-def _candidates(opt: Mapping) -> Iterator[Path]:
+def state_candidates(opt: Mapping) -> Iterator[Path]:
     """States that may be continued, the wanted one first, then those before it in the same folder."""
     paths = opt['path']
-    if opt['auto_resume']:
+    if opt.get('auto_resume') and paths.get('training_states'):
         states = _states(Path(paths['training_states']))
         if states:
             yield from (states[i] for i in sorted(states, reverse=True))
