@@ -331,7 +331,7 @@ OPTION_CASES = {
         ['train.distill_opt.inter_layers.5: expected words as keys'],
     ),
     'switch for a count': (dict(train=dict(total_iter=True)), ['train.total_iter', 'whole number', 'found True']),
-    'count for a switch': (dict(train=dict(compile=1)), ['train.compile: expected true or false, found 1']),
+    'count for a switch': (dict(train=dict(recompute=1)), ['train.recompute: expected true or false, found 1']),
     'word for the curves': (dict(logger=dict(use_tb_logger='no')), ['logger.use_tb_logger', "found 'no'"]),
     'not a number': (dict(train=dict(ema_decay=float('nan'))), ['train.ema_decay', '[0, 1)', 'found nan']),
     'infinite weight': (

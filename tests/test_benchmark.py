@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,27 +23,43 @@ def benchmark_step(monkeypatch):
         step.main()
 
     yield run
-    for name in ('step', 'plain', 'configurations', 'phases', 'work', 'machine', 'output'):
-        sys.modules.pop(name, None)
-
-
-def test_dry_run(benchmark_step, tmp_path):
-    file = tmp_path / 'step.json'
-    size = ('--blocks', 1, '--batch', 1, '--side', 8, '--turns', 1)
-    benchmark_step(*size, '--no-memory', '-o', file)
-    found = json.loads(file.read_text())['configurations']
-    assert list(found) == ['plain', 'float32']
-    # the obvious way is another program for the same numbers
-    assert found['float32']['loss_deviation'] < 1e-5
-    assert found['plain']['flops'] > found['float32']['flops'] > 0
-    assert set(found['float32']['phases']) >= {'generalist', 'specialist', 'features', 'discriminator', 'optimizers'}
-    assert '| float32 |' in file.with_suffix('.md').read_text()
+    for script in FOLDER.glob('*.py'):
+        sys.modules.pop(script.stem, None)
 
 
 def test_unknown_configuration(benchmark_step, capsys):
     with pytest.raises(SystemExit):
         benchmark_step('--configurations', 'plain,fast')
     assert "unknown configuration 'fast'" in capsys.readouterr().err
+
+
+def test_all_that_a_gpu_has_to_show_runs(benchmark_step, monkeypatch, tmp_path):
+    gpu = importlib.import_module('gpu')
+    ran = []
+
+    def run(command, **_):
+        # in this process: importing torch anew takes longer than the measurements
+        script = Path(command[1]).stem
+        ran.append(script)
+        monkeypatch.setattr(sys, 'argv', command[1:])
+        importlib.import_module(script).main()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(gpu.subprocess, 'run', run)
+    monkeypatch.setattr(sys, 'argv', ['gpu.py', '--dry-run', '-o', str(tmp_path)])
+    gpu.main()
+    assert ran == list(gpu.FLAGS)
+    steps = json.loads((tmp_path / 'step.json').read_text())['configurations']
+    assert list(steps) == ['plain', 'float32']
+    # the obvious way is another program for the same numbers
+    assert steps['float32']['loss_deviation'] < 1e-5
+    assert steps['plain']['flops'] > steps['float32']['flops'] > 0
+    assert set(steps['float32']['phases']) >= {'generalist', 'specialist', 'features', 'discriminator', 'optimizers'}
+    assert '| float32 |' in (tmp_path / 'step.md').read_text()
+    assert json.loads((tmp_path / 'curves.json').read_text())['crop'][0]['seconds'] > 0
+    assert 'waiting' in json.loads((tmp_path / 'data.json').read_text())  # at the step time just measured
+    deviations = json.loads((tmp_path / 'precision.json').read_text())['after']['3']
+    assert deviations['bf16']['l_inter'][0] > deviations['float32']['l_inter'][0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has CUDA')

@@ -20,6 +20,7 @@ CONFIGURATIONS = {
     'float32 compiled': (PDDModel, dict(channels_last=True, compile=True)),
     'bf16': (PDDModel, dict(precision='bf16', channels_last=True)),
     'bf16 compiled': (PDDModel, dict(precision='bf16', channels_last=True, compile=True)),
+    'bf16 graphs': (PDDModel, dict(precision='bf16', channels_last=True, compile='reduce-overhead')),
     'fp16': (PDDModel, dict(precision='fp16', channels_last=True)),
     'float32 recompute': (PDDModel, dict(channels_last=True, recompute=True)),
     'bf16 recompute': (PDDModel, dict(precision='bf16', channels_last=True, recompute=True)),

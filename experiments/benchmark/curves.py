@@ -61,8 +61,7 @@ def run(args: argparse.Namespace) -> dict:
     for rows in (by_batch, by_side):
         growth(rows)
     by_layers = [
-        dict(layers=n, seconds=seconds(with_layers(options, n), args.batch, args.side, args))
-        for n in range(1, len(LAYERS) + 1)
+        dict(layers=n, seconds=seconds(with_layers(options, n), args.batch, args.side, args)) for n in args.layers
     ]
     return {
         'machine': description(args.device),
@@ -100,6 +99,7 @@ def main() -> None:
     parser.add_argument('--sides', type=numbers, default='16,24,32,48', help='of the LR crops')
     parser.add_argument('--batch', type=int, default=2, help='where the crop varies')
     parser.add_argument('--side', type=int, default=24, help='where the batch varies')
+    parser.add_argument('--layers', type=numbers, default='1,2,3,4', help='of each distance')
     parser.add_argument('--turns', type=int, default=3)
     parser.add_argument('--threads', type=int, help='of torch')
     parser.add_argument('-o', type=Path, help='write the result as JSON to this file, and tables beside it')

@@ -2,9 +2,9 @@
 
     python experiments/distributed/equality.py [-o FILE]
 
-For every distance and criterion a small run (the cases of tests/test_distributed.py): its first iteration, from the same
-weights and with a static teacher, and three iterations, where the weights differ by rounding already. Beside them, how far
-float32 itself is from float64 for one process: no split can be nearer than that.
+For every distance and criterion a small run (the cases of tests/test_distributed.py): its first iteration, from the
+same weights and with a static teacher, and three iterations, where the weights differ by rounding already. Beside them,
+how far float32 itself is from float64 for one process: no split can be nearer than that.
 """
 
 import argparse
@@ -18,8 +18,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tests'))
 
-import pdd_arch  # noqa: E402, F401  (before basicsr)
 import test_distributed as cases  # noqa: E402
+
+import pdd_arch  # noqa: E402, F401  (before basicsr)
 
 SCALES = ('l_inter', 'l_intra', 'l_distill', 'l_g_pix', 'l_g_percep', 'l_g_style', 'l_g_gan', 'l_d_real', 'l_d_fake')
 
@@ -77,7 +78,9 @@ def main() -> None:
         '|---|---|---|---|---|---|---|',
         *rows,
     ]
-    text = '\n'.join(table) + f'\n\n{versions}. Each cell: largest relative deviation of a loss (which), of all weights.\n'
+    text = (
+        '\n'.join(table) + f'\n\n{versions}. Each cell: largest relative deviation of a loss (which), of all weights.\n'
+    )
     if args.o:
         args.o.write_text(text)
     else:

@@ -24,6 +24,8 @@ from pdd_arch.losses.perceptual import CRITERIA, FeaturePerceptualLoss
 
 TEACHERS = ('ema', 'static')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+#: of torch.compile
+COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 BATCH_LOSSES = ('global', 'local')
 DEFAULT_FEATURE_NET = {'type': 'vgg19', 'weights': 'imagenet'}
 
@@ -305,7 +307,9 @@ class TrainOptions(Section):
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = _opt('linear warm-up of the learning rate; -1: none', -1)
     precision: Literal[PRECISIONS] = _opt("of the networks' forward passes; losses stay in float32", 'fp32')
     channels_last: bool = _opt('memory format of the networks', False)
-    compile: bool = _opt('run the networks through torch.compile', False)
+    compile: bool | Literal[COMPILE_MODES] = _opt(
+        'run the networks through torch.compile; a name is its mode (reduce-overhead: CUDA graphs)', False
+    )
     grad_clip: Positive | None = _opt("largest norm of the specialist's gradient; ~: not clipped", None)
     grad_clip_d: Positive | None = _opt("largest norm of the discriminator's gradient; ~: not clipped", None)
     max_nonfinite: PositiveCount = _opt(

@@ -36,7 +36,8 @@ class AdaptationSettings:
     #: of the networks' forward passes; losses and optimizers stay in float32
     precision: str
     channels_last: bool
-    compile: bool
+    #: torch.compile: no, yes, or yes in a mode of its
+    compile: bool | str
     #: largest norm of the student's (the discriminator's) gradient; None: not clipped
     grad_clip: float | None
     grad_clip_d: float | None

@@ -91,7 +91,8 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
             # in place: state-dict keys stay those of the plain network
             for net in (self.net_g, self.net_teacher, self.net_d, self.feature_net):
                 if net is not None:
-                    self.get_bare_model(net).compile()
+                    mode = settings.compile if isinstance(settings.compile, str) else None
+                    self.get_bare_model(net).compile(mode=mode)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
         self.iteration, self.nonfinite_in_a_row, self.nonfinite_total = 0, 0, 0
         self.in_step = False

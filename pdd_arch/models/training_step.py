@@ -76,6 +76,8 @@ class TrainingStepMixin:
         """
         settings = self.settings
         self.iteration, self.in_step = current_iter, True
+        if settings.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # CUDA graphs may use the last iteration's memory again
         update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
         adapts = update_g and current_iter > settings.distill_start
         parts = self._parts()
