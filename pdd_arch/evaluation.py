@@ -64,10 +64,10 @@ def network_upscaler(
         MissingFileError, WeightsError: the weights cannot be read or do not fit.
     """
     net = build_network(dict(network))
-    state = state_dict_of(read_checkpoint(weights), param_key, weights, 'weights')
+    state = state_dict_of(read_checkpoint(weights), param_key, weights, 'weights', net)
     check_fits(net, state, weights, 'weights')
     net.load_state_dict(state)
-    net.eval().to(device)
+    net.eval().to(device, memory_format=torch.channels_last)  # about twice as fast, on CPUs too
 
     def upscale(lr: Image) -> Image:
         with torch.no_grad():
