@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from pdd_arch.data.lr_synthesis import DEFAULT_KERNELS, KERNELS
+from pdd_arch.data.lr_synthesis import DEFAULT_KERNELS, DEGRADATIONS, KERNELS
 from pdd_arch.features.feature_net import NETWORK_TYPES, FeatureNet
 from pdd_arch.losses.baseline_losses import (
     ContrastiveDistillationLoss,
@@ -345,6 +345,10 @@ class LRSynthesisOptions(Section):
     resize: Annotated[Literal[KERNELS], Field()] | Annotated[list[Literal[KERNELS]], Field(min_length=1)] = _opt(
         'one of these at random for each crop (paper: the three of OpenCV, or matlab_bicubic)', [*DEFAULT_KERNELS]
     )
+    degradation: Literal[DEGRADATIONS] | None = _opt(
+        "instead of `resize`, a baseline's: Real-ESRGAN's random second-order degradation", None
+    )
+    noise_injection: bool = _opt('a baseline: add noise found in flat parts of the target photographs', False)
 
 
 class _Loader(Section):

@@ -1,6 +1,6 @@
 """Making the LR half of a synthetic pair (paper, section 4.1: implementation details)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -8,11 +8,13 @@ import numpy as np
 from pdd_arch.errors import OptionError
 from pdd_arch.utils.suggest import did_you_mean, one_of
 
-__all__ = ['DEFAULT_KERNELS', 'KERNELS', 'LRSynthesis', 'synthesise_lr']
+__all__ = ['DEFAULT_KERNELS', 'DEGRADATIONS', 'KERNELS', 'LRSynthesis', 'synthesise_lr']
 
 _CV2_KERNELS = {'bicubic': cv2.INTER_CUBIC, 'bilinear': cv2.INTER_LINEAR, 'area': cv2.INTER_AREA}
 KERNELS = (*_CV2_KERNELS, 'matlab_bicubic')
 DEFAULT_KERNELS = ('bicubic', 'bilinear', 'area')
+DEGRADATIONS = ('real_esrgan',)
+KEYS = ('resize', 'degradation', 'noise_injection')
 
 
 def synthesise_lr(hr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
@@ -52,7 +54,8 @@ class LRSynthesis:
 
     Args:
         opt: the option block ``lr_synthesis``: ``{resize: [names]}`` or ``{resize: name}``; None for the
-            paper's three OpenCV kernels.
+            paper's three OpenCV kernels. ``degradation: real_esrgan`` instead of a resize, and ``noise_injection``
+            after it, are those of methods that the paper compares with (`pdd_arch.data.lr_degradation`).
         scale: factor of the reduction.
         key: the block's place in the option file, for errors.
 
@@ -65,9 +68,18 @@ class LRSynthesis:
         if not isinstance(opt, Mapping):
             raise OptionError(f'`{key}` is {opt!r}; expected a block such as {{resize: [bicubic, area]}}.')
         for name in opt:
-            if name != 'resize':
-                hint = did_you_mean(name, ['resize'])
-                raise OptionError(f"`{key}.{name}` is not known; `{key}` takes 'resize'.{hint}")
+            if name not in KEYS:
+                hint = did_you_mean(name, KEYS)
+                raise OptionError(f'`{key}.{name}` is not known; `{key}` takes {one_of(KEYS)}.{hint}')
+        self.degradation = opt.get('degradation')
+        if self.degradation is not None and (self.degradation not in DEGRADATIONS or 'resize' in opt):
+            raise OptionError(
+                f'`{key}.degradation` is {self.degradation!r}; expected {one_of(DEGRADATIONS)}, and no `resize` beside '
+                'it.'
+            )
+        self.noise_injection = opt.get('noise_injection', False)
+        if not isinstance(self.noise_injection, bool):
+            raise OptionError(f'`{key}.noise_injection` is {self.noise_injection!r}; expected true or false.')
         names = opt.get('resize', DEFAULT_KERNELS)
         names = [names] if isinstance(names, str) else names
         if not isinstance(names, (list, tuple)) or not names:
@@ -83,6 +95,25 @@ class LRSynthesis:
         """Name of a kernel, drawn with `rng`."""
         return self.kernels[rng.integers(len(self.kernels))]
 
-    def __call__(self, hr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """:func:`synthesise_lr` with a drawn kernel."""
-        return synthesise_lr(hr, self.scale, self.pick(rng))
+    def __call__(
+        self, hr: np.ndarray, rng: np.random.Generator, target: Callable[[], np.ndarray] | None = None
+    ) -> np.ndarray:
+        """:func:`synthesise_lr` with a drawn kernel, or what the block asks for instead.
+
+        Args:
+            hr: as there.
+            rng: of the sample.
+            target: draws a target-domain crop of the LR size, for ``noise_injection``.
+        """
+        # imported late: BasicSR's degradations pull in torch
+        from pdd_arch.data.lr_degradation import inject_noise, real_esrgan_lr
+
+        if self.degradation is None:
+            lr = synthesise_lr(hr, self.scale, self.pick(rng))
+        else:
+            lr = real_esrgan_lr(hr, self.scale, rng)
+        return inject_noise(lr, target) if self.noise_injection else lr
+
+    def __str__(self) -> str:
+        way = self.degradation or ', '.join(self.kernels)
+        return f'{way} and noise of the target domain' if self.noise_injection else way

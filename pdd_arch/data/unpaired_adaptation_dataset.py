@@ -98,7 +98,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         self._visits = torch.zeros(len(self), dtype=torch.int64).share_memory_()
         get_root_logger().info(
             f'UnpairedAdaptationDataset: {len(self.gt)} HR photographs, {len(self.lq)} of the target domain, '
-            f'crops {self.gt_size} and {self.lq_size}, LR by {", ".join(self.lr_synthesis.kernels)}, seed '
+            f'crops {self.gt_size} and {self.lq_size}, LR by {self.lr_synthesis}, seed '
             f'{self.seed}'
         )
 
@@ -133,7 +133,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         gt = to_float32(self._crop(self.gt, gt_index, self.gt_size, rng))
         lq_real = to_float32(self._crop(self.lq, real_index, self.lq_size, rng))
         # after the flips, as the authors do: bicubic and bilinear sample between pixels and are not symmetric
-        lq = self.lr_synthesis(gt, rng)
+        lq = self.lr_synthesis(gt, rng, lambda: self._random_target_crop(rng))
         return {
             'lq': _to_tensor(lq),
             'gt': _to_tensor(gt),
@@ -141,6 +141,9 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
             'gt_path': self.gt.path(gt_index),
             'lq_real_path': self.lq.path(real_index),
         }
+
+    def _random_target_crop(self, rng: np.random.Generator) -> np.ndarray:
+        return to_float32(self._crop(self.lq, int(rng.integers(len(self.lq))), self.lq_size, rng))
 
     def _crop(self, source: ImageSource, index: int, side: int, rng: np.random.Generator) -> np.ndarray:
         """A random square crop, flipped and transposed at random; (side, side, 3), dtype of the source."""

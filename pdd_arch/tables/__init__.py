@@ -1,0 +1,1 @@
+"""Tables of results: rows that are trained and measured, on datasets, with seeds, from one declarative list."""

@@ -1,0 +1,192 @@
+"""The list of a table: what is in it, checked, and spread into cells."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pdd_arch.config.explain import validated
+from pdd_arch.config.yaml_file import load_options
+from pdd_arch.errors import OptionError
+from pdd_arch.utils.resources import option_file
+from pdd_arch.utils.suggest import did_you_mean, one_of
+
+#: dotted path of a section or key -> what stands there instead; None takes it away
+Changes = dict[str, Any]
+
+
+class Part(BaseModel):
+    """A section of the list; unknown keys are errors."""
+
+    model_config = ConfigDict(extra='forbid', strict=True)
+
+
+class Row(Part):
+    """One method: a network that is there already, one that is trained, or interpolation.
+
+    Attributes:
+        name: as printed.
+        method: ``train`` (the default), ``start`` (the network before training) or ``bicubic``.
+        opt: option file instead of the list's.
+        changes: of the option file.
+        checkpoint: weights to measure instead of training; of ``network_g`` after `changes`.
+        param_key: in the checkpoint.
+        datasets: measured on these only; on all by default.
+    """
+
+    name: str
+    method: str = 'train'
+    opt: str | None = None
+    changes: Changes = {}
+    checkpoint: str | None = None
+    param_key: str | None = 'params_ema'
+    datasets: list[str] | None = None
+
+    @model_validator(mode='after')
+    def _known(self) -> 'Row':
+        if self.method not in ('train', 'start', 'bicubic'):
+            raise ValueError(f'method: expected one of train, start, bicubic, found {self.method!r}')
+        return self
+
+
+class Published(Part):
+    """Figures of a paper, for comparison: ``{dataset: {row: {metric: value}}}``."""
+
+    source: str
+    values: dict[str, dict[str, dict[str, float]]]
+
+
+class Plan(Part):
+    """A list file.
+
+    Attributes:
+        title: of the table.
+        opt: option file that rows start from: a path, or the name of one that ships with the package.
+        changes: of the option file, for all rows.
+        datasets: name -> changes for this target domain (training data and validation pairs).
+        rows: methods.
+        seeds: of the trained rows (``manual_seed``).
+        metrics: as ``val.metrics``; the option file's by default. ``decimals`` is how a column is printed.
+        baseline: name of the row that others are compared with.
+        notes: sentences that are printed below the table.
+        published: figures of papers, with their source; they are printed apart.
+    """
+
+    title: str
+    opt: str
+    changes: Changes = {}
+    datasets: dict[str, Changes] = Field(min_length=1)
+    rows: list[Row] = Field(min_length=1)
+    seeds: list[int] = [0]
+    metrics: dict[str, dict[str, Any]] | None = None
+    baseline: str | None = None
+    notes: list[str] = []
+    published: list[Published] = []
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A network to be measured: one row on one dataset with one seed.
+
+    Attributes:
+        seed: None for a row that is not trained.
+        options: of the run, complete.
+    """
+
+    row: Row
+    dataset: str
+    seed: int | None
+    options: dict
+
+    @property
+    def name(self) -> str:
+        """Of the run and of files: letters, digits and underscores."""
+        parts = (self.dataset, self.row.name, *([] if self.seed is None else [f'seed{self.seed}']))
+        return '_'.join(''.join(c if c.isalnum() else '_' for c in part) for part in parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that the numbers depend on, but the contents of files."""
+        content = {'row': self.row.model_dump(), 'seed': self.seed, 'options': self.options}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def read_plan(file: Path) -> Plan:
+    """Read and check a list.
+
+    Raises:
+        MissingFileError, OptionError: the file is not there, no YAML, or something in it is wrong.
+    """
+    plan = validated(Plan, load_options(file))
+    names = [row.name for row in plan.rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f'{file}: rows: {name!r} is there twice')
+    if plan.baseline is not None and plan.baseline not in names:
+        raise OptionError(
+            f'{file}: baseline: {plan.baseline!r} is no row, expected {one_of(names)}.'
+            f'{did_you_mean(plan.baseline, names)}'
+        )
+    for row in plan.rows:
+        for dataset in row.datasets or ():
+            if dataset not in plan.datasets:
+                raise OptionError(f'{file}: rows: {row.name}: unknown dataset {dataset!r}')
+    return plan
+
+
+def changed(opt: Mapping, changes: Changes, where: str) -> dict:
+    """Options with `changes`.
+
+    Raises:
+        OptionError: a path leads through something that is no section.
+    """
+    found = json.loads(json.dumps(opt))
+    for path, value in changes.items():
+        *sections, key = path.split('.')
+        section = found
+        for part in sections:
+            if section.get(part) is None:
+                section[part] = {}
+            section = section[part]
+            if not isinstance(section, dict):
+                raise OptionError(f'{where}: changes: {path}: {part} is no section of the option file')
+        if value is None:
+            section.pop(key, None)
+        else:
+            section[key] = value
+    return found
+
+
+def find_option_file(name: str, beside: Path) -> Path:
+    """A path (from the current folder, or beside the list), or the name of a file of this package."""
+    for candidate in (Path(name), beside / name):
+        if candidate.is_file():
+            return candidate
+    return Path(option_file(name))
+
+
+def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
+    """All cells, dataset by dataset. `folder`: of the list."""
+    files: dict[str, dict] = {}
+    for dataset, changes in plan.datasets.items():
+        for row in plan.rows:
+            if row.datasets is not None and dataset not in row.datasets:
+                continue
+            name = row.opt or plan.opt
+            if name not in files:
+                files[name] = load_options(find_option_file(name, folder))
+            opt = files[name]
+            for layer in (plan.changes, changes, row.changes):
+                opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
+            if plan.metrics is not None:
+                opt.setdefault('val', {})['metrics'] = json.loads(json.dumps(plan.metrics))
+            trained = row.method == 'train' and row.checkpoint is None
+            for seed in plan.seeds if trained else [None]:
+                own = json.loads(json.dumps(opt))
+                if seed is not None:
+                    own['manual_seed'] = seed
+                yield Cell(row, dataset, seed, own)

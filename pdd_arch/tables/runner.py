@@ -1,0 +1,179 @@
+"""Training and measuring the cells of a table; what is finished is not done again."""
+
+import json
+import os
+import queue
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import yaml
+
+from pdd_arch.errors import DataError, OptionError, PDDError
+from pdd_arch.evaluation import bicubic_upscaler, measure_methods, network_upscaler, registered_measure
+from pdd_arch.tables.plan import Cell
+from pdd_arch.version import __version__
+
+CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'
+
+
+def commit() -> str:
+    """Version of this package, with the commit where it is a checkout."""
+    folder = Path(__file__).resolve().parents[1]
+    found = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=folder, capture_output=True, text=True
+    )
+    return f'{__version__} {found.stdout.strip()}'.strip() if found.returncode == 0 else __version__
+
+
+def result_file(out: Path, cell: Cell) -> Path:
+    """Where a cell's numbers are."""
+    return out / CELLS / f'{cell.name}.json'
+
+
+def read_result(out: Path, cell: Cell) -> dict | None:
+    """A cell's numbers, or None when it has to be measured.
+
+    Raises:
+        DataError: they are of other options.
+    """
+    file = result_file(out, cell)
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text(encoding='utf-8'))
+    if result['fingerprint'] != cell.fingerprint:
+        raise DataError(
+            f'{file}: measured with other options than the list has now. Delete it to measure again, or choose another '
+            'folder with -o.'
+        )
+    return result
+
+
+def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say=print) -> list[str]:
+    """Train and measure cells.
+
+    Args:
+        todo: cells.
+        out: folder of the table.
+        gpus: devices that training runs are spread over; empty: as they come.
+        jobs: training runs at a time.
+        say: called with a line for each finished cell.
+
+    Returns:
+        A line for each cell that failed; the others are finished.
+    """
+    for name in (CELLS, OUTPUTS, LISTS):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    devices: queue.SimpleQueue = queue.SimpleQueue()
+    for i in range(jobs):
+        devices.put(gpus[i % len(gpus)] if gpus else None)
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        trainings = {pool.submit(_weights, cell, out, devices): cell for cell in todo}
+        for training in as_completed(trainings):
+            cell = trainings[training]
+            try:
+                weights, command = training.result()
+                measure(cell, weights, command, out)
+                say(f'{cell.dataset}: {cell.row.name}' + ('' if cell.seed is None else f', seed {cell.seed}'))
+            except (PDDError, OSError) as e:  # the other rows do not depend on this one
+                failed.append(f'{cell.name}: {" ".join(str(e).split())}')
+    return failed
+
+
+def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue) -> tuple[Path | None, str]:
+    """Weights to be measured, trained if need be, and the command that made them."""
+    row, path = cell.row, cell.options.get('path', {})
+    if row.method == 'bicubic':
+        return None, 'bicubic interpolation'
+    if row.method == 'start':
+        if path.get('pretrain_network_g') is None:
+            raise OptionError(f'{cell.name}: method start, but the option file has no path.pretrain_network_g')
+        return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
+    if row.checkpoint is not None:
+        return row.checkpoint, f'weights {row.checkpoint}'
+    opt = {**cell.options, 'name': cell.name}
+    opt['logger'] = {**opt.get('logger', {}), 'save_checkpoint_freq': opt['train']['total_iter']}
+    # measured here afterwards, all rows alike
+    opt['datasets'] = {k: v for k, v in opt['datasets'].items() if not k.startswith('val')}
+    opt.pop('val', None)
+    file = out / LISTS / f'{cell.name}.yml'
+    file.write_text(yaml.safe_dump(opt, sort_keys=False), encoding='utf-8')
+    final = Path('experiments') / cell.name / 'models' / 'net_g_latest.pth'
+    command = ['train', '-opt', os.path.relpath(file), '--auto_resume']
+    shown = f'basicsr {shlex.join(command)}'
+    if _finished(final, cell):
+        return final, shown
+    device = devices.get()
+    try:
+        environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
+        log = out / LISTS / f'{cell.name}.log'
+        with log.open('w') as stream:
+            ended = subprocess.run(
+                [sys.executable, '-m', 'pdd_arch', *command], stdout=stream, stderr=subprocess.STDOUT, env=environment
+            )
+    finally:
+        devices.put(device)
+    if ended.returncode:
+        last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
+        raise DataError(f'training failed: {"".join(last)} (see {log})')
+    _mark(final, cell)
+    return final, shown
+
+
+def _mark(final: Path, cell: Cell) -> None:
+    final.with_name('finished').write_text(cell.fingerprint)
+
+
+def _finished(final: Path, cell: Cell) -> bool:
+    """Whether a run with these very options has ended."""
+    mark = final.with_name('finished')
+    return final.is_file() and mark.is_file() and mark.read_text() == cell.fingerprint
+
+
+def measures_of(metrics: dict) -> list:
+    """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
+    found = []
+    for name, options in metrics.items():
+        own = {k: v for k, v in options.items() if k not in ('decimals', 'label')}
+        found.append(registered_measure(options.get('label', name), own, options.get('decimals', 4)))
+    return found
+
+
+def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> dict:
+    """Measure a cell on its validation pairs and write its result; outputs are kept as PNG."""
+    opt = cell.options
+    val = next(v for k, v in opt['datasets'].items() if k.startswith('val'))
+    truth = Path(val['dataroot_gt'])
+    pairs = {}
+    for lr in sorted(Path(val['dataroot_lq']).iterdir()):
+        image, wanted = cv2.imread(str(lr)), cv2.imread(str(truth / lr.name))
+        if image is None or wanted is None:
+            raise DataError(f'{lr}: not an image, or {truth / lr.name} is missing')
+        pairs[lr.stem] = (image, wanted)
+    if weights is None:
+        upscale = bicubic_upscaler(opt['scale'])
+    else:
+        key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
+        upscale = network_upscaler(opt['network_g'], weights, key)
+    outputs, scores = measure_methods(pairs, {cell.name: upscale}, measures_of(opt['val']['metrics']))
+    folder = out / OUTPUTS / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in outputs[cell.name].items():
+        cv2.imwrite(str(folder / f'{name}.png'), image)
+    result = {
+        'fingerprint': cell.fingerprint,
+        'scores': scores[cell.name],
+        'outputs': str(folder.relative_to(out)),
+        'command': command,
+        'commit': commit(),
+    }
+    file = result_file(out, cell)
+    partial = file.with_suffix('.partial')
+    partial.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    partial.replace(file)
+    return result

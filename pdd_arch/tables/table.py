@@ -1,0 +1,227 @@
+"""From the cells' numbers to a table: means, spread over seeds, significance, and the formats it is written in."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from pdd_arch.evaluation import Measure
+from pdd_arch.tables.plan import Cell, Plan
+from pdd_arch.tables.runner import measures_of, read_result
+
+#: fewer images than this cannot show significance below 0.05 in a signed-rank test
+LEAST_IMAGES = 6
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of one dataset.
+
+    Attributes:
+        mean: by metric, over images and seeds.
+        deviation: by metric, standard deviation over the seeds' means (n - 1); None with one seed.
+        p: by metric, of the paired comparison with the baseline over the images; None where there is none.
+    """
+
+    dataset: str
+    row: str
+    seeds: list
+    mean: list[float]
+    deviation: list[float] | None
+    p: list[float | None]
+
+
+def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict:
+    """All finished numbers as plain data (``table.json``), also what `pdd report` reads."""
+    metrics = plan.metrics or todo[0].options['val']['metrics']
+    rows: dict[tuple[str, str], dict] = {}
+    datasets = {}
+    for cell in todo:
+        val = next(v for k, v in cell.options['datasets'].items() if k.startswith('val'))
+        datasets[cell.dataset] = {'lq': os.path.relpath(val['dataroot_lq'], out)}
+        datasets[cell.dataset]['gt'] = os.path.relpath(val['dataroot_gt'], out)
+        row = rows.setdefault(
+            (cell.dataset, cell.row.name), {'name': cell.row.name, 'dataset': cell.dataset, 'seeds': []}
+        )
+        result = read_result(out, cell)
+        if result is not None:
+            row['seeds'].append({'seed': cell.seed, **{k: v for k, v in result.items() if k != 'fingerprint'}})
+    measures = measures_of(metrics)
+    return {
+        'title': plan.title,
+        'notes': plan.notes,
+        'baseline': plan.baseline,
+        'metrics': [
+            {'name': m.name, 'better': m.better, 'decimals': m.decimals, 'options': o}
+            for m, o in zip(measures, metrics.values(), strict=True)
+        ],
+        'datasets': datasets,
+        'rows': list(rows.values()),
+        'published': [p.model_dump() for p in plan.published],
+    }
+
+
+def lines(table: Mapping) -> list[Line]:
+    """Statistics of all rows that have numbers."""
+    found = []
+    for row in table['rows']:
+        if not row['seeds']:
+            continue
+        means = np.array([np.mean(list(s['scores'].values()), axis=0) for s in row['seeds']])
+        deviation = means.std(axis=0, ddof=1).tolist() if len(means) > 1 else None
+        seeds = [s['seed'] for s in row['seeds']]
+        p = significance(row, _baseline(table, row['dataset']), len(table['metrics']))
+        found.append(Line(row['dataset'], row['name'], seeds, means.mean(axis=0).tolist(), deviation, p))
+    return found
+
+
+def _baseline(table: Mapping, dataset: str) -> Mapping | None:
+    named = [r for r in table['rows'] if (r['dataset'], r['name']) == (dataset, table['baseline'])]
+    return named[0] if named and named[0]['seeds'] else None
+
+
+def per_image(row: Mapping) -> dict[str, np.ndarray]:
+    """Image -> values, each the mean over seeds."""
+    images = row['seeds'][0]['scores']
+    return {name: np.mean([s['scores'][name] for s in row['seeds']], axis=0) for name in images}
+
+
+def significance(row: Mapping, baseline: Mapping | None, metrics: int) -> list[float | None]:
+    """Two-sided Wilcoxon signed-rank test over the images, by metric; images are the sample, seeds are averaged.
+
+    None without a baseline, for the baseline itself, and with fewer than six images.
+    """
+    if baseline is None or row is baseline:
+        return [None] * metrics
+    own, other = per_image(row), per_image(baseline)
+    if set(own) != set(other) or len(own) < LEAST_IMAGES:
+        return [None] * metrics
+    differences = np.array([own[name] - other[name] for name in own])
+    return [float(stats.wilcoxon(d).pvalue) if np.any(d) else 1.0 for d in differences.T]
+
+
+def _cell(line: Line, i: int, metric: Mapping, sign: str = ' ± ') -> str:
+    text = f'{line.mean[i]:.{metric["decimals"]}f}'
+    if line.deviation is not None:
+        text += f'{sign}{line.deviation[i]:.{metric["decimals"]}f}'
+    return text
+
+
+def _best(chosen: Sequence[Line], i: int, metric: Mapping) -> float:
+    choose = max if metric['better'] == 'higher' else min
+    return choose(line.mean[i] for line in chosen)
+
+
+def _arrow(metric: Mapping) -> str:
+    return {'higher': '↑', 'lower': '↓'}[metric['better']]
+
+
+def to_markdown(table: Mapping) -> str:
+    """A table a dataset: mean ± standard deviation over seeds; best in bold; * differs from the baseline."""
+    metrics, text = table['metrics'], f'# {table["title"]}\n'
+    statistics = lines(table)
+    for dataset in table['datasets']:
+        chosen = [line for line in statistics if line.dataset == dataset]
+        if not chosen:
+            continue
+        text += f'\n## {dataset}\n\n| | seeds | ' + ' | '.join(f'{m["name"]} {_arrow(m)}' for m in metrics) + ' |\n'
+        text += '|---|---|' + '---:|' * len(metrics) + '\n'
+        for line in chosen:
+            cells = []
+            for i, metric in enumerate(metrics):
+                cell = _cell(line, i, metric)
+                cell = f'**{cell}**' if line.mean[i] == _best(chosen, i, metric) else cell
+                cells.append(cell + ('*' if line.p[i] is not None and line.p[i] < SIGNIFICANT else ''))
+            seeds = len(line.seeds) if line.seeds != [None] else ''
+            text += f'| {line.row} | {seeds} | ' + ' | '.join(cells) + ' |\n'
+    text += f'\n{legend(table)}\n'
+    text += ''.join(f'\n{note}\n' for note in table['notes'])
+    return text + _published(table)
+
+
+def legend(table: Mapping) -> str:
+    """What the columns and signs mean."""
+    told = []
+    for metric in table['metrics']:
+        options = metric['options']
+        colour = 'Y channel' if options.get('test_y_channel') else 'RGB'
+        told.append(
+            f'{metric["name"]}: `{options["type"]}`, {colour}, {options.get("crop_border", 0)} border pixels cut'
+        )
+    text = '; '.join(told) + '. Mean over images'
+    if any(len(row['seeds']) > 1 for row in table['rows']):
+        text += ', ± standard deviation over seeds'
+    if table['baseline']:
+        text += f'; * differs from "{table["baseline"]}" (Wilcoxon signed-rank over images, p < {SIGNIFICANT})'
+    return text + '.'
+
+
+def _published(table: Mapping) -> str:
+    text = ''
+    for paper in table['published']:
+        text += f'\n## Published: {paper["source"]}\n\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
+        for dataset, rows in paper['values'].items():
+            for row, values in rows.items():
+                text += ''.join(f'| {dataset} | {row} | {metric} | {value} |\n' for metric, value in values.items())
+    return text
+
+
+def to_latex(table: Mapping) -> str:
+    """The same for a paper, with booktabs."""
+
+    def escape(text: str) -> str:
+        return ''.join({'&': r'\&', '%': r'\%', '_': r'\_', '#': r'\#', '$': r'\$'}.get(c, c) for c in text)
+
+    metrics, statistics = table['metrics'], lines(table)
+    arrows = {'higher': r'$\uparrow$', 'lower': r'$\downarrow$'}
+    head = ' & '.join(f'{escape(m["name"])} {arrows[m["better"]]}' for m in metrics)
+    rows = [rf'\begin{{tabular}}{{ll{"r" * len(metrics)}}}', r'\toprule', rf'dataset & method & {head} \\']
+    for dataset in table['datasets']:
+        chosen = [line for line in statistics if line.dataset == dataset]
+        rows.append(r'\midrule')
+        for n, line in enumerate(chosen):
+            cells = []
+            for i, metric in enumerate(metrics):
+                cell = _cell(line, i, metric, r' $\pm$ ')
+                cells.append(rf'\textbf{{{cell}}}' if line.mean[i] == _best(chosen, i, metric) else cell)
+            rows.append(rf'{escape(dataset) if n == 0 else ""} & {escape(line.row)} & {" & ".join(cells)} \\')
+    return '\n'.join([*rows, r'\bottomrule', r'\end{tabular}']) + '\n'
+
+
+def to_csv(table: Mapping) -> str:
+    """A line per dataset, row, seed and image, and the command and version behind it."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator='\n')
+    names = [m['name'] for m in table['metrics']]
+    writer.writerow(['dataset', 'row', 'seed', 'image', *names, 'command', 'version'])
+    for row in table['rows']:
+        for seed in row['seeds']:
+            for image, values in seed['scores'].items():
+                number = '' if seed['seed'] is None else seed['seed']
+                numbers = [f'{v:.6f}' for v in values]
+                writer.writerow([row['dataset'], row['name'], number, image, *numbers, seed['command'], seed['commit']])
+    return stream.getvalue()
+
+
+def write_table(table: Mapping, out: Path) -> None:
+    """``table.json``, ``.md``, ``.tex`` and ``.csv`` in `out`."""
+    texts = {
+        'table.json': json.dumps(table, indent=1) + '\n',
+        'table.md': to_markdown(table),
+        'table.tex': to_latex(table),
+        'table.csv': to_csv(table),
+    }
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding='utf-8')
+
+
+def columns(table: Mapping) -> list[Measure]:
+    """The table's measures."""
+    return measures_of({m['name']: m['options'] for m in table['metrics']})
