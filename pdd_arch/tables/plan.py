@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from pdd_arch.config.explain import validated
 from pdd_arch.config.yaml_file import load_options
@@ -25,6 +25,9 @@ class Part(BaseModel):
     model_config = ConfigDict(extra='forbid', strict=True)
 
 
+METHODS = ('train', 'start', 'bicubic')
+
+
 class Row(Part):
     """One method: a network that is there already, one that is trained, or interpolation.
 
@@ -39,18 +42,12 @@ class Row(Part):
     """
 
     name: str
-    method: str = 'train'
+    method: Literal[METHODS] = 'train'
     opt: str | None = None
     changes: Changes = {}
     checkpoint: str | None = None
     param_key: str | None = 'params_ema'
     datasets: list[str] | None = None
-
-    @model_validator(mode='after')
-    def _known(self) -> 'Row':
-        if self.method not in ('train', 'start', 'bicubic'):
-            raise ValueError(f'method: expected one of train, start, bicubic, found {self.method!r}')
-        return self
 
 
 class Published(Part):

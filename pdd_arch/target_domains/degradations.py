@@ -1,5 +1,6 @@
 """What cameras do to an image, as declared, seeded operations on BasicSR's components."""
 
+import random
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -93,19 +94,21 @@ class Domain:
         Args:
             hr: (H, W, 3), BGR, float32, [0, 1]; sides divisible by `scale`.
             scale: of super-resolution.
-            seed: of this image's random numbers. NumPy's global state, which BasicSR's components draw from, is left
-                as it was.
+            seed: of this image's random numbers. The global generators of NumPy and Python, which BasicSR's components
+                draw from, are left as they were.
 
         Returns:
             (H / scale, W / scale, 3), float32, [0, 1].
         """
-        before = np.random.get_state()
+        before = np.random.get_state(), random.getstate()
         np.random.seed(seed)
+        random.seed(seed)
         try:
             for operation in self.operations:
                 hr = operation(hr, scale)
         finally:
-            np.random.set_state(before)
+            np.random.set_state(before[0])
+            random.setstate(before[1])
         return np.clip(hr, 0, 1)
 
     def declaration(self) -> list[dict]:

@@ -1,0 +1,243 @@
+"""Tables: the list, the runs behind it, resuming, statistics and formats."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from helpers import TINY_G, run_options, write_images
+from scipy import stats
+
+from pdd_arch.commands import basicsr_cli
+from pdd_arch.commands.errors import run
+from pdd_arch.commands.pdd_cli import main
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.tables import runner
+from pdd_arch.tables.plan import cells, changed, read_plan
+from pdd_arch.tables.table import lines, to_csv, to_latex, to_markdown
+
+LIST = {
+    'title': 'Tiny',
+    'opt': 'tiny.yml',
+    'baseline': 'start',
+    'seeds': [0, 1],
+    'datasets': {'a': {}, 'b': {'datasets.train.dataroot_lq': 'real2'}},
+    'rows': [
+        {'name': 'bicubic', 'method': 'bicubic'},
+        {'name': 'start', 'method': 'start'},
+        {'name': 'adapted'},
+        {'name': 'no distillation', 'changes': {'train.distill_opt': None}, 'datasets': ['a']},
+    ],
+}
+
+
+@pytest.fixture
+def table_folder(workplace):
+    """Data, start weights, option file and list in the current folder."""
+    from basicsr.archs import build_network
+
+    write_images(workplace / 'real2', 2, 16, 20, seed=5)
+    torch.manual_seed(0)
+    torch.save({'params': build_network(dict(TINY_G)).state_dict()}, 'start.pth')
+    opt = run_options(path=dict(pretrain_network_g='start.pth', param_key_g='params'))
+    opt['train']['optim_g']['lr'] = 1e-2  # so that two iterations show in 8 bits
+    opt['val']['metrics'] = {'PSNR': dict(type='calculate_psnr', crop_border=4, better='higher', decimals=2)}
+    Path('tiny.yml').write_text(yaml.safe_dump(opt))
+    Path('list.yml').write_text(yaml.safe_dump(LIST))
+    return workplace
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Names of the option files trained, in this process: a new one takes longer than the training."""
+    seen = []
+    real = subprocess.run
+
+    def run_here(command, **kwargs):
+        if command[0] != sys.executable:
+            return real(command, **kwargs)
+        seen.append(Path(command[5]).stem)
+        stream = kwargs['stdout']
+        before = torch.get_num_threads()
+        code = run('basicsr', basicsr_cli.main, command[3:])
+        torch.set_num_threads(before)
+        stream.write(f'ended with {code}\n')
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(runner.subprocess, 'run', run_here)
+    return seen
+
+
+def tables(*flags: str) -> int:
+    return main(['tables', 'list.yml', '-o', 'out', *flags])
+
+
+def test_a_table_from_a_list(table_folder, trained, capsys):
+    assert tables() == 0
+    assert sorted(trained) == [
+        'a_adapted_seed0', 'a_adapted_seed1', 'a_no_distillation_seed0', 'a_no_distillation_seed1',
+        'b_adapted_seed0', 'b_adapted_seed1',
+    ]  # fmt: skip
+    table = json.loads(Path('out/table.json').read_text())
+    assert [(r['dataset'], r['name'], len(r['seeds'])) for r in table['rows']] == [
+        ('a', 'bicubic', 1), ('a', 'start', 1), ('a', 'adapted', 2), ('a', 'no distillation', 2),
+        ('b', 'bicubic', 1), ('b', 'start', 1), ('b', 'adapted', 2),
+    ]  # fmt: skip
+    by_name = {(r['dataset'], r['name']): r['seeds'] for r in table['rows']}
+    one, two = (s['scores']['000'][0] for s in by_name['a', 'adapted'])
+    assert one != two  # seeds matter
+    assert by_name['a', 'adapted'][0]['scores'] != by_name['b', 'adapted'][0]['scores']
+    assert (
+        by_name['a', 'adapted'][0]['command'] == 'basicsr train -opt out/option_files/a_adapted_seed0.yml --auto_resume'
+    )
+    assert (Path('out') / by_name['a', 'adapted'][0]['outputs'] / '000.png').exists()
+    markdown = Path('out/table.md').read_text()
+    assert '| adapted | 2 | ' in markdown
+    assert 'RGB, 4 border pixels cut' in markdown
+    rows = list(csv.DictReader(Path('out/table.csv').read_text().splitlines()))
+    assert len(rows) == 2 + 2 + 4 + 2  # one image; a row per seed
+    assert r'\begin{tabular}' in Path('out/table.tex').read_text()
+    # the same figure as BasicSR's validation of the same checkpoint would give is in the CSV and the JSON
+    assert float(rows[2]['PSNR']) == pytest.approx(one, abs=1e-5)
+
+    # again: nothing to do; a row more: only that; other options: refused, nothing lost
+    before = Path('out/cells/a_adapted_seed0.json').read_bytes()
+    trained.clear()
+    assert tables() == 0
+    assert trained == []
+    assert '0 to do' in capsys.readouterr().out
+    assert tables('--seeds', '0,1,2', '--only', 'adapted', '--datasets', 'b') == 0
+    assert trained == ['b_adapted_seed2']
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, 'changes': {'train.ema_decay': 0.5}}))
+    with pytest.raises(DataError, match=r'a_bicubic\.json: measured with other options'):
+        tables()
+    assert Path('out/cells/a_adapted_seed0.json').read_bytes() == before
+
+
+def test_a_row_that_fails_does_not_stop_the_others(table_folder, trained, capsys):
+    broken = {'name': 'broken', 'changes': {'path.pretrain_network_g': 'absent.pth'}}
+    rows = [{'name': 'start', 'method': 'start'}, broken, {'name': 'adapted'}]
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, 'rows': rows, 'datasets': {'a': {}}, 'seeds': [0]}))
+    assert tables() == 1
+    said = capsys.readouterr()
+    assert 'a_broken_seed0: training failed' in said.err
+    assert '| adapted |' in Path('out/table.md').read_text()
+    assert 'broken' not in Path('out/table.md').read_text()
+
+
+def test_dry_run_writes_nothing(table_folder, capsys):
+    assert tables('--dry-run') == 0
+    assert 'a_no_distillation_seed1' in capsys.readouterr().out
+    assert not Path('out').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'rowz': []}, 'rowz'),
+        (
+            {'rows': [{'name': 'x', 'method': 'guess'}]},
+            "rows[0].method: expected 'train', 'start' or 'bicubic', found 'guess'",
+        ),
+        ({'rows': [{'name': 'x'}, {'name': 'x'}]}, "'x' is there twice"),
+        ({'baseline': 'strat'}, "'strat' is no row"),
+        ({'rows': [{'name': 'start', 'datasets': ['c']}]}, "unknown dataset 'c'"),
+        ({'datasets': {}}, 'datasets'),
+    ],
+)
+def test_wrong_lists(table_folder, change, words):
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, **change}))
+    with pytest.raises(OptionError, match=re.escape(words)):
+        tables('--dry-run')
+
+
+def test_changes():
+    opt = {'a': {'b': 1}, 'c': 2}
+    assert changed(opt, {'a.b': None, 'a.x': {'y': 3}, 'd.e': 4}, 'here') == {
+        'a': {'x': {'y': 3}},
+        'c': 2,
+        'd': {'e': 4},
+    }
+    assert opt == {'a': {'b': 1}, 'c': 2}
+    with pytest.raises(OptionError, match='c is no section'):
+        changed(opt, {'c.x': 1}, 'here')
+
+
+def test_shipped_lists_are_valid():
+    folder = Path(__file__).parents[1] / 'experiments' / 'tables'
+    found = sorted(folder.glob('*.yml'))
+    assert found
+    for file in found:
+        plan = read_plan(file)
+        names = [cell.name for cell in cells(plan, folder)]
+        assert len(names) == len(set(names))
+        assert len(plan.seeds) >= 3
+
+
+def made_table(values: dict[str, list[list[float]]]) -> dict:
+    """Row -> seeds -> PSNR of images; row `base` is the baseline."""
+    rows = [
+        {
+            'name': name,
+            'dataset': 'a',
+            'seeds': [
+                {'seed': i, 'scores': {f'{n:02}': [v] for n, v in enumerate(images)}, 'command': 'c', 'commit': 'v'}
+                for i, images in enumerate(seeds)
+            ],
+        }
+        for name, seeds in values.items()
+    ]
+    metric = {
+        'name': 'PSNR',
+        'better': 'higher',
+        'decimals': 2,
+        'options': {'type': 'calculate_psnr', 'crop_border': 4},
+    }
+    published = [{'source': 'a paper, table 1', 'values': {'a': {'theirs': {'PSNR': 30.5}}}}]
+    return dict(
+        title='T',
+        notes=['Mind this.'],
+        baseline='base',
+        metrics=[metric],
+        datasets={'a': {}},
+        rows=rows,
+        published=published,
+    )
+
+
+def test_statistics():
+    rng = np.random.default_rng(0)
+    base = [20 + rng.random(8)]
+    better = [base[0] + 1 + 0.1 * rng.random(8) for _ in range(3)]
+    alike = [base[0] + 0.1 * rng.standard_normal(8)]
+    table = made_table({'base': base, 'better': better, 'a_like': alike})
+    found = {line.row: line for line in lines(table)}
+    assert found['better'].mean == [pytest.approx(np.mean(better))]
+    assert found['better'].deviation == [pytest.approx(np.std([b.mean() for b in better], ddof=1))]
+    assert found['base'].deviation is None
+    assert found['base'].p == [None]
+    wanted = stats.wilcoxon(np.mean(better, axis=0) - base[0]).pvalue
+    assert found['better'].p == [pytest.approx(wanted)]
+    assert wanted < 0.05 < found['a_like'].p[0]
+    markdown = to_markdown(table)
+    mean, deviation = np.mean(better), found['better'].deviation[0]
+    assert f'| better | 3 | **{mean:.2f} ± {deviation:.2f}*** |' in markdown.replace('*** |', '*** |')
+    assert f'| a_like | 1 | {np.mean(alike):.2f} |' in markdown
+    assert 'Mind this.' in markdown
+    assert '## Published: a paper, table 1' in markdown
+    assert '| a | theirs | PSNR | 30.5 |' in markdown
+    assert r'a\_like' in to_latex(table)
+    assert rf'\textbf{{{mean:.2f} $\pm$ {deviation:.2f}}}' in to_latex(table)
+    assert len(to_csv(table).splitlines()) == 1 + 8 * 5
+
+
+def test_too_few_images_for_significance():
+    table = made_table({'base': [[20.0, 21.0]], 'other': [[25.0, 26.0]]})
+    assert [line.p for line in lines(table)] == [[None], [None]]
+    assert '*' not in to_markdown(table).split('PSNR: `')[0].replace('**', '')

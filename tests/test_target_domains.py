@@ -1,0 +1,83 @@
+"""Target domains with a ground truth."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from helpers import write_images
+
+from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.target_domains import DOMAINS, make_domain
+from pdd_arch.target_domains.degradations import Jpeg, Reduce, SensorNoise
+
+
+@pytest.fixture
+def hr() -> np.ndarray:
+    y, x = np.mgrid[:96, :128].astype(np.float32) / 128
+    return np.stack([x, y, 0.5 + 0.4 * np.sin(40 * x * y)], axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize('name', DOMAINS)
+def test_depends_on_its_seed_alone(hr, name):
+    before = np.random.get_state()[1].copy()
+    one, same, other = (DOMAINS[name](hr, 4, seed) for seed in (1, 1, 2))
+    assert one.shape == (24, 32, 3)
+    assert one.dtype == np.float32
+    assert 0 <= one.min() <= one.max() <= 1
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    clean = Reduce()(hr, 4)
+    assert 0.002 < np.abs(one - clean).mean() < 0.1
+    json.dumps(DOMAINS[name].declaration())
+
+
+def test_sensor_noise_has_the_variance_it_declares():
+    noise = SensorNoise(shot=0.002, read=0.01)
+    np.random.seed(0)
+    for level in (0.2, 0.7):
+        linear = noise(np.full((200, 200, 3), level, np.float32), 4).astype(np.float64) ** 2.2
+        assert linear.var() == pytest.approx(0.002 * level**2.2 + 0.01**2, rel=0.03)
+        assert linear.mean() == pytest.approx(level**2.2, rel=0.01)
+
+
+def test_jpeg_is_what_opencv_writes(hr):
+    made = Jpeg((40, 40))(hr, 4)
+    code = cv2.imencode('.jpg', np.round(hr * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
+    np.testing.assert_array_equal(np.round(made * 255), cv2.imdecode(code, cv2.IMREAD_COLOR))
+
+
+def test_a_domain_is_made_once_and_from_separate_photographs(tmp_path):
+    write_images(tmp_path / 'photos', 12, 34, 46)
+    declaration = make_domain('mixed', tmp_path / 'photos', tmp_path / 'out', test=3)
+    parts = declaration['images']
+    assert [len(parts[p]) for p in ('hr', 'target', 'test')] == [4, 5, 3]
+    assert len({n for part in parts.values() for n in part}) == 12
+    assert declaration['operations'][1] == {'operation': 'Reduce', 'resize': 'area'}
+    pictures = {p: cv2.imread(str(p)) for p in sorted((tmp_path / 'out').glob('*/*.png'))}
+    assert len(pictures) == 4 + 5 + 3 + 3
+    sizes = {p.parent.name: image.shape[:2] for p, image in pictures.items()}
+    assert sizes == {'hr': (32, 44), 'test_hr': (32, 44), 'train_lr': (8, 11), 'test_lr': (8, 11)}
+
+    # continued after an interruption: the same files
+    gone = sorted((tmp_path / 'out/train_lr').glob('*.png'))[1]
+    gone.unlink()
+    kept = {p: p.stat().st_mtime_ns for p in pictures if p != gone}
+    make_domain('mixed', tmp_path / 'photos', tmp_path / 'out', test=3)
+    np.testing.assert_array_equal(cv2.imread(str(gone)), pictures[gone])
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+    with pytest.raises(DataError, match=r'domain\.json: another domain'):
+        make_domain('jpeg', tmp_path / 'photos', tmp_path / 'out', test=3)
+
+
+def test_wrong_use(tmp_path):
+    write_images(tmp_path / 'photos', 5, 32, 32)
+    with pytest.raises(OptionError, match=r"'mixt': unknown.*mixed"):
+        make_domain('mixt', tmp_path / 'photos', tmp_path / 'out')
+    with pytest.raises(OptionError, match='5 photographs, expected at least 36'):
+        make_domain('mixed', tmp_path / 'photos', tmp_path / 'out')
+    with pytest.raises(MissingFileError, match='no such folder'):
+        make_domain('mixed', tmp_path / 'nothing', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
