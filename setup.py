@@ -45,7 +45,10 @@ setup(
     python_requires='>=3.10',
     packages=[*find_packages(include=['pdd_arch', 'pdd_arch.*']), 'pdd_arch.option_files'],
     package_dir={'pdd_arch.option_files': 'options'},
-    package_data={'pdd_arch': ['assets/*'], 'pdd_arch.option_files': ['*.yml', 'schema.json', 'README.md']},
+    package_data={
+        'pdd_arch': ['assets/*'],
+        'pdd_arch.option_files': ['*.yml', 'fast/*.yml', 'schema.json', 'README.md'],
+    },
     install_requires=[
         BASICSR,  # compat.py repairs exactly this version
         'realesrgan>=0.3.0',

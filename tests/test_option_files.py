@@ -18,7 +18,7 @@ from pdd_arch.losses import PairwiseDistanceLoss
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ROOT / 'options'
-ALL = sorted(path.stem for path in OPTIONS.glob('*.yml'))
+ALL = sorted(path.relative_to(OPTIONS).with_suffix('').as_posix() for path in OPTIONS.rglob('*.yml'))
 
 #: the paper's target domains: option file with the EMA teacher
 DOMAINS = ['pdd_realsr', 'pdd_realsr_nikon', 'pdd_drealsr', 'pdd_ntire2020_track1']
@@ -61,7 +61,7 @@ def test_all_runs_are_shipped():
 def test_file_passes_the_checks(name):
     opt = load(name)
     assert set(opt) <= SECTIONS
-    assert opt['name'] == name
+    assert opt['name'] == name.rpartition('/')[2]
     assert opt['model_type'] in MODEL_REGISTRY
     settings = AdaptationSettings.from_options(opt)
     for key in ('network_g', 'network_teacher', 'network_d'):
@@ -233,6 +233,15 @@ def test_city100_measures_with_the_network_that_it_trains_with():
     loss = opt['train']['distill_opt']
     assert len(loss['inter_layers']) == len(loss['intra_layers']) == 4
     check_layers((*loss['inter_layers'], *loss['intra_layers']), opt['train']['feature_net']['type'])
+
+
+@pytest.mark.parametrize(('name', 'share'), [('fast/pdd_realsr_10k', 10), ('fast/pdd_realsr_5k', 20)])
+def test_fast_presets_are_the_paper_s_run_but_for_the_schedule(name, share):
+    paper, fast = load('pdd_realsr'), load(name)
+    schedule = {'name', 'train.total_iter', 'train.scheduler.milestones', 'val.val_freq', 'logger.save_checkpoint_freq'}
+    assert schedule <= differing(paper, fast) <= schedule | {'train.ema_decay'}
+    assert fast['train']['total_iter'] * share == paper['train']['total_iter']
+    assert fast['train']['scheduler']['milestones'][0] * share == paper['train']['scheduler']['milestones'][0]
 
 
 def test_reference_names_every_option():

@@ -131,6 +131,26 @@ def test_a_row_that_fails_does_not_stop_the_others(table_folder, trained, capsys
     assert 'broken' not in Path('out/table.md').read_text()
 
 
+def test_a_metric_without_its_weights_is_reported_and_made_up_for(table_folder, capsys):
+    from pdd_arch.features import FeatureNet
+
+    lacking = dict(type='calculate_feature_distance', crop_border=4, better='lower')
+    lacking['feature_net'] = dict(type='squeezenet1_1', weights='absent.pth')
+    rows = [{'name': 'bicubic', 'method': 'bicubic'}, {'name': 'start', 'method': 'start'}]
+    metrics = {'PSNR': dict(type='calculate_psnr', crop_border=4, better='higher'), 'distance': lacking}
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, 'rows': rows, 'metrics': metrics}))
+    assert tables() == 1
+    assert 'absent.pth' in capsys.readouterr().err
+    markdown = Path('out/table.md').read_text()
+    assert '| n/a |' in markdown
+    assert '**Not computed**: metrics.distance' in markdown
+
+    net = FeatureNet(['features.12'], type='squeezenet1_1', weights='random')
+    torch.save({f'features.{k}': v for k, v in net.features.state_dict().items()}, 'absent.pth')
+    assert tables() == 0
+    assert 'n/a' not in Path('out/table.md').read_text()
+
+
 def test_dry_run_writes_nothing(table_folder, capsys):
     assert tables('--dry-run') == 0
     assert 'a_no_distillation_seed1' in capsys.readouterr().out

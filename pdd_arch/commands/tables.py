@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 1 when a row failed; the others are in the table."""
+    """Exit status 1 when a row failed or a metric could not be computed; all else is in the table."""
     plan = read_plan(args.list)
     if args.seeds:
         plan = plan.model_copy(update={'seeds': args.seeds})
@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     table = collect(plan, everything, args.out)
     write_table(table, args.out)
     say(to_markdown(table))
-    for line in failed:
+    missing = {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
+    for line in [*failed, *(f'not computed: {reason}' for reason in missing.values())]:
         sys.stderr.write(f'pdd tables: {line}\n')
-    return 1 if failed else 0
+    return 1 if failed or missing else 0
 
 
 def say(text: str) -> None:

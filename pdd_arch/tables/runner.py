@@ -6,15 +6,19 @@ import queue
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import cv2
+import numpy as np
 import yaml
+from basicsr.utils import tensor2img
 
+from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.evaluation import bicubic_upscaler, measure_methods, network_upscaler, registered_measure
+from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
+from pdd_arch.metrics.availability import availability
 from pdd_arch.tables.plan import Cell
 from pdd_arch.version import __version__
 
@@ -50,6 +54,11 @@ def read_result(out: Path, cell: Cell) -> dict | None:
             f'{file}: measured with other options than the list has now. Delete it to measure again, or choose another '
             'folder with -o.'
         )
+    missing = result.get('not_computed', {})
+    if missing:
+        metrics = plain(cell.options['val']['metrics'])
+        now, _ = availability({name: metrics[name] for name in missing})
+        return None if now else result  # what was missing has been fetched meanwhile
     return result
 
 
@@ -135,39 +144,41 @@ def _finished(final: Path, cell: Cell) -> bool:
     return final.is_file() and mark.is_file() and mark.read_text() == cell.fingerprint
 
 
-def measures_of(metrics: dict) -> list:
+def plain(metrics: dict) -> dict:
+    """``val.metrics`` without what is for printing."""
+    return {name: {k: v for k, v in o.items() if k not in ('decimals', 'label')} for name, o in metrics.items()}
+
+
+def measures_of(metrics: dict) -> list[Measure]:
     """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
-    found = []
-    for name, options in metrics.items():
-        own = {k: v for k, v in options.items() if k not in ('decimals', 'label')}
-        found.append(registered_measure(options.get('label', name), own, options.get('decimals', 4)))
-    return found
+    own = plain(metrics)
+    return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
 
 
 def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> dict:
-    """Measure a cell on its validation pairs and write its result; outputs are kept as PNG."""
+    """Measure a cell on its validation pairs and write its result; outputs are kept as PNG.
+
+    Image by image, so that a set of large photographs does not have to fit into memory. A metric that cannot be
+    computed on this machine has None for its values, and the reason under ``not_computed``.
+    """
     opt = cell.options
-    val = next(v for k, v in opt['datasets'].items() if k.startswith('val'))
-    truth = Path(val['dataroot_gt'])
-    pairs = {}
-    for lr in sorted(Path(val['dataroot_lq']).iterdir()):
-        image, wanted = cv2.imread(str(lr)), cv2.imread(str(truth / lr.name))
-        if image is None or wanted is None:
-            raise DataError(f'{lr}: not an image, or {truth / lr.name} is missing')
-        pairs[lr.stem] = (image, wanted)
-    if weights is None:
-        upscale = bicubic_upscaler(opt['scale'])
-    else:
-        key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
-        upscale = network_upscaler(opt['network_g'], weights, key)
-    outputs, scores = measure_methods(pairs, {cell.name: upscale}, measures_of(opt['val']['metrics']))
+    metrics = opt['val']['metrics']
+    can, reasons = availability(plain(metrics), fetch=True)
+    measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
+    key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
+    upscale = bicubic_upscaler(opt['scale']) if weights is None else network_upscaler(opt['network_g'], weights, key)
     folder = out / OUTPUTS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
-    for name, image in outputs[cell.name].items():
-        cv2.imwrite(str(folder / f'{name}.png'), image)
+    scores = {}
+    for name, lr, truth in validation_pairs(opt):
+        output = upscale(lr)
+        if not cv2.imwrite(str(folder / f'{name}.png'), output):
+            raise DataError(f'{folder / name}.png: not written. Is the disk full, or the folder read-only?')
+        scores[name] = [measures[m].compute(output, truth) if m in measures else None for m in metrics]
     result = {
         'fingerprint': cell.fingerprint,
-        'scores': scores[cell.name],
+        'scores': scores,
+        'not_computed': reasons,
         'outputs': str(folder.relative_to(out)),
         'command': command,
         'commit': commit(),
@@ -177,3 +188,14 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     partial.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     partial.replace(file)
     return result
+
+
+def validation_pairs(opt: dict) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, LR and ground truth, (H, W, 3) uint8 BGR, of the option file's first validation set, read by BasicSR."""
+    from basicsr.data import build_dataset
+
+    key = next(k for k in opt['datasets'] if k.startswith('val'))
+    options = {**opt['datasets'][key], 'phase': 'val', 'scale': opt['scale']}
+    check_paired_dataset(options, f'datasets.{key}')
+    for item in build_dataset(options):
+        yield Path(item['lq_path']).stem, tensor2img(item['lq']), tensor2img(item['gt'])

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def lines(table: Mapping) -> list[Line]:
     for row in table['rows']:
         if not row['seeds']:
             continue
-        means = np.array([np.mean(list(s['scores'].values()), axis=0) for s in row['seeds']])
+        means = np.array([np.mean(_numbers(s['scores'].values()), axis=0) for s in row['seeds']])
         deviation = means.std(axis=0, ddof=1).tolist() if len(means) > 1 else None
         seeds = [s['seed'] for s in row['seeds']]
         p = significance(row, _baseline(table, row['dataset']), len(table['metrics']))
@@ -90,7 +90,12 @@ def _baseline(table: Mapping, dataset: str) -> Mapping | None:
 def per_image(row: Mapping) -> dict[str, np.ndarray]:
     """Image -> values, each the mean over seeds."""
     images = row['seeds'][0]['scores']
-    return {name: np.mean([s['scores'][name] for s in row['seeds']], axis=0) for name in images}
+    return {name: np.mean(_numbers(s['scores'][name] for s in row['seeds']), axis=0) for name in images}
+
+
+def _numbers(values: Iterable) -> np.ndarray:
+    """Rows of numbers; NaN where a metric was not computed."""
+    return np.array(list(values), dtype=float)
 
 
 def significance(row: Mapping, baseline: Mapping | None, metrics: int) -> list[float | None]:
@@ -104,10 +109,12 @@ def significance(row: Mapping, baseline: Mapping | None, metrics: int) -> list[f
     if set(own) != set(other) or len(own) < LEAST_IMAGES:
         return [None] * metrics
     differences = np.array([own[name] - other[name] for name in own])
-    return [float(stats.wilcoxon(d).pvalue) if np.any(d) else 1.0 for d in differences.T]
+    return [None if np.isnan(d).any() else float(stats.wilcoxon(d).pvalue) if np.any(d) else 1.0 for d in differences.T]
 
 
 def _cell(line: Line, i: int, metric: Mapping, sign: str = ' ± ') -> str:
+    if np.isnan(line.mean[i]):
+        return 'n/a'
     text = f'{line.mean[i]:.{metric["decimals"]}f}'
     if line.deviation is not None:
         text += f'{sign}{line.deviation[i]:.{metric["decimals"]}f}'
@@ -116,7 +123,7 @@ def _cell(line: Line, i: int, metric: Mapping, sign: str = ' ± ') -> str:
 
 def _best(chosen: Sequence[Line], i: int, metric: Mapping) -> float:
     choose = max if metric['better'] == 'higher' else min
-    return choose(line.mean[i] for line in chosen)
+    return choose((line.mean[i] for line in chosen if not np.isnan(line.mean[i])), default=np.nan)
 
 
 def _arrow(metric: Mapping) -> str:
@@ -160,7 +167,9 @@ def legend(table: Mapping) -> str:
         text += ', ± standard deviation over seeds'
     if table['baseline']:
         text += f'; * differs from "{table["baseline"]}" (Wilcoxon signed-rank over images, p < {SIGNIFICANT})'
-    return text + '.'
+    text += '.'
+    missing = {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
+    return text + ''.join(f'\n\n**Not computed**: {reason}' for reason in missing.values())
 
 
 def _published(table: Mapping) -> str:
@@ -205,7 +214,7 @@ def to_csv(table: Mapping) -> str:
         for seed in row['seeds']:
             for image, values in seed['scores'].items():
                 number = '' if seed['seed'] is None else seed['seed']
-                numbers = [f'{v:.6f}' for v in values]
+                numbers = ['' if v is None else f'{v:.6f}' for v in values]
                 writer.writerow([row['dataset'], row['name'], number, image, *numbers, seed['command'], seed['commit']])
     return stream.getvalue()
 

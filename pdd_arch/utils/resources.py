@@ -12,7 +12,7 @@ BUNDLED_PREFIX = 'bundled:'
 
 
 def option_file(name: str) -> Path:
-    """Path of a shipped option file, for example ``pdd_demo.yml``.
+    """Path of a shipped option file, for example ``pdd_demo.yml`` or ``fast/pdd_realsr_10k.yml``.
 
     A source checkout (also an editable install) has them in ``options/`` beside the package; an installed
     wheel carries the same folder as ``pdd_arch/option_files/``.
@@ -24,7 +24,7 @@ def option_file(name: str) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    known = sorted({p.name for folder in folders for p in folder.glob('*.yml')})
+    known = sorted({p.relative_to(folder).as_posix() for folder in folders for p in folder.rglob('*.yml')})
     raise MissingFileError(f'no option file {name!r} is shipped.{did_you_mean(name, known)} Known: {known}')
 
 
