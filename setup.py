@@ -46,7 +46,7 @@ setup(
     packages=[*find_packages(include=['pdd_arch', 'pdd_arch.*']), 'pdd_arch.option_files'],
     package_dir={'pdd_arch.option_files': 'options'},
     package_data={
-        'pdd_arch': ['assets/*'],
+        'pdd_arch': ['assets/*', 'report/static/*'],
         'pdd_arch.option_files': ['*.yml', 'fast/*.yml', 'schema.json', 'README.md'],
     },
     install_requires=[
@@ -66,6 +66,7 @@ setup(
         'scikit-image>=0.22',  # photographs of the demo
         'scipy>=1.9',
         'spandrel>=0.4',
+        'tqdm>=4.60',
     ],
     extras_require={
         'test': ['hypothesis>=6', 'jsonschema>=4.10', 'pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.9'],

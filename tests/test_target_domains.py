@@ -81,3 +81,12 @@ def test_wrong_use(tmp_path):
     with pytest.raises(MissingFileError, match='no such folder'):
         make_domain('mixed', tmp_path / 'nothing', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    from pdd_arch.commands.pdd_cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / 'photos', 9, 32, 32)
+    assert main(['prepare', 'synthetic', 'photos', '--domain', 'noise', '--test', '2']) == 0
+    assert capsys.readouterr().out == 'datasets/noise: 3 hr, 4 target, 2 test\n'

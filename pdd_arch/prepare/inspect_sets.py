@@ -1,0 +1,305 @@
+"""What a dataset holds, set by set: counts, sizes, kinds of files, damage, and how well its pairs fit."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import path as osp
+from pathlib import Path
+
+import numpy as np
+
+from pdd_arch.config.parse import load_options
+from pdd_arch.data.files import read_content, shown
+from pdd_arch.data.image_io import decode_raw
+from pdd_arch.data.image_structure import structural_problem
+from pdd_arch.data.meta_info import names_below, parse_meta_info
+from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
+from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
+from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
+from pdd_arch.prepare.report import Problem, progress
+from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
+from pdd_arch.prepare.write import MANIFEST
+
+__all__ = ['ImageSet', 'Limits', 'inspect', 'open_sets']
+
+
+@dataclass
+class ImageSet:
+    """Images to look at.
+
+    Attributes:
+        name: in the report.
+        role: ``train`` or ``test``.
+        scale: of pairs.
+        sources: ``hr`` and ``lr``; where both are there, image i of one belongs to image i of the other.
+        problems: found while it was opened.
+    """
+
+    name: str
+    role: str
+    scale: int
+    sources: dict[str, ImageSource]
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond what a pair or an image is wrong; see :mod:`pdd_arch.prepare.measures` for the numbers.
+
+    Attributes:
+        shift: LR pixels.
+        colour: levels of 255, in the mean of a channel.
+        distance: bits of the hash.
+        sample: pairs of a set that are compared, evenly spread; None for all.
+    """
+
+    shift: float = MAX_SHIFT
+    colour: float = MAX_COLOUR
+    distance: int = MAX_HASH_DISTANCE
+    sample: int | None = None
+
+
+def open_sets(target: str) -> list[ImageSet]:
+    """Sets of a prepared dataset, of an option file, or of a folder of images.
+
+    Raises:
+        PDDError: the target is none of these.
+    """
+    path = Path(target).expanduser()
+    if path.suffix in ('.yml', '.yaml'):
+        return _of_options(str(path))
+    if path.name == MANIFEST and path.is_file():
+        path = path.parent
+    if not path.is_dir():
+        raise MissingFileError(
+            f'{shown(target)}: no such folder. Name a folder that `pdd prepare` has made, a folder of images, an LMDB '
+            'or an option file (.yml).'
+        )
+    if (path / MANIFEST).is_file():
+        return _of_manifest(path)
+    if path.suffix == '.lmdb':
+        return [ImageSet(path.name, 'train', 1, {'lr': LmdbSource(str(path), shown(path))})]
+    if (path / '.pdd_prepare.jsonl').exists():
+        raise DataError(
+            f'{shown(path)}: is not complete: {MANIFEST}, which is written last, is not there. Run the same '
+            '`pdd prepare` again, which continues.'
+        )
+    names = list_images(str(path), shown(path))
+    return [ImageSet(path.name, 'train', 1, {'lr': FileSource(str(path), names, shown(path))})]
+
+
+def _of_manifest(home: Path) -> list[ImageSet]:
+    try:
+        described = json.loads((home / MANIFEST).read_text('utf-8'))['sets']
+        # what was cut from other images is as they are
+        return [_of_description(home, one) for one in described if not one.get('derived')]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, PDDError):
+            raise
+        raise DataError(
+            f'{shown(home / MANIFEST)}: cannot be read ({type(error).__name__}: {error}). Run `pdd prepare` again.'
+        ) from None
+
+
+def _of_description(home: Path, one: Mapping) -> ImageSet:
+    made = ImageSet(one['name'], one['role'], int(one['scale']), {})
+    for key in ('hr', 'lr'):
+        if key in one:
+            root, listed = osp.normpath(home / one[key]['folder']), str(home / one[key]['meta_info'])
+            where = f'{one["name"]} {key.upper()}'
+            require_folder(root, where)
+            names = names_below([name for name, _ in parse_meta_info(listed, where)], root, listed, where)
+            made.sources[key] = FileSource(root, names, where)
+            made.problems += _unlisted(root, names, listed)
+    return made
+
+
+def _unlisted(root: str, names: Sequence[str], listed: str) -> list[Problem]:
+    known = set(names)
+    folder = set(list_images(root, root))
+    # one folder may hold two sets (DF2K): only lists that name none of it speak against it
+    others = {n for meta in Path(listed).parent.glob('*.txt') for n, _ in parse_meta_info(str(meta), 'meta_info')}
+    text = 'is in the folder but in no list; BasicSR reads it where no list is named. Remove it, or prepare again.'
+    return [Problem('count', osp.join(root, name), text) for name in sorted(folder - known - others)]
+
+
+def _of_options(path: str) -> list[ImageSet]:
+    options = load_options(path)
+    sets = []
+    for phase, opt in (options.get('datasets') or {}).items():
+        section, role = f'datasets.{phase}', 'train' if phase == 'train' else 'test'
+        kind, scale = opt.get('type'), opt.get('scale', options.get('scale', 1))
+        if kind == 'UnpairedAdaptationDataset':
+            for key, side in (('hr', 'gt'), ('lr', 'lq')):
+                sets.append(ImageSet(f'{phase}.{key}', role, scale, {key: open_source(opt, side, section)}))
+        elif kind == 'PairedImageDataset':
+            sets.append(_paired(opt, phase, role, scale))
+        elif kind == 'SingleImageDataset':
+            sets.append(ImageSet(phase, role, scale, {'lr': open_source(opt, 'lq', section)}))
+        else:
+            text = f'`{section}.type` is {kind}, which is not looked at here.'
+            sets.append(ImageSet(phase, role, scale, {}, [Problem('count', path, text, is_error=False)]))
+    if not sets:
+        raise DataError(f'{shown(path)}: names no dataset. Name an option file with a `datasets` section.')
+    return sets
+
+
+def _paired(opt: Mapping, phase: str, role: str, scale: int) -> ImageSet:
+    section, template = f'datasets.{phase}', opt.get('filename_tmpl', '{}')
+    if str(template).count('{}') != 1:
+        raise OptionError(
+            f'`{section}.filename_tmpl` is {template!r}; expected text with one pair of braces, as {{}}x4.'
+        )
+    hr = open_source(opt, 'gt', section)
+    names, known = [], set(open_source(opt, 'lq', section).names)
+    made = ImageSet(phase, role, scale, {})
+    kept = []
+    for name in hr.names:
+        stem, extension = osp.splitext(name)
+        wanted = f'{template.format(stem)}{extension}' if isinstance(hr, FileSource) else name
+        if wanted in known:
+            kept.append(name)
+            names.append(wanted)
+        else:
+            where = shown(opt['dataroot_lq'])
+            text = f'has no LR image {wanted} in {where}. Add it, or correct `{section}.filename_tmpl`.'
+            made.problems.append(Problem('pair', osp.join(opt['dataroot_gt'], name), text))
+    for key, side, chosen in (('hr', 'gt', kept), ('lr', 'lq', names)):
+        root = osp.expanduser(str(opt[f'dataroot_{side}']))
+        is_lmdb = isinstance(hr, LmdbSource)
+        where = f'{section}.dataroot_{side}'
+        made.sources[key] = LmdbSource(root, where, chosen) if is_lmdb else FileSource(root, chosen, where)
+    return made
+
+
+def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict, list[Problem]]:
+    """Reads all of a set.
+
+    Args:
+        one: the set.
+        limits: of what is right.
+        thumbnails: grows by the set's images (of pairs: HR), for the search for duplicates.
+
+    Returns:
+        What it holds, in plain values, and what is wrong.
+    """
+    problems = list(one.problems)
+    facts: dict[str, list[Facts]] = {key: [] for key in one.sources}
+    broken: Counter = Counter()
+    fits: list[tuple[str, Fit]] = []
+    count = max((len(s) for s in one.sources.values()), default=0)
+    measured = set(range(count)) if not limits.sample else set(np.linspace(0, count - 1, limits.sample).astype(int))
+    for i in progress(range(count), count, one.name):
+        images, kinds = {}, {}
+        for key, source in one.sources.items():
+            try:
+                images[key], kinds[key] = _read(source, i)
+                facts[key].append(kinds[key])
+                problems += format_problems(source.path(i), kinds[key], None)
+            except PDDError as error:
+                broken[key] += 1
+                text = str(error).removeprefix(f'{shown(source.path(i))}: ')
+                problems.append(Problem('broken', source.path(i), text))
+        for key in ('hr', 'lr'):
+            if key in images:
+                thumbnails.add(one.sources[key].path(i), images[key])
+                break
+        if len(images) == 2:
+            wrong = list(_pair_problems(one, i, kinds))
+            problems += wrong
+            if i in measured and not any(p.kind == 'scale' for p in wrong):
+                fits.append((one.sources['lr'].path(i), fit_of_pair(images['lr'], images['hr'])))
+    problems += _mixture(one, facts)
+    problems += [p for path, fit in fits for p in _fit_problems(path, fit, limits)]
+    images = {key: _summary(one.sources[key], facts[key], broken[key]) for key in one.sources}
+    told = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': images}
+    if fits:
+        told |= _fit_summary([fit for _, fit in fits])
+    return told, problems
+
+
+def _read(source: ImageSource, index: int) -> tuple[np.ndarray, Facts]:
+    if not isinstance(source, FileSource):
+        image = source.read_raw(index)
+        return image, Facts(*image.shape[:2], 3, image.dtype.itemsize * 8)
+    path = source.path(index)
+    content = read_content(path)
+    problem = structural_problem(content, deep=True)
+    if problem:
+        raise DataError(f'{shown(path)}: {problem}. Replace or remove it.')
+    image = decode_raw(content, path)
+    return image, Facts(*image.shape[:2], *stored_format(content))
+
+
+def _pair_problems(one: ImageSet, index: int, kinds: Mapping[str, Facts]) -> list[Problem]:
+    where = one.sources['lr'].path(index)
+    hr, lr = kinds['hr'], kinds['lr']
+    problems = []
+    text = scale_problem(hr.size, lr.size, one.scale, 0 if one.role == 'train' else one.scale - 1)
+    if text:
+        problems.append(Problem('scale', where, f'{text} Replace the pair, or correct the scale.'))
+    if hr.bits != lr.bits:
+        text = (
+            f'is {format_text(lr.channels, lr.bits)} and its HR image {format_text(hr.channels, hr.bits)}; one depth '
+            'is expected. Save both alike.'
+        )
+        problems.append(Problem('format', where, text))
+    return problems
+
+
+def _mixture(one: ImageSet, facts: Mapping[str, Sequence[Facts]]) -> list[Problem]:
+    problems = []
+    for key, known in facts.items():
+        kinds = Counter(format_text(f.channels, f.bits) for f in known)
+        if len(kinds) > 1:
+            text = f'{key.upper()} images of {_counts(kinds)}; one kind is expected. Convert those that differ.'
+            problems.append(Problem('format', one.name, text, is_error=len({f.bits for f in known}) > 1))
+    return problems
+
+
+def _counts(kinds: Counter) -> str:
+    return ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())
+
+
+def _fit_problems(path: str, fit: Fit, limits: Limits) -> list[Problem]:
+    problems = []
+    if fit.shift and max(map(abs, fit.shift)) > limits.shift:
+        text = (
+            f'lies {fit.shift[0]:+.1f} pixels to the right and {fit.shift[1]:+.1f} down of its HR image (in LR pixels; '
+            f'at most {limits.shift:g} is expected). Register the pair anew, or leave it out.'
+        )
+        problems.append(Problem('shift', path, text))
+    if max(map(abs, fit.mean)) > limits.colour:
+        text = (
+            f'differs from its HR image by {_rgb(fit.mean)} levels of 255 in mean R, G, B (at most {limits.colour:g} '
+            'is expected). Match the colours of the pair, or leave it out.'
+        )
+        problems.append(Problem('colour', path, text))
+    return problems
+
+
+def _rgb(values: Sequence[float]) -> str:
+    return ', '.join(f'{v:+.1f}' for v in values)
+
+
+def _summary(source: ImageSource, facts: Sequence[Facts], broken: int) -> dict:
+    sizes = sorted({f.size for f in facts}, key=lambda size: (size[0] * size[1], size))
+    told = {'where': source.root, 'count': len(source), 'broken': broken, 'different_sizes': len(sizes)}
+    if sizes:
+        told['sizes'] = {'min': list(sizes[0]), 'max': list(sizes[-1])}
+    told['formats'] = dict(Counter(format_text(f.channels, f.bits) for f in facts).most_common())
+    return told
+
+
+def _fit_summary(fits: Sequence[Fit]) -> dict:
+    shifts = [max(map(abs, fit.shift)) for fit in fits if fit.shift]
+    told: dict = {'compared': len(fits), 'shift_not_measurable': len(fits) - len(shifts)}
+    if shifts:
+        told['shift'] = {'median': round(float(np.median(shifts)), 2), 'max': round(max(shifts), 2)}
+    told['colour'] = {
+        'mean': [round(float(v), 2) for v in np.mean([fit.mean for fit in fits], 0)],
+        'absolute': [round(float(v), 2) for v in np.mean([fit.absolute for fit in fits], 0)],
+        'max': round(float(np.abs([fit.mean for fit in fits]).max()), 2),
+    }
+    return told

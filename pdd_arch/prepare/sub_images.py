@@ -1,0 +1,198 @@
+"""Cutting HR photographs into overlapping sub-images, and putting images into an LMDB, as BasicSR does.
+
+Sub-images: the grid and the names of BasicSR's ``scripts/data_preparation/extract_subimages.py``, which is not part
+of its package. LMDB: its ``LmdbMaker``.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from basicsr.utils.lmdb_util import LmdbMaker
+
+from pdd_arch.data.files import read_content, shown
+from pdd_arch.data.image_io import read_raw
+from pdd_arch.errors import DataError
+from pdd_arch.prepare.atomic import whole_file, writing
+from pdd_arch.prepare.report import progress
+from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.prepare.write import encode_png
+
+__all__ = ['crop_positions', 'cut_sub_images', 'make_lmdb']
+
+_PAGE = 4096  # of an LMDB: a value takes whole ones
+
+
+def crop_positions(length: int, size: int, step: int) -> list[int]:
+    """Offsets of crops along one side: every `step`, and one at the end, so that nothing is left out.
+
+    A side shorter than `size` gives one crop, of all of it.
+    """
+    if length <= size:
+        return [0]
+    positions = list(range(0, length - size + 1, step))
+    if length - (positions[-1] + size) > 0:
+        positions.append(length - size)
+    return positions
+
+
+def cut_sub_images(
+    files: dict[str, Path], folder: Path, size: int, step: int, journal: Journal, workers: int
+) -> dict[str, tuple[Path, tuple[int, int]]]:
+    """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...
+
+    Images that an earlier run has finished, with the same size and step, are not cut again.
+
+    Returns:
+        Name without extension -> file and (height, width) of each sub-image.
+    """
+    made: dict[str, tuple[Path, tuple[int, int]]] = {}
+
+    def cut(name: str, source: Path) -> list[tuple[str, tuple[int, int]]]:
+        key = f'cut {folder} {name}'
+        entry = journal.get(key, source)
+        if entry and entry['grid'] == [size, step] and all((folder / n).is_file() for n, _ in entry['crops']):
+            return [(n, tuple(s)) for n, s in entry['crops']]
+        crops = []
+        for crop_name, crop in _crops(read_raw(source), name, size, step):
+            with whole_file(folder / crop_name) as partial:
+                partial.write_bytes(encode_png(crop))
+            crops.append((crop_name, crop.shape[:2]))
+        journal.put(key, source, grid=[size, step], crops=crops)
+        return crops
+
+    with writing(folder), ThreadPoolExecutor(workers) as pool:
+        folder.mkdir(parents=True, exist_ok=True)
+        # threads: most of the time is spent in OpenCV, which works without Python's lock
+        try:
+            results = pool.map(cut, files, files.values())
+            for crops in progress(results, len(files), folder.name):
+                made.update({Path(n).stem: (folder / n, s) for n, s in crops})
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return made
+
+
+def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple[str, np.ndarray]]:
+    index = 0
+    for top in crop_positions(image.shape[0], size, step):
+        for left in crop_positions(image.shape[1], size, step):
+            index += 1
+            crop = np.ascontiguousarray(image[top : top + size, left : left + size])
+            yield f'{name}_s{index:03d}.png', crop
+
+
+class _ContinuedMaker(LmdbMaker):
+    """BasicSR's maker, on a database that an interrupted run has begun.
+
+    Args:
+        lmdb_path: folder; may be there.
+        kept: lines of its ``meta_info.txt`` whose images are in it.
+    """
+
+    def __init__(self, lmdb_path: str, map_size: int, batch: int, kept: Sequence[str]) -> None:
+        # LmdbMaker's own refuses a folder that is there
+        self.lmdb_path, self.batch, self.compress_level, self.counter = lmdb_path, batch, 1, 0
+        self.env = lmdb.open(lmdb_path, map_size=map_size)
+        self.txn = self.env.begin(write=True)
+        self.txt_file = open(Path(lmdb_path) / 'meta_info.txt', 'w')  # noqa: SIM115  (its close() closes it)
+        self.txt_file.writelines(f'{line}\n' for line in kept)
+
+    def put(self, img_byte: bytes, key: str, img_shape: Sequence[int]) -> None:
+        super().put(img_byte, key, img_shape)
+        if self.counter % self.batch == 0:
+            # what is committed is listed, should the run be killed now
+            self.txt_file.flush()
+
+
+def make_lmdb(
+    files: dict[str, Path], facts: dict[str, Facts], target: Path, journal: Journal, batch: int = 1000
+) -> None:
+    """Puts images into an LMDB with BasicSR's ``LmdbMaker``: key without extension, the file's bytes as value.
+
+    It is made under another name, which a later run continues, and gets its own when it is complete.
+
+    Args:
+        files: name -> image file.
+        facts: sizes and channels, by name.
+        target: folder to make, ending in ``.lmdb``. One that is there, made of the same files, stays.
+        journal: remembers what it was made of.
+        batch: images between two commits, and so what a killed run loses at most.
+
+    Raises:
+        DataError: a name is not ASCII, which BasicSR's keys are; or the disk is full.
+    """
+    for name, file in files.items():
+        if not name.isascii():
+            raise DataError(f'{shown(file)}: names in an LMDB are ASCII. Rename it, or leave out --lmdb.')
+    wanted = {name: f'{name}.png ({f.height},{f.width},{f.channels}) 1' for name, f in sorted(facts.items())}
+    made_of = _identity(files)
+    entry = journal.get(f'lmdb {target}', target / 'data.mdb')
+    if entry and entry['made_of'] == made_of and _lines(target) == list(wanted.values()):
+        return
+    partial = target.with_name(f'.{target.stem}.{made_of}.partial.lmdb')
+    with writing(target):
+        for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
+            shutil.rmtree(other)
+        kept = [line for line in _kept(partial) if wanted.get(line.split('.png (')[0]) == line]
+        done = {line.split('.png (')[0] for line in kept}
+        map_size = sum(-(-file.stat().st_size // _PAGE) + 1 for file in files.values()) * _PAGE * 5 // 4 + 2**26
+        try:
+            maker = _ContinuedMaker(str(partial), map_size, batch, kept)
+            try:
+                rest = [name for name in wanted if name not in done]
+                for name in progress(rest, len(rest), target.name):
+                    one = facts[name]
+                    maker.put(read_content(files[name]), name, (one.height, one.width, one.channels))
+            finally:
+                maker.close()
+        except lmdb.Error as error:
+            raise DataError(
+                f'{shown(target)}: the LMDB cannot be written ({error}). Free space, then run the same command again.'
+            ) from None
+        _write_in_order(partial, wanted.values())
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(partial, target)
+        journal.put(f'lmdb {target}', target / 'data.mdb', made_of=made_of)
+
+
+def _identity(files: dict[str, Path]) -> str:
+    """Of names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        status = file.stat()
+        digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
+    return digest.hexdigest()[:16]
+
+
+def _kept(partial: Path) -> list[str]:
+    """Lines of an unfinished LMDB whose images it holds; it is removed where it cannot be read."""
+    lines = _lines(partial)
+    if not lines:
+        shutil.rmtree(partial, ignore_errors=True)
+        return []
+    try:
+        with lmdb.open(str(partial), readonly=True, lock=False) as env, env.begin() as transaction:
+            return [line for line in lines if transaction.get(line.split('.png (')[0].encode()) is not None]
+    except lmdb.Error:
+        shutil.rmtree(partial, ignore_errors=True)
+        return []
+
+
+def _lines(folder: Path) -> list[str]:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (folder / 'meta_info.txt').read_text('ascii').splitlines()
+    return []
+
+
+def _write_in_order(folder: Path, lines: Sequence[str]) -> None:
+    with whole_file(folder / 'meta_info.txt') as path:
+        path.write_text(''.join(f'{line}\n' for line in lines), 'ascii')
