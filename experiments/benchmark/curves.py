@@ -3,7 +3,8 @@
     python experiments/benchmark/curves.py -o curves.json
     python experiments/benchmark/curves.py --device cuda --blocks 23 --batches 1,2,4,8,16 --sides 24,32,48,64,96
 
-The last column of each table is the growth of the time against that of the pixels from row to row: 1 is linear.
+Growth is that of the time against that of the pixels from row to row: 1 is linear. Beside it, the same of a lone 3 x 3
+convolution over as many pixels of the output: what the machine itself does with larger images.
 """
 
 import argparse
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import torch
 from configurations import CONFIGURATIONS, batch, build, run_options
-from machine import description, synchronise
+from machine import best_time, description, synchronise
 from output import publish
+from torch.nn import functional as F
 
 LAYERS = ('conv2_1', 'conv3_1', 'conv4_1', 'conv5_1')
 
@@ -44,10 +46,20 @@ def with_layers(options: dict, count: int) -> dict:
     return changed
 
 
+def convolution(pixels: int, images: int, device: str) -> float:
+    """Seconds of a 3 x 3 convolution with 64 channels over square images, forward and backward."""
+    side = round(math.sqrt(pixels / images))
+    weight = torch.randn(64, 64, 3, 3, device=device, requires_grad=True)
+    x = torch.randn(images, 64, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    return best_time(lambda: F.conv2d(x, weight, padding=1).sum().backward(), device)
+
+
 def growth(rows: list[dict]) -> None:
-    """Add the exponent of time against pixels between neighbouring rows."""
+    """Add the exponents of time against pixels between neighbouring rows."""
     for before, row in itertools.pairwise(rows):
-        row['exponent'] = math.log(row['seconds'] / before['seconds']) / math.log(row['pixels'] / before['pixels'])
+        pixels = math.log(row['pixels'] / before['pixels'])
+        row['exponent'] = math.log(row['seconds'] / before['seconds']) / pixels
+        row['convolution'] = math.log(row['lone'] / before['lone']) / pixels
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -59,6 +71,9 @@ def run(args: argparse.Namespace) -> dict:
         dict(side=s, seconds=seconds(options, args.batch, s, args), pixels=args.batch * s**2) for s in args.sides
     ]
     for rows in (by_batch, by_side):
+        for row in rows:
+            images = 2 * row.get('batch', args.batch)  # of both domains
+            row['lone'] = convolution(2 * row['pixels'] * options['scale'] ** 2, images, args.device)
         growth(rows)
     by_layers = [
         dict(layers=n, seconds=seconds(with_layers(options, n), args.batch, args.side, args)) for n in args.layers
@@ -77,10 +92,10 @@ def table(result: dict) -> str:
     """Markdown."""
     text = ''
     for title in ('batch', 'crop', 'layers of each distance'):
-        text += f'| {title} | seconds | time ~ pixels^ |\n|---|---|---|\n'
+        text += f'| {title} | seconds | growth | of a lone convolution |\n|---|---|---|---|\n'
         for row in result[title]:
-            exponent = f'{row["exponent"]:.2f}' if 'exponent' in row else ''
-            text += f'| {next(iter(row.values()))} | {row["seconds"]:.3f} | {exponent} |\n'
+            growths = [f'{row[k]:.2f}' if k in row else '' for k in ('exponent', 'convolution')]
+            text += f'| {next(iter(row.values()))} | {row["seconds"]:.3f} | {" | ".join(growths)} |\n'
         text += '\n'
     return text
 
