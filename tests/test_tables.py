@@ -119,6 +119,20 @@ def test_a_table_from_a_list(table_folder, trained, capsys):
         tables()
     assert Path('out/cells/a_adapted_seed0.json').read_bytes() == before
 
+    # a list with other options trains anew, and never goes on with a run that had others
+    trained.clear()
+    assert main(['tables', 'list.yml', '-o', 'out2', '--only', 'adapted', '--datasets', 'b', '--seeds', '0']) == 0
+    assert trained == ['b_adapted_seed0']
+    again = json.loads(Path('out2/table.json').read_text())['rows'][-1]['seeds'][0]['scores']
+    assert again != by_name['b', 'adapted'][0]['scores']
+    # and a third list with the first's options measures the first's run
+    trained.clear()
+    Path('list.yml').write_text(yaml.safe_dump(LIST))
+    assert main(['tables', 'list.yml', '-o', 'out3', '--only', 'adapted', '--datasets', 'b', '--seeds', '0']) == 0
+    assert trained == []
+    again = json.loads(Path('out3/table.json').read_text())['rows'][-1]['seeds'][0]['scores']
+    assert again == by_name['b', 'adapted'][0]['scores']
+
 
 def test_a_row_that_fails_does_not_stop_the_others(table_folder, trained, capsys):
     broken = {'name': 'broken', 'changes': {'path.pretrain_network_g': 'absent.pth'}}

@@ -105,17 +105,20 @@ def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue) -> tuple[Path | 
         return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
     if row.checkpoint is not None:
         return row.checkpoint, f'weights {row.checkpoint}'
-    opt = {**cell.options, 'name': cell.name}
+    # a run of its own for other options: continuing one with them would end with a mixture of both
+    run_name = f'{cell.name}_{cell.fingerprint[:8]}'
+    opt = {**cell.options, 'name': run_name}
     opt['logger'] = {**opt.get('logger', {}), 'save_checkpoint_freq': opt['train']['total_iter']}
     # measured here afterwards, all rows alike
     opt['datasets'] = {k: v for k, v in opt['datasets'].items() if not k.startswith('val')}
     opt.pop('val', None)
     file = out / LISTS / f'{cell.name}.yml'
     file.write_text(yaml.safe_dump(opt, sort_keys=False), encoding='utf-8')
-    final = Path('experiments') / cell.name / 'models' / 'net_g_latest.pth'
+    final = Path('experiments') / run_name / 'models' / 'net_g_latest.pth'
     command = ['train', '-opt', os.path.relpath(file), '--auto_resume']
     shown = f'basicsr {shlex.join(command)}'
-    if _finished(final, cell):
+    finished = final.with_name('finished')
+    if final.is_file() and finished.exists():
         return final, shown
     device = devices.get()
     try:
@@ -130,18 +133,8 @@ def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue) -> tuple[Path | 
     if ended.returncode:
         last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
         raise DataError(f'training failed: {"".join(last)} (see {log})')
-    _mark(final, cell)
+    finished.touch()
     return final, shown
-
-
-def _mark(final: Path, cell: Cell) -> None:
-    final.with_name('finished').write_text(cell.fingerprint)
-
-
-def _finished(final: Path, cell: Cell) -> bool:
-    """Whether a run with these very options has ended."""
-    mark = final.with_name('finished')
-    return final.is_file() and mark.is_file() and mark.read_text() == cell.fingerprint
 
 
 def plain(metrics: dict) -> dict:
