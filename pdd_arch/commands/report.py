@@ -1,0 +1,102 @@
+"""`pdd report`: a run or a table as one HTML page."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from pdd_arch.data.files import shown
+from pdd_arch.errors import MissingFileError
+from pdd_arch.report.of_table import TABLE, page_of_table
+from pdd_arch.report.page import MEGABYTE, Page, check_target, write_page
+
+DEFAULT_NAME = 'report.html'
+
+
+def say(text: str) -> None:
+    """A line on standard output, at once."""
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
+
+
+def _page(path: Path, generalist: bool) -> Page:
+    if path.name == TABLE or (path / TABLE).is_file():
+        return page_of_table(path)
+    if not path.exists():
+        raise MissingFileError(
+            f'{shown(path)}: there is no such folder. Give the folder of a run (experiments/NAME) or of a table '
+            '(what `pdd tables` has written).'
+        )
+    from pdd_arch.report.of_run import is_run, page_of_run  # needs metrics and networks, which a table does not
+
+    if not path.is_dir() or not is_run(path):
+        raise MissingFileError(
+            f'{shown(path)}: is neither the folder of a run (a copy of the options, *.yml, and a log, train_*.log) nor '
+            f'that of a table ({TABLE}). Give experiments/NAME, or the folder that `pdd tables` has written.'
+        )
+    return page_of_run(path, generalist, say)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page. Returns the exit status 0; errors are raised."""
+    folder = args.path if args.path.is_dir() else args.path.parent
+    target = args.output or folder / DEFAULT_NAME
+    if folder.is_dir():
+        check_target(target)  # before minutes of work
+    page = _page(args.path, args.generalist)
+    count, reductions = write_page(page, target, int(args.max_size * MEGABYTE), args.crop, args.limit)
+    for text in (*page.problems, *reductions):
+        sys.stderr.write(f'pdd report: NOTE: {text}\n')
+    size = target.stat().st_size / MEGABYTE
+    parts = (f'{len(page.curves)} curves', f'{len(page.rows)} rows', f'{count} of {len(page.pictures)} images')
+    say(f'{shown(target)}: {", ".join(parts)}, {size:.1f} MB. Open it in a browser; it needs no network.')
+    return 0
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Registers `report` with the `pdd` command."""
+    text = 'show a run or a table as one HTML page: curves, table, images to compare'
+    parser = subparsers.add_parser(
+        'report',
+        help=text,
+        description='Writes one HTML page for a run or a table: curves, table, and every image to compare, sorted by '
+        'gain or loss. The page needs no network and no other file. What does not fit its size is reduced, and the '
+        'page and this command say so.',
+        epilog='example: pdd report results/main -o main.html',
+    )
+    parser.add_argument('path', type=Path, help='experiments/NAME, or the folder that `pdd tables` has written')
+    parser.add_argument(
+        '-o', '--output', type=Path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)'
+    )
+    parser.add_argument(
+        '--max-size', type=_megabytes, default=20, metavar='MB', help='largest size of the page (default: 20)'
+    )
+    parser.add_argument('--crop', type=_side, metavar='N', help='show at most N x N pixels of an image (64 or more)')
+    parser.add_argument('--limit', type=_count, metavar='N', help='show at most N images: the largest gains and losses')
+    parser.add_argument(
+        '--generalist',
+        action='store_true',
+        help='of a run: also enlarge the validation images with the network it adapts (takes as long as a validation)',
+    )
+    parser.set_defaults(run=run)
+
+
+def _megabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 2000:
+        raise argparse.ArgumentTypeError(f'expected a number of megabytes above 0, 2000 at most, found {text!r}')
+    return value
+
+
+def _count(text: str, least: int = 1) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < least:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, found {text!r}')
+    return value
+
+
+def _side(text: str) -> int:
+    return _count(text, 64)

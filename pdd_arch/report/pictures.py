@@ -1,0 +1,129 @@
+"""From files to the versions of a picture that the page compares."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pdd_arch.data.files import shown
+from pdd_arch.data.image_io import image_size, read_raw
+from pdd_arch.data.meta_info import is_image_name
+from pdd_arch.errors import MissingFileError
+from pdd_arch.report.page import Picture, Version
+
+# what data sets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
+_RESOLUTION = re.compile(r'(?:[_-]?x\d+|[_-](?:LR|HR|GT)\d*|[_-]x?\d?(?:LR|HR|GT))$', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Output:
+    """An image that a row of the table has written."""
+
+    label: str
+    row: str
+    path: Path
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file, 16 bits rounded to 8."""
+    raw = read_raw(path)
+    if raw.dtype == np.uint16:
+        raw = np.rint(raw / 257.0).astype(np.uint8)
+    return np.ascontiguousarray(raw[..., ::-1])
+
+
+def _read_part(path: Path, height: int, width: int) -> np.ndarray:
+    """The upper left part: BasicSR cuts a ground truth that is no multiple of the scale like this."""
+    return read_rgb(path)[:height, :width]
+
+
+def _read_bicubic(path: Path, height: int, width: int) -> np.ndarray:
+    return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def plain_name(stem: str) -> str:
+    """The name of an image without what tells its resolution."""
+    return _RESOLUTION.sub('', stem)
+
+
+class ImageFolder:
+    """Finds the images of a folder by name, with or without an ending such as ``x4`` or ``_LR4``."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        """
+        Args:
+            folder: searched with its sub-folders.
+            what: names it in an error.
+
+        Raises:
+            MissingFileError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise MissingFileError(
+                f'{what}: there is no folder {shown(folder)}. Correct the path, or run the command from the folder '
+                'that it is relative to.'
+            )
+        files = sorted(p for p in folder.rglob('*') if p.is_file() and is_image_name(p.name))
+        self.exact = {p.relative_to(folder).with_suffix('').as_posix(): p for p in files}
+        self.plain: dict[str, list[Path]] = {}
+        for name, path in self.exact.items():
+            self.plain.setdefault(plain_name(name), []).append(path)
+            self.plain.setdefault(plain_name(Path(name).name), []).append(path)
+
+    def find(self, name: str) -> Path | None:
+        """The image called `name`; None if there is none, or more than one that it might be."""
+        if name in self.exact:
+            return self.exact[name]
+        candidates = set(self.plain.get(plain_name(name), ()))
+        return candidates.pop() if len(candidates) == 1 else None
+
+
+def make_picture(
+    name: str, dataset: str, lq: Path | None, gt: Path | None, outputs: Sequence[Output], problems: list[str]
+) -> Picture | None:
+    """A picture out of the files that there are; None if fewer than two versions could be compared.
+
+    Args:
+        name: of the image.
+        dataset: that it belongs to.
+        lq: LR image.
+        gt: HR image.
+        outputs: of the rows, each the size of the HR image.
+        problems: files of the wrong size are named here and left out.
+    """
+    sizes: Mapping[Path, tuple[int, int]] = {p: image_size(p) for p in [lq, gt, *(o.path for o in outputs)] if p}
+    whole = sizes[gt] if gt else sizes[outputs[0].path] if outputs else None
+    if whole is None:
+        return None
+    scale = max(1, round(whole[0] / sizes[lq][0])) if lq else 1
+    # the ground truth may have a few rows and columns more than the LR image stands for
+    height, width = (scale * n for n in sizes[lq]) if lq else whole
+    if whole[0] < height or whole[1] < width or whole[0] - height >= 2 * scale or whole[1] - width >= 2 * scale:
+        problems.append(
+            f'{dataset}, {name}: not shown: the LR image has {sizes[lq][1]} x {sizes[lq][0]} pixels, the HR image '
+            f'{whole[1]} x {whole[0]}, which is no whole multiple.'
+        )
+        return None
+    versions = []
+    if lq and scale > 1:
+        versions.append(Version('LR', 'lr', partial(read_rgb, lq), scale))
+        if not any(o.row.lower() == 'bicubic' for o in outputs):
+            versions.append(Version('bicubic', 'bicubic', partial(_read_bicubic, lq, height, width)))
+    elif lq:
+        versions.append(Version('input', 'lr', partial(read_rgb, lq)))
+    for output in outputs:
+        if sizes[output.path] == (height, width):
+            versions.append(Version(output.label, 'row', partial(read_rgb, output.path), row=output.row))
+        else:
+            found = '{1} x {0}'.format(*sizes[output.path])
+            problems.append(
+                f'{dataset}, {name}: {output.label} is not shown: {shown(output.path)} has {found} pixels, expected '
+                f'{width} x {height}.'
+            )
+    if gt:
+        versions.append(Version('HR', 'hr', partial(_read_part, gt, height, width)))
+    return Picture(name, dataset, width, height, tuple(versions)) if len(versions) > 1 else None
