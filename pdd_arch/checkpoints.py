@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from pdd_arch.archs import key_layouts, zoo
 from pdd_arch.errors import MissingFileError, WeightsError
 from pdd_arch.utils.resources import resolve_bundled
 
@@ -26,13 +27,16 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
     """Read a ``.pth``, ``.state`` or ``.safetensors`` file onto the CPU.
 
     Args:
-        path: the file, or ``bundled:NAME`` for one shipped with this package.
+        path: the file; ``bundled:NAME`` for one shipped with this package; ``zoo:NAME`` for a published network
+            (:mod:`pdd_arch.archs.zoo`), which is downloaded once and always comes as ``{'params': state dict}``.
         option: option key that named the file; it appears in error messages.
 
     Raises:
-        MissingFileError: the file does not exist.
-        WeightsError: it cannot be read, or holds more than tensors and plain containers.
+        MissingFileError: the file does not exist, or cannot be downloaded.
+        WeightsError: it cannot be read, holds more than tensors and plain containers, or is not the published file.
     """
+    if zoo.is_zoo(path):
+        return zoo.state_under_params(read_checkpoint(zoo.fetch(str(path), option), option))
     file = Path(resolve_bundled(os.path.expanduser(str(path))))
     if not file.is_file():
         what = 'is a folder, not a file' if file.is_dir() else 'does not exist'
@@ -66,7 +70,9 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
     return dict(content)
 
 
-def state_dict_of(content: Mapping, param_key: str | None, path: str | Path, option: str) -> dict[str, torch.Tensor]:
+def state_dict_of(
+    content: Mapping, param_key: str | None, path: str | Path, option: str, net: torch.nn.Module | None = None
+) -> dict[str, torch.Tensor]:
     """Pick the state dict of a network out of a checkpoint's content.
 
     Args:
@@ -74,6 +80,7 @@ def state_dict_of(content: Mapping, param_key: str | None, path: str | Path, opt
         param_key: ``params``, ``params_ema`` ... as BasicSR's ``param_key_*``; None takes the root.
             ``params_ema`` falls back to ``params``, as in BasicSR; the caller learns it from the log.
         path, option: for error messages.
+        net: the network that it is for: names that older code gave to the same layers are changed to its own.
 
     Raises:
         WeightsError: the key is absent, or what it names is not a state dict.
@@ -103,7 +110,8 @@ def state_dict_of(content: Mapping, param_key: str | None, path: str | Path, opt
             f'{option}: {path} holds {odd!r}, which is not an ordinary tensor with a name (sparse, quantized, complex, '
             'or without its numbers). Expected the state dict of a network.'
         )
-    return {k.removeprefix('module.'): v for k, v in state.items()}
+    state = {k.removeprefix('module.'): v for k, v in state.items()}
+    return state if net is None else key_layouts.renamed_for(net, state)
 
 
 def _is_odd(tensor: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import img2tensor, tensor2img
 
 from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of
+from pdd_arch.inference import forward_padded, required_multiple
 
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray
@@ -71,7 +72,8 @@ def network_upscaler(
 
     def upscale(lr: Image) -> Image:
         with torch.no_grad():
-            return tensor2img(net(img2tensor(lr.astype(np.float32) / 255).unsqueeze(0).to(device)))
+            tensor = img2tensor(lr.astype(np.float32) / 255).unsqueeze(0).to(device)
+            return tensor2img(forward_padded(net, tensor, required_multiple(net)))
 
     return upscale
 

@@ -39,7 +39,10 @@ def user_error(error: BaseException) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f' at {error.filename}' if error.filename else ' (log, curves or images)'
-        return f'{error.strerror}{where}. Free space or make the folder writable, then start again (a training run: with --auto_resume).'
+        return (
+            f'{error.strerror}{where}. Free space or make the folder writable, then start again (a training run: with '
+            '--auto_resume).'
+        )
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f'out of memory on the GPU: {str(error).splitlines()[0]} Reduce datasets.train.gt_size or '

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pdd_arch.commands import demo, tables
+from pdd_arch.commands import check_data, convert_options, demo, prepare, report, tables
 from pdd_arch.commands.errors import run
 from pdd_arch.version import __version__
 
@@ -17,7 +17,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--debug', action='store_true', help='show tracebacks of errors')
     commands = parser.add_subparsers(dest='command', required=True)
     demo.add_parser(commands)
+    prepare.add_parser(commands)
+    check_data.add_parser(commands)
     tables.add_parser(commands)
+    convert_options.add_parser(commands)
+    report.add_parser(commands)
     return parser
 
 

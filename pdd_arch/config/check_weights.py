@@ -1,5 +1,6 @@
 """Checks that weight files are there and belong to their networks, before anything is created or moved aside."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import torchvision
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
+from pdd_arch.archs import zoo
 from pdd_arch.checkpoints import check_finite, check_fits, read_checkpoint, state_dict_of
 from pdd_arch.config.explain import show
 from pdd_arch.config.settings import AdaptationSettings
@@ -52,6 +54,9 @@ def require_file(key: str, value: object) -> None:
     """Raise unless `value` is the path of a file."""
     if not isinstance(value, str):
         raise OptionError(f'{key}: expected a path, found {show(value)}')
+    if zoo.is_zoo(value):
+        zoo.generalist(value, key)  # its file is fetched when it is read
+        return
     try:
         path = resolve_bundled(os.path.expanduser(value))
     except PDDError as e:
@@ -84,8 +89,11 @@ def check_weights(opt: Mapping, is_train: bool, fetch: bool = True) -> dict[str,
         key = f'network_{letter}'
         if not opt.get(key):
             continue
-        net = networks[key] = build_without_memory(key, opt[key])
-        if opt['path'].get(f'pretrain_{key}') is not None and not (resumes and letter != 'teacher'):
+        net = networks[key] = build_without_memory(key, opt[key], fetch)
+        if letter != 'd':
+            _check_scale(key, net, opt['scale'])
+        file = opt['path'].get(f'pretrain_{key}')
+        if file is not None and not (resumes and letter != 'teacher') and (fetch or at_hand(file)):
             _check_network_weights(opt['path'], letter, net)
     if is_train:
         _check_feature_weights(opt, fetch)
@@ -96,21 +104,60 @@ def check_weights(opt: Mapping, is_train: bool, fetch: bool = True) -> dict[str,
 def _check_network_weights(path: Mapping, letter: str, net: nn.Module) -> None:
     option = f'path.pretrain_network_{letter}'
     file = path[f'pretrain_network_{letter}']
-    state = state_dict_of(read_checkpoint(file, option), path.get(f'param_key_{letter}', 'params'), file, option)
+    state = state_dict_of(read_checkpoint(file, option), path.get(f'param_key_{letter}', 'params'), file, option, net)
     check_finite(state, file, option)
     if path.get(f'strict_load_{letter}', True):
         check_fits(net, state, file, option)
 
 
-def build_without_memory(key: str, options: Mapping) -> nn.Module:
+def _check_scale(key: str, net: nn.Module, scale: int) -> None:
+    """A network enlarges by `scale`; some do not say, and some take a scale that they do not have (RRDBNet: 3).
+
+    Raises:
+        OptionError: it does not.
+    """
+    from pdd_arch.inference import required_multiple  # which needs other modules of this package
+
+    side = math.lcm(16, required_multiple(net))
+    device = next((p.device for p in net.parameters()), 'cpu')
+    try:
+        with torch.no_grad():
+            size = tuple(net(torch.zeros(1, 3, side, side, device=device)).shape[-2:])
+    except Exception:  # an operation that cannot do without data; a network that fails says so when it is used
+        return
+    if size != (side * scale, side * scale):
+        raise OptionError(
+            f'{key}: an image of {side}x{side} pixels becomes {size[0]}x{size[1]}, but scale is {scale}. Set scale to '
+            'what the network enlarges by, or choose another network.'
+        )
+
+
+def at_hand(file: str) -> bool:
+    """Whether weights can be read without a download."""
+    return not zoo.is_zoo(file) or zoo.generalist(file).file.is_file()
+
+
+def build_without_memory(key: str, options: Mapping, fetch: bool = True) -> nn.Module:
     """The network of a section on the ``meta`` device; one that cannot be built there, on the CPU.
+
+    Args:
+        key: of the section, for messages.
+        options: the section.
+        fetch: whether a checkpoint that the network comes from may be downloaded.
 
     Raises:
         OptionError: it cannot be built.
+        MissingFileError: it comes from a checkpoint that is not here.
     """
     kind = options['type']
     network = registered(ARCH_REGISTRY, kind)
     given = {k: v for k, v in options.items() if k != 'type'}
+    if kind == 'SpandrelNet' and not fetch and not at_hand(given['path']):
+        entry = zoo.generalist(given['path'])
+        raise MissingFileError(
+            f'{key}.path: {given["path"]} is not at {entry.file} yet, and what this network is can only be told from '
+            f'the file. A run would fetch {entry.url}; fetch it and put it there to check it first.'
+        )
     if given.get('path') is None:
         try:
             with torch.device('meta'):
@@ -148,13 +195,17 @@ def _check_feature_weights(opt: Mapping, fetch: bool) -> None:
 
 
 def _check_metric_weights(opt: Mapping, fetch: bool) -> None:
-    from pdd_arch.metrics import feature_distance, lpips_metric
+    from pdd_arch.metrics import dists_metric, feature_distance, lpips_metric
 
     for name, options in ((opt.get('val') or {}).get('metrics') or {}).items():
         option = f'val.metrics.{name}'
         if options['type'] == 'calculate_lpips':
             network = lpips_metric.TRUNKS[options.get('net', 'alex')]
             weights, layers = options.get('weights', 'imagenet'), None
+        elif options['type'] == 'calculate_dists':
+            network, weights, layers = dists_metric.TRUNK, options.get('weights', 'imagenet'), None
+            if fetch or dists_metric.is_at_hand(options.get('dists_weights', 'official')):
+                dists_metric.read_channel_weights(options.get('dists_weights', 'official'), option)
         elif options['type'] == 'calculate_feature_distance':
             chosen = METRIC_NETWORK | (options.get('feature_net') or {})
             network, weights = chosen['type'], chosen['weights']

@@ -436,7 +436,7 @@ DatasetOptions = _tagged(OtherSet, *_SETS)
 
 # ---------------------------------------------------------------- path, val, logger
 class PathOptions(Section):
-    """Weights to start from. A path may be ``bundled:NAME`` for weights shipped with the package."""
+    """Weights to start from. ``bundled:NAME``: shipped with the package; ``zoo:NAME``: published, fetched once."""
 
     pretrain_network_g: Path | None = _opt('weights of the specialist, .pth or .safetensors', None)
     param_key_g: Word | None = _opt('key of the state dict in that file; ~: the file is one', 'params')
@@ -457,7 +457,7 @@ class Metric(OpenSection):
     """``type`` and the arguments of that metric."""
 
     type: Annotated[Word, _Expected('the name of a registered metric')] = _opt(
-        '`calculate_psnr`, `calculate_ssim`, `calculate_niqe` (BasicSR), `calculate_lpips`, '
+        '`calculate_psnr`, `calculate_ssim`, `calculate_niqe` (BasicSR), `calculate_lpips`, `calculate_dists`, '
         '`calculate_feature_distance`, `calculate_iqa` (this package), or one of your own'
     )
     better: Literal['higher', 'lower'] = _opt('which values are better: decides what is best', 'higher')

@@ -1,5 +1,6 @@
 """Upscaling images of any size in bounded memory."""
 
+from pdd_arch.inference.padding import forward_padded
 from pdd_arch.inference.receptive_field import effective_overlap, receptive_radius, required_multiple
 from pdd_arch.inference.tiling import Span, Tile, TilePlan, cover, plan_tiles
 from pdd_arch.inference.upscaler import PRECISIONS, TiledUpscaler
@@ -12,6 +13,7 @@ __all__ = [
     'TiledUpscaler',
     'cover',
     'effective_overlap',
+    'forward_padded',
     'plan_tiles',
     'receptive_radius',
     'required_multiple',

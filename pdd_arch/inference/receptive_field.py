@@ -23,6 +23,8 @@ def required_multiple(net: nn.Module) -> int:
     """
     size = getattr(net, 'window_size', None)
     sides = [size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
+    if type(net).__name__ == 'SwinIR':  # BasicSR's has it in its layers only
+        sides += [getattr(module, 'window_size', None) for module in net.modules()]
     sides = [s for s in sides if isinstance(s, int) and s > 0]
     if type(net).__name__ == 'RRDBNet':
         # BasicSR's own, and spandrel's

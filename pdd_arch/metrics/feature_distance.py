@@ -29,6 +29,22 @@ def _network(options: str) -> FeatureNet:
     return FeatureNet(**chosen).to(device())
 
 
+def network_options(feature_net: Mapping | None, layers: Sequence[str] | None) -> dict:
+    """Arguments of the `FeatureNet` of :func:`calculate_feature_distance`, with its defaults."""
+    options = {'type': 'vgg16', 'weights': 'imagenet', **(feature_net or {})}
+    options['layers'] = list(layers or DEFAULT_LAYERS.get(options['type'], ()))
+    return options
+
+
+def network(options: Mapping) -> FeatureNet:
+    """The network of :func:`network_options`, built once per process.
+
+    Raises:
+        OptionError, MissingFileError, WeightsError: from `FeatureNet`.
+    """
+    return _network(json.dumps(dict(options), sort_keys=True))
+
+
 def feature_distance(a: torch.Tensor, b: torch.Tensor, net: FeatureNet) -> torch.Tensor:
     """Mean over layers of the mean squared distance between channel-normalised features, (N,), in [0, 4].
 
@@ -69,9 +85,7 @@ def calculate_feature_distance(
     Raises:
         OptionError, MissingFileError, WeightsError: from `FeatureNet`.
     """
-    options = {'type': 'vgg16', 'weights': 'imagenet', **(feature_net or {})}
-    options['layers'] = list(layers or DEFAULT_LAYERS.get(options['type'], ()))
-    net = _network(json.dumps(options, sort_keys=True))
+    net = network(network_options(feature_net, layers))
     a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
     check_same_shape(a, b)
     with torch.no_grad():

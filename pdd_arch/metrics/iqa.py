@@ -6,23 +6,35 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.metrics.images import check_same_shape, device, to_tensor
 from pdd_arch.utils.registration import register
 
+NOT_INSTALLED = 'calculate_iqa needs the package pyiqa (non-commercial licence). Install it with: pip install pyiqa'
+
 
 @functools.lru_cache(maxsize=8)
-def _metric(name: str):
+def network(name: str):
+    """A metric of pyiqa, built once per process; pyiqa fetches its weights itself, without a hash of ours.
+
+    Raises:
+        OptionError: pyiqa is not installed, or knows no such metric.
+        MissingFileError: it could not build it, as a rule because its weights cannot be downloaded.
+    """
     try:
         import pyiqa
     except ImportError as e:
-        raise OptionError(
-            'calculate_iqa needs the package pyiqa (non-commercial licence). Install it with: pip install pyiqa'
-        ) from e
+        raise OptionError(NOT_INSTALLED) from e
     try:
         return pyiqa.create_metric(name, device=device())
     except (KeyError, AssertionError) as e:
         raise OptionError(f'calculate_iqa metric: pyiqa knows no metric {name!r}; see pyiqa.list_models()') from e
+    except Exception as e:  # whatever its downloader raises without a network
+        reason = ' '.join(str(e).split())[:200]
+        raise MissingFileError(
+            f'calculate_iqa metric: pyiqa could not build {name!r} ({type(e).__name__}: {reason}). It downloads its '
+            'weights itself: run it once on a machine with internet access and copy its cache.'
+        ) from None
 
 
 @register(METRIC_REGISTRY)
@@ -47,7 +59,7 @@ def calculate_iqa(
     Raises:
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.
     """
-    model = _metric(metric)
+    model = network(metric)
     a = to_tensor(img, crop_border, input_order)
     with torch.no_grad():
         if model.metric_mode != 'FR':

@@ -245,7 +245,7 @@ class CheckpointMixin:
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net = self.get_bare_model(net)
         content = read_checkpoint(load_path, option)
-        state = state_dict_of(content, param_key, load_path, option)
+        state = state_dict_of(content, param_key, load_path, option, net)
         check_finite(state, load_path, option)
         logger = get_root_logger()
         if param_key is not None and param_key not in content:

@@ -1,0 +1,103 @@
+"""`pdd convert-options`: an option file of the paper's released code as one of ours."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from pdd_arch.config.check import check_file, check_network
+from pdd_arch.config.check_losses import check_losses
+from pdd_arch.config.convert import Conversion, convert_options, report_lines
+from pdd_arch.config.settings import AdaptationSettings
+from pdd_arch.config.yaml_file import load_options
+from pdd_arch.errors import OptionError
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes sections that are alike out, each in its place."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def option_text(conversion: Conversion, name: str) -> str:
+    """The converted file: options, then what was not carried over, as comments.
+
+    Args:
+        conversion: of the released file.
+        name: of the released file, for the first line.
+    """
+    text = f'# From {name}, an option file of the released code, by pdd convert-options.\n'
+    text += yaml.dump(conversion.options, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
+    lines = list(report_lines(conversion))
+    text += '\n# Every other value of that file is above.\n' if lines else '\n# Every value of that file is above.\n'
+    return text + ''.join(f'# {" ".join(line.split())}\n' for line in lines)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, check, write. Returns the exit status 0; errors are raised."""
+    conversion = convert_options(load_options(args.file))
+    try:
+        check_file(conversion.options, is_train=True)
+    except OptionError as e:
+        raise OptionError(f'{args.file}: what it would become is no valid option file: {e}') from None
+    conversion.remarks += _refusals(conversion.options)
+    for line in report_lines(conversion):
+        sys.stderr.write(f'{line}\n')
+    text = option_text(conversion, Path(args.file).name)
+    if args.output is None:
+        sys.stdout.write(text)
+        return 0
+    if args.output.exists() and not args.overwrite:
+        raise OptionError(f'-o: {args.output} exists. Choose another name, or give --overwrite.')
+    _write(args.output, text)
+    count = len(conversion.not_carried)
+    sys.stderr.write(f'{args.output} written; {count} value{"" if count == 1 else "s"} not carried over.\n')
+    return 0
+
+
+def _refusals(options: dict) -> list[str]:
+    """What `basicsr train` would say of networks and losses; they may be registered where it runs."""
+    found = []
+    try:
+        for key in ('network_g', 'network_teacher', 'network_d'):
+            if options.get(key):
+                check_network(key, options[key], options['scale'] if key != 'network_d' else None)
+        settings = AdaptationSettings.from_options(options)
+        check_losses(options['train'], settings.feature_net['type'])
+    except OptionError as e:
+        found.append(f'basicsr train would refuse this file: {e}')
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: a reader never sees half a file."""
+    try:
+        with tempfile.NamedTemporaryFile('w', encoding='utf-8', dir=path.parent, delete=False) as f:
+            f.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(f.name, 0o666 & ~mask)
+        os.replace(f.name, path)
+    except OSError as e:
+        raise OptionError(f'-o: {path} cannot be written: {e.strerror or e}') from None
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Registers `convert-options` with the `pdd` command."""
+    text = "turn an option file of the paper's released code into one of ours"
+    parser = subparsers.add_parser(
+        'convert-options',
+        help=text,
+        description=f'{text[0].upper()}{text[1:]}. Every value is carried over, or named on standard error and at '
+        'the end of the file as not carried, with the reason. The result is checked; basicsr train -opt FILE --check '
+        'looks at its data and weights, too.',
+        epilog='example: pdd convert-options train_Real_ESRGAN_EMA_x4_canon.yml -o canon.yml',
+    )
+    parser.add_argument('file', metavar='FILE', help='option file of the released code')
+    parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='option file to write (default: print it)')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
+    parser.set_defaults(run=run)

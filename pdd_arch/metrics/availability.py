@@ -1,0 +1,157 @@
+"""Which metrics can be computed on this machine, what the others need, and what a metric's number means.
+
+A table asks before it starts: a metric whose weights are missing is reported as not computed, with what to download.
+It is never skipped silently and never replaced by another.
+"""
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torchvision
+from basicsr.utils.registry import METRIC_REGISTRY
+
+from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
+from pdd_arch.utils.registration import registered
+from pdd_arch.utils.suggest import did_you_mean
+
+#: of images as BasicSR's validation hands them over
+_RANGE = '8 bit, 0 to 255'
+
+
+def why_not(options: Mapping, fetch: bool = False, option: str = 'metric') -> str | None:
+    """Why a metric cannot be computed on this machine.
+
+    Networks that it builds to find out are kept: computing the metric afterwards does not build them again.
+
+    Args:
+        options: the metric's section: ``type``, ``net`` ...
+        fetch: whether its weights may be downloaded now.
+        option: key of the section, for the text.
+
+    Returns:
+        None if it can be computed; otherwise one line that says what is missing, and what to download where.
+    """
+    try:
+        _require(options, fetch, option)
+    except PDDError as e:
+        return f'{option}: not computed: {str(e).removeprefix(f"{option}: ")}'
+    return None
+
+
+def availability(metrics: Mapping[str, Mapping], fetch: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Sort metrics into those that can be computed here and the others.
+
+    Args:
+        metrics: ``val.metrics`` of an option file.
+        fetch: whether weights may be downloaded now.
+
+    Returns:
+        Names of those that can be computed, and the reason for each of the others.
+    """
+    reasons = {name: why_not(options, fetch, f'metrics.{name}') for name, options in metrics.items()}
+    return [n for n, reason in reasons.items() if reason is None], {n: r for n, r in reasons.items() if r is not None}
+
+
+def _require(options: Mapping, fetch: bool, option: str) -> None:
+    kind = options['type']
+    if registered(METRIC_REGISTRY, kind) is None:
+        raise OptionError(
+            f'{option}.type: no metric {kind!r} is registered.{did_you_mean(kind, METRIC_REGISTRY.keys())}'
+        )
+    if kind == 'calculate_lpips':
+        net, weights = options.get('net', 'alex'), options.get('weights', 'imagenet')
+        if net in lpips_metric.TRUNKS:  # the metric itself says it of another
+            _require_trunk(lpips_metric.TRUNKS[net], weights, fetch, option)
+        lpips_metric.network(net, weights)
+    elif kind == 'calculate_dists':
+        weights, own = options.get('weights', 'imagenet'), options.get('dists_weights', 'official')
+        missing = []
+        if not fetch:
+            missing += [] if weights != 'imagenet' else _missing_trunk(dists_metric.TRUNK)
+            missing += [] if dists_metric.is_at_hand(own) else [(dists_metric.URL, dists_metric.target())]
+        _refuse(missing, option)
+        dists_metric.network(weights, own)
+    elif kind == 'calculate_feature_distance':
+        chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
+        _require_trunk(chosen['type'], chosen['weights'], fetch, option)
+        feature_distance.network(chosen)
+    elif kind == 'calculate_iqa':
+        if importlib.util.find_spec('pyiqa') is None:
+            raise OptionError(iqa.NOT_INSTALLED)
+        iqa.network(options['metric'])
+
+
+def _require_trunk(network: str, weights: str, fetch: bool, option: str) -> None:
+    _refuse([] if fetch or weights != 'imagenet' else _missing_trunk(network), option)
+
+
+def _missing_trunk(network: str) -> list[tuple[str, Path]]:
+    """Address and place of torchvision's weights, unless they are there."""
+    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
+    place = Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[1]
+    return [] if place.is_file() else [(url, place)]
+
+
+def _refuse(missing: list[tuple[str, Path]], option: str) -> None:
+    if missing:
+        files = ' and '.join(f'{url} to {place}' for url, place in missing)
+        raise MissingFileError(f'{option}: its weights are not on this machine. Download {files}, or give paths.')
+
+
+def describe(options: Mapping) -> dict[str, object]:
+    """What a metric's number means, to stand beside it in a result.
+
+    Args:
+        options: the metric's section.
+
+    Returns:
+        ``type``, ``crop_border`` (pixels), ``colour``, ``range`` (of the values compared), ``package`` with its
+        version, ``weights`` (None: it has none), ``better``, and the metric's other options.
+    """
+    kind = options['type']
+    said = {k: v for k, v in options.items() if k not in ('type', 'crop_border', 'better')}
+    found: dict[str, object] = {
+        'type': kind,
+        'crop_border': options.get('crop_border', 0),
+        'colour': 'RGB',
+        'range': '0 to 1, from 8 bit',
+        'package': _package('basicsr'),
+        'weights': None,
+        'better': options.get('better', 'higher'),
+        'options': said,
+    }
+    if kind in ('calculate_psnr', 'calculate_ssim'):
+        luma = options.get('test_y_channel', False)
+        found |= {'colour': "Y of BasicSR's YCbCr (BT.601)" if luma else 'RGB', 'range': _RANGE}
+    elif kind == 'calculate_niqe':
+        gray = options.get('convert_to', 'y') == 'gray'
+        found |= {'colour': 'gray' if gray else "Y of BasicSR's YCbCr (BT.601)", 'range': f'{_RANGE}, rounded'}
+        found['weights'] = "BasicSR's niqe_pris_params.npz"
+    elif kind == 'calculate_lpips':
+        net, trunk = options.get('net', 'alex'), options.get('weights', 'imagenet')
+        found |= {'package': _package('lpips'), 'range': '-1 to 1, from 8 bit'}
+        found['weights'] = f'{lpips_metric.TRUNKS.get(net, net)} {trunk}, linear layers of version 0.1'
+    elif kind == 'calculate_dists':
+        found['package'] = _package('piq')
+        found['weights'] = (
+            f'vgg16 {options.get("weights", "imagenet")}, DISTS {options.get("dists_weights", "official")}'
+        )
+    elif kind == 'calculate_feature_distance':
+        chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
+        found |= {'package': _package('pdd_arch'), 'weights': f'{chosen["type"]} {chosen["weights"]}'}
+    elif kind == 'calculate_iqa':
+        found |= {'package': f'{_package("pyiqa")} (non-commercial licence)', 'weights': "pyiqa's own"}
+    else:
+        found |= {'colour': 'as the metric decides', 'range': _RANGE, 'package': 'registered by the user'}
+    return found
+
+
+def _package(name: str) -> str:
+    try:
+        return f'{name} {importlib.metadata.version(name)}'
+    except importlib.metadata.PackageNotFoundError:
+        return name
