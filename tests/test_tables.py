@@ -99,7 +99,7 @@ def test_a_table_from_a_list(table_folder, trained, capsys):
     assert (Path('out') / by_name['a', 'adapted'][0]['outputs'] / '000.png').exists()
     markdown = Path('out/table.md').read_text()
     assert '| adapted | 2 | ' in markdown
-    assert 'RGB, 4 border pixels cut' in markdown
+    assert 'RGB, values 8 bit, 0 to 255, 4 border pixels cut' in markdown
     rows = list(csv.DictReader(Path('out/table.csv').read_text().splitlines()))
     assert len(rows) == 2 + 2 + 4 + 2  # one image; a row per seed
     assert r'\begin{tabular}' in Path('out/table.tex').read_text()

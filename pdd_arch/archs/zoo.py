@@ -1,8 +1,8 @@
 """Published generalists by name: ``path.pretrain_network_g: zoo:RealESRGAN_x4plus``.
 
 The files are fetched from their authors' releases when they are first needed, and compared with the SHA-256 below.
-The hashes were not measured by this project (its machines cannot reach these servers): they are those that
-several independent public sources state for the same address, named with each entry. A file that differs is refused.
+The hashes were not computed from the files by this project: they are those that independent public sources, named with
+each entry, state for the same address. A file that differs is refused.
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from pdd_arch.evaluation import Measure
+from pdd_arch.metrics.availability import describe
 from pdd_arch.tables.plan import Cell, Plan
 from pdd_arch.tables.runner import measures_of, read_result
 
@@ -157,10 +157,11 @@ def legend(table: Mapping) -> str:
     """What the columns and signs mean."""
     told = []
     for metric in table['metrics']:
-        options = metric['options']
-        colour = 'Y channel' if options.get('test_y_channel') else 'RGB'
+        meaning = describe({k: v for k, v in metric['options'].items() if k not in ('decimals', 'label')})
+        weights = f', {meaning["weights"]}' if meaning['weights'] else ''
         told.append(
-            f'{metric["name"]}: `{options["type"]}`, {colour}, {options.get("crop_border", 0)} border pixels cut'
+            f'{metric["name"]}: `{meaning["type"]}` of {meaning["package"]}, {meaning["colour"]}, values '
+            f'{meaning["range"]}, {meaning["crop_border"]} border pixels cut{weights}'
         )
     text = '; '.join(told) + '. Mean over images'
     if any(len(row['seeds']) > 1 for row in table['rows']):
@@ -229,8 +230,3 @@ def write_table(table: Mapping, out: Path) -> None:
     }
     for name, text in texts.items():
         (out / name).write_text(text, encoding='utf-8')
-
-
-def columns(table: Mapping) -> list[Measure]:
-    """The table's measures."""
-    return measures_of({m['name']: m['options'] for m in table['metrics']})
