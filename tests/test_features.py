@@ -15,37 +15,41 @@ def image():
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def reference_features(kind, seed, upto, x):
-    """What torchvision's own network gives, module by module, with nothing in place."""
+def reference_features(kind, seed, positions, x):
+    """What torchvision's own network gives, module by module, with nothing in place; maps at `positions`."""
     torch.manual_seed(seed)
     features = getattr(torchvision.models, kind)(weights=None).features
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-    for module in features[: upto + 1]:
+    maps = {}
+    for i, module in enumerate(features[: max(positions) + 1]):
         if isinstance(module, nn.ReLU):
             module.inplace = False
         x = module(x)
-    return x
+        if i in positions:
+            maps[i] = x
+    return maps
 
 
 @pytest.mark.parametrize(
-    ('kind', 'layer', 'position'),
+    ('kind', 'layers'),
     [
-        ('vgg19', 'conv3_4', 16),
-        ('vgg19', 'relu2_1', 6),
-        ('vgg19', 'pool1', 4),
-        ('vgg16', 'conv3_3', 14),
-        ('vgg16', 'features.14', 14),
-        ('alexnet', 'features.3', 3),
-        ('squeezenet1_0', 'features.0', 0),
-        ('squeezenet1_1', 'features.4', 4),
+        ('vgg19', {'relu2_1': 6, 'pool1': 4, 'conv3_4': 16}),
+        ('vgg16', {'conv3_3': 14, 'features.14': 14, 'conv1_1': 0}),
+        ('alexnet', {'features.3': 3}),
+        ('squeezenet1_0', {'features.0': 0}),
+        ('squeezenet1_1', {'features.4': 4}),
     ],
 )
-def test_layers_are_torchvisions(kind, layer, position, image):
-    net = FeatureNet([layer], type=kind, weights='random', seed=3)
+def test_layers_are_torchvisions(kind, layers, image):
+    net = FeatureNet(layers, type=kind, weights='random', seed=3)
     with torch.no_grad():
-        torch.testing.assert_close(net(image)[layer], reference_features(kind, 3, position, image))
-    assert len(net.features) == position + 1, 'cut after the deepest layer'
+        wanted = reference_features(kind, 3, layers.values(), image)
+        for layer, found in net(image).items():
+            torch.testing.assert_close(found, wanted[layers[layer]])
+        shallow = min(layers, key=layers.get)
+        torch.testing.assert_close(net(image, [shallow])[shallow], wanted[layers[shallow]])
+    assert len(net.features) == max(layers.values()) + 1, 'cut after the deepest layer'
 
 
 def test_vgg19_names_cover_the_network():

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -72,19 +73,40 @@ def in_one_go(opt: dict) -> dict:
     return final_state('whole')
 
 
-def interrupted(opt: dict, after: int, *flags: str) -> None:
-    """A run that is killed while its iteration `after` + 1 is under way."""
-    write_options(opt)
-    child = Child(*flags, pause=0.3)
-    child.wait_for(after + 1)
-    child.kill()
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """Interrupted runs that several tests start from, kept aside."""
+    return tmp_path_factory.mktemp('interrupted')
+
+
+@pytest.fixture
+def interrupted(runs):
+    """Function of options: a run that is killed while its iteration `after` + 1 is under way."""
+
+    def make(opt: dict, after: int) -> None:
+        write_options(opt)
+        kept = runs / f'{zlib.crc32(json.dumps(opt, sort_keys=True).encode())}_{after}'
+        if kept.exists():
+            shutil.copytree(kept, '.', dirs_exist_ok=True)
+            return
+        before = set(Path().iterdir())
+        child = Child(pause=0.3)
+        child.wait_for(after + 1)
+        child.kill()
+        assert child.status() == -signal.SIGKILL
+        kept.mkdir()
+        for path in set(Path().iterdir()) - before:
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, kept / path.name)
+
+    return make
 
 
 def log_text() -> str:
     return '\n'.join(f.read_text() for f in sorted(Path(ROOT).glob('train_*.log')))
 
 
-def test_damaged_newest_state_is_passed_over(weights):
+def test_damaged_newest_state_is_passed_over(weights, interrupted):
     opt = options('ema', True, 0)
     whole = in_one_go(opt)
     interrupted(opt, 6)
@@ -100,7 +122,7 @@ def test_damaged_newest_state_is_passed_over(weights):
 
 @pytest.mark.parametrize('network', ['net_g', 'net_d'])
 @pytest.mark.parametrize('damage', ['flipped', 'missing', 'of another iteration'])
-def test_state_without_its_networks_is_passed_over(weights, capfd, network, damage):
+def test_state_without_its_networks_is_passed_over(weights, capfd, network, damage, interrupted):
     opt = options('ema', True, 0)
     interrupted(opt, 4)
     file = Path(ROOT, f'models/{network}_4.pth')
@@ -118,7 +140,7 @@ def test_state_without_its_networks_is_passed_over(weights, capfd, network, dama
     assert 'Resuming training from epoch: 0, iter: 2' in log_text()
 
 
-def test_no_usable_state_is_an_error_not_a_fresh_start(weights, capfd):
+def test_no_usable_state_is_an_error_not_a_fresh_start(weights, capfd, interrupted):
     opt = options('ema', False, 0)
     interrupted(opt, 4)
     for file in Path(ROOT, 'training_states').iterdir():
@@ -130,7 +152,7 @@ def test_no_usable_state_is_an_error_not_a_fresh_start(weights, capfd):
     assert Path(ROOT, 'models/net_g_4.pth').is_file()
 
 
-def test_state_named_in_the_options_from_another_folder(weights, monkeypatch):
+def test_state_named_in_the_options_from_another_folder(weights, monkeypatch, interrupted):
     opt = options('static', True, 0)
     whole = in_one_go(opt)
     interrupted(opt, 6)
@@ -166,7 +188,7 @@ def test_finished_run_is_left_alone(weights):
     assert sorted(losses_by_iteration()) == list(range(1, 13))
 
 
-def test_resumed_with_another_number_of_workers(weights):
+def test_resumed_with_another_number_of_workers(weights, interrupted):
     whole = in_one_go(options('ema', False, 0))
     interrupted(options('ema', False, 0), 6)
     write_options(options('ema', False, 2))
@@ -226,7 +248,7 @@ def test_changes_that_do_not_matter_are_logged(weights):
     assert losses_by_iteration()[3]['lr'] == [1e-4]
 
 
-def test_state_of_basicsr_itself(weights):
+def test_state_of_basicsr_itself(weights, interrupted):
     """It has no generators and no position: the run continues and says that it is not exact."""
     opt = options('ema', False, 0)
     interrupted(opt, 4)
@@ -238,7 +260,7 @@ def test_state_of_basicsr_itself(weights):
     assert yaml.safe_load(Path('run.yml').read_text())['train']['total_iter'] == max(losses_by_iteration())
 
 
-def test_epochs_that_became_longer(weights):
+def test_epochs_that_became_longer(weights, interrupted):
     """BasicSR counts the epochs of the whole run anew; it is the iterations that count."""
     interrupted(options('ema', False, 0, datasets=dict(train=dict(batch_size_per_gpu=4))), 8)
     write_options(options('ema', False, 0, datasets=dict(train=dict(batch_size_per_gpu=1, dataset_enlarge_ratio=30))))
@@ -289,7 +311,7 @@ def test_second_run_in_the_same_folder_is_refused(weights, capfd):
     assert not list(Path('experiments').glob('*archived*'))
 
 
-def test_seed_that_nobody_gave_is_kept(weights):
+def test_seed_that_nobody_gave_is_kept(weights, interrupted):
     opt = options('ema', False, 0, manual_seed=None)
     interrupted(opt, 6)
     before = losses_by_iteration()
