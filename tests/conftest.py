@@ -86,3 +86,10 @@ def workplace(tmp_path, monkeypatch):
     write_images(tmp_path / 'val_hr', 1, 48, 56)
     write_images(tmp_path / 'val_lr', 1, 12, 14)
     return tmp_path
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The current directory: downloads/ below it is the source of `pdd prepare`, datasets/ is made."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'downloads'

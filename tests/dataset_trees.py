@@ -1,9 +1,13 @@
-"""Small trees with the structure and the names of the published datasets."""
+"""Small trees with the structure and the names of the published datasets, and `pdd prepare` on them."""
 
 import hashlib
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from pdd_arch.commands.errors import run
+from pdd_arch.commands.pdd_cli import main
 
 HR_SIZE = (96, 128)  # height, width
 
@@ -98,3 +102,20 @@ def fingerprint(folder) -> dict[str, tuple]:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else 'folder'
         entries[str(path.relative_to(folder))] = (content, status.st_mtime_ns, status.st_mode)
     return entries
+
+
+def prepare(name, *extra, source='downloads'):
+    return main(['prepare', name, source, *extra])
+
+
+def failure(capsys, name, *extra):
+    """The last line, as the command writes it, and what it wrote before."""
+    assert run('pdd', main, ['prepare', name, 'downloads', *extra]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith('pdd: error: ')
+    assert err.count('\n') == 1
+    return err, out
+
+
+def names(folder):
+    return sorted(p.name for p in Path(folder).iterdir())

@@ -9,7 +9,22 @@ import cv2
 import numpy as np
 import pytest
 from basicsr.data import build_dataset
-from dataset_trees import TREES, city100, df2k, drealsr, fingerprint, ntire2020, pair, realsr, reduced, scene, write
+from dataset_trees import (
+    TREES,
+    city100,
+    df2k,
+    drealsr,
+    failure,
+    fingerprint,
+    names,
+    ntire2020,
+    pair,
+    prepare,
+    realsr,
+    reduced,
+    scene,
+    write,
+)
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
@@ -20,30 +35,6 @@ from pdd_arch.data.sources import LmdbSource, open_source
 from pdd_arch.errors import MissingFileError
 from pdd_arch.prepare.sub_images import crop_positions
 from pdd_arch.utils.resources import option_file
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """The current directory: downloads/ below it is the source, datasets/ is made."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'downloads'
-
-
-def prepare(name, *extra, source='downloads'):
-    return main(['prepare', name, source, *extra])
-
-
-def failure(capsys, name, *extra):
-    """The last line, as the command writes it, and what it wrote before."""
-    assert run('pdd', main, ['prepare', name, 'downloads', *extra]) == 1
-    out, err = capsys.readouterr()
-    assert err.startswith('pdd: error: ')
-    assert err.count('\n') == 1
-    return err, out
-
-
-def names(folder):
-    return sorted(p.name for p in Path(folder).iterdir())
 
 
 # ---------------------------------------------------------------- the published layouts

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from dataset_trees import city100, df2k, fingerprint, ntire2020, realsr, scene, write
+from dataset_trees import city100, df2k, failure, fingerprint, names, ntire2020, prepare, realsr, scene, write
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
@@ -14,30 +14,6 @@ from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import DataError
 from pdd_arch.prepare import sub_images
 from pdd_arch.prepare.verify import Facts, Journal
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """The current directory: downloads/ below it is the source, datasets/ is made."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'downloads'
-
-
-def prepare(name, *extra, source='downloads'):
-    return main(['prepare', name, source, *extra])
-
-
-def failure(capsys, name, *extra):
-    """The last line, as the command writes it, and what it wrote before."""
-    assert run('pdd', main, ['prepare', name, 'downloads', *extra]) == 1
-    out, err = capsys.readouterr()
-    assert err.startswith('pdd: error: ')
-    assert err.count('\n') == 1
-    return err, out
-
-
-def names(folder):
-    return sorted(p.name for p in Path(folder).iterdir())
 
 
 def spoil(path, at=None):

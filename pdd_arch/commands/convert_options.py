@@ -1,9 +1,7 @@
 """`pdd convert-options`: an option file of the paper's released code as one of ours."""
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -14,6 +12,7 @@ from pdd_arch.config.convert import Conversion, convert_options, report_lines
 from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.config.yaml_file import load_options
 from pdd_arch.errors import OptionError
+from pdd_arch.utils.atomic import whole_file, writing
 
 
 class _Plain(yaml.SafeDumper):
@@ -75,15 +74,8 @@ def _refusals(options: dict) -> list[str]:
 
 def _write(path: Path, text: str) -> None:
     """All or nothing: a reader never sees half a file."""
-    try:
-        with tempfile.NamedTemporaryFile('w', encoding='utf-8', dir=path.parent, delete=False) as f:
-            f.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(f.name, 0o666 & ~mask)
-        os.replace(f.name, path)
-    except OSError as e:
-        raise OptionError(f'-o: {path} cannot be written: {e.strerror or e}') from None
+    with writing(path), whole_file(path) as partial:
+        partial.write_text(text, encoding='utf-8')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pdd_arch.data.files import shown
 from pdd_arch.data.meta_info import parse_meta_info
-from pdd_arch.prepare.atomic import writing
 from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart, locate
 from pdd_arch.prepare.report import Problem, problems_as_json, raise_if_any, say, tell, write_json
@@ -24,6 +23,7 @@ from pdd_arch.prepare.write import (
     write_lists,
     write_manifest,
 )
+from pdd_arch.utils.atomic import writing
 from pdd_arch.version import __version__
 
 __all__ = ['Choices', 'prepare']

@@ -19,10 +19,10 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from pdd_arch.data.files import read_content, shown
 from pdd_arch.data.image_io import read_raw
 from pdd_arch.errors import DataError
-from pdd_arch.prepare.atomic import whole_file, writing
 from pdd_arch.prepare.report import progress
 from pdd_arch.prepare.verify import Facts, Journal
 from pdd_arch.prepare.write import encode_png
+from pdd_arch.utils.atomic import whole_file, writing
 
 __all__ = ['crop_positions', 'cut_sub_images', 'make_lmdb']
 

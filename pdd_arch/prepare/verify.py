@@ -15,10 +15,10 @@ from pdd_arch.data import image_io
 from pdd_arch.data.files import open_file, read_content, shown
 from pdd_arch.data.image_structure import format_of, structural_problem
 from pdd_arch.errors import DataError, PDDError
-from pdd_arch.prepare.atomic import writing
 from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.report import Problem, progress
+from pdd_arch.utils.atomic import writing
 
 __all__ = ['Facts', 'Journal', 'format_text', 'read_facts', 'scale_problem', 'stored_format', 'verify']
 

@@ -18,10 +18,10 @@ from basicsr.utils.matlab_functions import imresize
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import read_raw
 from pdd_arch.errors import DataError
-from pdd_arch.prepare.atomic import PARTIAL, whole_file, writing
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.report import progress
 from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
 
 __all__ = [
     'MANIFEST',

@@ -11,7 +11,6 @@ import hashlib
 import html
 import json
 import math
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from pdd_arch.data.files import shown
-from pdd_arch.errors import DataError, OptionError, PDDError
+from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.version import __version__
 
 MEGABYTE = 10**6
@@ -331,10 +331,6 @@ def write_page(
     text = render(page, embedded.pictures, embedded.images, embedded.reductions).encode()
     if len(text) > max_bytes:  # cannot happen unless the allowance above is wrong: never write what was not allowed
         raise PDDError(f'--max-size: the page has {len(text) / MEGABYTE:.2f} MB. Give a larger size, or --limit.')
-    temporary = path.with_name(path.name + '.tmp')
-    try:
-        temporary.write_bytes(text)
-        os.replace(temporary, path)
-    except PermissionError as error:
-        raise DataError(f'{shown(path)}: cannot be written ({error.strerror}). Give another file with -o.') from None
+    with writing(path), whole_file(path) as partial:
+        partial.write_bytes(text)
     return len(embedded.pictures), embedded.reductions

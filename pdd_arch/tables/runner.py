@@ -20,6 +20,7 @@ from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
 from pdd_arch.metrics.availability import availability
 from pdd_arch.tables.plan import Cell
+from pdd_arch.utils.atomic import whole_file
 from pdd_arch.version import __version__
 
 CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'
@@ -177,9 +178,8 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
         'commit': commit(),
     }
     file = result_file(out, cell)
-    partial = file.with_suffix('.partial')
-    partial.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-    partial.replace(file)
+    with whole_file(file) as partial:
+        partial.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     return result
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from pdd_arch.data.image_io import read_image
+from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.target_domains.degradations import DOMAINS
+from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.suggest import did_you_mean, one_of
 
-EXTENSIONS = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
 DECLARATION = 'domain.json'
 
 
@@ -59,7 +60,7 @@ def make_domain(name: str, photographs: Path, out: Path, scale: int = 4, test: i
         raise OptionError(f'target domain {name!r}: unknown, expected {one_of(DOMAINS)}.{did_you_mean(name, DOMAINS)}')
     if not photographs.is_dir():
         raise MissingFileError(f'{photographs}: no such folder; expected one with HR photographs')
-    files = sorted(f for f in photographs.iterdir() if f.suffix.lower() in EXTENSIONS)
+    files = sorted(f for f in photographs.iterdir() if is_image_name(f.name))
     if len(files) < 3 * test:
         raise OptionError(
             f'{photographs}: {len(files)} photographs, expected at least {3 * test} for {test} test pairs. Add '
@@ -98,10 +99,9 @@ def _write(name: str, photograph: Path, parts: dict, out: Path, scale: int, seed
     hr = image[:height, :width]
     for folder, path in paths.items():
         made = DOMAINS[name](hr, scale, _seed(photograph.name, seed)) if folder.endswith('_lr') else hr
-        partial = path.with_suffix('.partial.png')
-        if not cv2.imwrite(str(partial), np.round(made * 255).astype(np.uint8)):
-            raise DataError(f'{path}: not written. Is the disk full, or the folder read-only?')
-        partial.replace(path)
+        content = cv2.imencode('.png', np.round(made * 255).astype(np.uint8))[1]
+        with writing(path), whole_file(path) as partial:
+            partial.write_bytes(content.tobytes())
 
 
 def _seed(name: str, seed: int) -> int:
