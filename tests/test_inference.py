@@ -21,6 +21,8 @@ from pdd_arch.inference import (
     TiledUpscaler,
     cover,
     effective_overlap,
+    forward_padded,
+    forward_tiled,
     plan_tiles,
     receptive_radius,
     required_multiple,
@@ -366,3 +368,37 @@ def test_the_benchmark_does_not_know_a_method(benchmark_inference, capsys):
     with pytest.raises(SystemExit):
         benchmark_inference('--methods', 'RealESRGANer,fp8')
     assert "'fp8' of 'fp8' is no word about a method" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('height', 'width'), [(37, 50), (16, 16), (5, 41)])
+@pytest.mark.parametrize('multiple', [1, 4])
+def test_windows_of_a_tensor(height, width, multiple):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        *[torch.nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)], torch.nn.Upsample(scale_factor=2)
+    )
+    x = torch.rand(2, 3, height, width)
+    seen = []
+
+    def watched(window: torch.Tensor) -> torch.Tensor:
+        seen.append(window.shape[-2:])
+        return net(window)
+
+    with torch.no_grad():
+        whole = forward_padded(net, x, multiple)
+        torch.testing.assert_close(forward_tiled(watched, x, multiple, tile=8, overlap=3), whole)
+        assert forward_tiled(net, x, multiple).equal(whole)
+    assert max(max(shape) for shape in seen) <= 8 + 2 * 4 + 3
+    assert all(side % multiple == 0 for shape in seen for side in shape)
+
+
+def test_validation_in_windows():
+    from helpers import build
+
+    outputs = []
+    for val in ({}, dict(tile=16, tile_overlap=24)):
+        model = build(val=val)
+        model.lq = torch.rand(1, 3, 70, 60, generator=torch.Generator().manual_seed(0))
+        model.test()
+        outputs.append(model.output)
+    torch.testing.assert_close(*outputs)

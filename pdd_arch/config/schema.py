@@ -473,6 +473,8 @@ class ValOptions(Section):
     pbar: bool = _opt('show a progress bar', False)
     metrics: Metrics | None = _opt('one section per metric; its key is the name in logs', None)
     color_correction: bool = _opt('give each output the channel means and deviations of its input', False)
+    tile: Count = _opt('upscale in windows of so many LR pixels, where images are too large for memory; 0: whole', 0)
+    tile_overlap: Count = _opt('LR pixels that a window sees beyond; 32 leaves no seam with realesr-general-x4v3', 32)
 
 
 class WandbOptions(Section):

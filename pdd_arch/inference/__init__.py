@@ -1,7 +1,7 @@
 """Upscaling images of any size in bounded memory."""
 
-from pdd_arch.inference.padding import forward_padded
 from pdd_arch.inference.receptive_field import effective_overlap, receptive_radius, required_multiple
+from pdd_arch.inference.tensors import forward_padded, forward_tiled
 from pdd_arch.inference.tiling import Span, Tile, TilePlan, cover, plan_tiles
 from pdd_arch.inference.upscaler import PRECISIONS, TiledUpscaler
 
@@ -14,6 +14,7 @@ __all__ = [
     'cover',
     'effective_overlap',
     'forward_padded',
+    'forward_tiled',
     'plan_tiles',
     'receptive_radius',
     'required_multiple',

@@ -18,7 +18,7 @@ from pdd_arch.config.check import check_network
 from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
-from pdd_arch.inference import forward_padded, required_multiple
+from pdd_arch.inference import forward_tiled, required_multiple
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.models.checkpointing import CheckpointMixin
 from pdd_arch.models.training_step import TrainingStepMixin
@@ -254,11 +254,13 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
         if self.opt['is_train'] and processes.world_size() == 1:
             current_run().stop_during_validation()
         lq, net = self.lq, self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
+        val = self.opt.get('val') or {}
+        windows = val.get('tile', 0), val.get('tile_overlap', 32)
         try:
-            self.output = forward_padded(self._upscaled, lq, required_multiple(net))
+            self.output = forward_tiled(self._upscaled, lq, required_multiple(net), *windows)
         finally:
             self.lq = lq
-        if (self.opt.get('val') or {}).get('color_correction', False):
+        if val.get('color_correction', False):
             self.output = match_color(self.output, self.lq)
 
     def _upscaled(self, lq: torch.Tensor) -> torch.Tensor:
