@@ -56,8 +56,12 @@ def test_killed_while_writing(model):
     rng, newest, left_behind = random.Random(0), 2, 0
     for _ in range(KILLS):
         process = _fork.Process(target=save_for_ever, args=(newest + 1,))
+        before = set(names('models') + names('training_states'))
         process.start()
-        time.sleep(rng.uniform(0.005, 0.06))
+        limit = time.monotonic() + (20 if rng.random() < 0.8 else 0)  # some kills strike before anything is written
+        while set(names('models') + names('training_states')) == before and time.monotonic() < limit:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.06))
         process.kill()
         process.join()
         left_behind += sum(name.endswith('.tmp') for name in names('models') + names('training_states'))

@@ -1,4 +1,7 @@
-"""Target domains with a ground truth, made out of HR photographs by a declared degradation."""
+"""The synthetic target domains of these measurements.
+
+Simpler than those of `pdd_arch.target_domains`, which came later and are what tables and `pdd prepare synthetic` use.
+"""
 
 import random
 from dataclasses import dataclass

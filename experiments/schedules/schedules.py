@@ -44,7 +44,8 @@ SCHEDULES = {
     'fast10': short(LONG // 10, 0.97),
     'fast20': short(LONG // 20, 0.97),
     'fast10_bf16': short(LONG // 10, 0.97, precision='bf16'),
-    # tried on two domains, and not better
+    # tried: a shorter average without halving, and the cosine from several rates
+    'const_9': Schedule(LONG // 10, dict(lr=1e-4, ema_decay=0.9, scheduler=halved_at_a_quarter(LONG)), measured=2),
     'cosine_1e-4': short(LONG // 10, 0.97, 1e-4, cosine(LONG // 10)),
     'cosine_2e-4': short(LONG // 10, 0.97, 2e-4, cosine(LONG // 10)),
     'cosine_4e-4': short(LONG // 10, 0.97, 4e-4, cosine(LONG // 10)),
