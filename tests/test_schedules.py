@@ -45,10 +45,11 @@ def test_summary(script, tmp_path):
 
     (tmp_path / 'phone_start.json').write_text('[20.0, 0.5, 0.4]')
     write('phone_long_0', {'1000': [21.0, 0.6, 0.3], '2000': [20.5, 0.6, 0.3]})
-    write('phone_long_97_0', {'2000': [20.8, 0.6, 0.3]})
+    write('phone_long_97_0', {'2000': [20.75, 0.6, 0.3]})
     write('phone_fast10_1', {'100': [20.2, 0.6, 0.3], '200': [20.9, 0.61, 0.31]})
     rows = [line.split('|') for line in summary.table(*summary.read(tmp_path)).splitlines()[2:]]
-    found = {row[2].strip(): (row[3].strip(), row[4].strip(), row[8].strip()) for row in rows}
-    assert found['fast10'] == ('1', '200', '+0.90 dB, 90%')  # its end against the best moment of the long one
-    assert found['long'] == ('0', '2000', '+0.50 dB, 50%')
-    assert found['*before*'][2] == ''
+    found = {row[2].strip(): [cell.strip() for cell in (row[3], row[4], *row[8:11])] for row in rows}
+    # its end against the better end, and against the best checkpoint, of the long ones
+    assert found['fast10'] == ['1', '200', '+0.90 dB', '120%', '90%']
+    assert found['long'] == ['0', '2000', '+0.50 dB', '67%', '50%']
+    assert found['*before*'][2:] == ['', '', '']
