@@ -17,10 +17,12 @@ ROOT = 'experiments/tiny'
 
 @pytest.fixture(autouse=True)
 def interruptible():
-    """A shell's background jobs have Ctrl-C switched off, and what is switched off stays off."""
+    """A shell's background jobs have Ctrl-C switched off, nohup's hanging up; what is switched off stays off."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 def states() -> list[int]:

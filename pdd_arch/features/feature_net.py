@@ -1,7 +1,9 @@
 """Frozen ImageNet networks as feature extractors (phi in the paper, section 3.2)."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -143,13 +145,10 @@ class FeatureNet(nn.Module):
         self.eval()
 
     def _build(self, weights: str, depth: int, seed: int) -> nn.Sequential:
-        constructor = getattr(torchvision.models, self.type)
         if weights == 'random':
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                return constructor(weights=None).features[:depth]
+            return deepcopy(_random_features(self.type, seed)[:depth])
         with torch.device('meta'):
-            features = constructor(weights=None).features[:depth]
+            features = getattr(torchvision.models, self.type)(weights=None).features[:depth]
         if weights == 'imagenet':
             state = imagenet_features(self.type)
         else:
@@ -182,6 +181,14 @@ class FeatureNet(nn.Module):
             if i in taps:
                 maps[i] = x if self.feature_scale == 1 else x * self.feature_scale
         return {name: maps[self._position[name]] for name in wanted}
+
+
+@functools.lru_cache(maxsize=1)
+def _random_features(network: str, seed: int) -> nn.Sequential:
+    """All of a network's features; kept, as torchvision also draws a classifier of 120 million weights each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return getattr(torchvision.models, network)(weights=None).features
 
 
 def _fill(features: nn.Sequential, state: Mapping[str, torch.Tensor], network: str, path: str) -> nn.Sequential:
