@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,27 @@ def test_a_metric_without_its_weights_is_reported_and_made_up_for(table_folder, 
     torch.save({f'features.{k}': v for k, v in net.features.state_dict().items()}, 'absent.pth')
     assert tables() == 0
     assert 'n/a' not in Path('out/table.md').read_text()
+
+
+def test_runs_are_spread_over_devices(table_folder, monkeypatch):
+    seen, real = [], subprocess.run
+
+    def run_elsewhere(command, **kwargs):
+        if command[0] != sys.executable:
+            return real(command, **kwargs)
+        seen.append(kwargs['env']['CUDA_VISIBLE_DEVICES'])
+        time.sleep(0.05)
+        name = yaml.safe_load(Path(command[5]).read_text())['name']
+        final = Path('experiments', name, 'models/net_g_latest.pth')
+        final.parent.mkdir(parents=True)
+        torch.save({'params_ema': torch.load('start.pth')['params']}, final)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(runner.subprocess, 'run', run_elsewhere)
+    assert tables('--jobs', '2', '--gpus', '3,5', '--seeds', '0,1,2') == 0
+    assert len(seen) == 3 * 3
+    assert set(seen) == {'3', '5'}
+    assert {seen[0], seen[1]} == {'3', '5'}  # two at a time, one on each
 
 
 def test_dry_run_writes_nothing(table_folder, capsys):
