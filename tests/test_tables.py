@@ -18,7 +18,7 @@ from scipy import stats
 from pdd_arch.commands import basicsr_cli
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.errors import DataError, OptionError
+from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.tables import runner
 from pdd_arch.tables.plan import cells, changed, read_plan
 from pdd_arch.tables.table import lines, to_csv, to_latex, to_markdown
@@ -211,6 +211,13 @@ def test_wrong_lists(table_folder, change, words):
     Path('list.yml').write_text(yaml.safe_dump({**LIST, **change}))
     with pytest.raises(OptionError, match=re.escape(words)):
         tables('--dry-run')
+
+
+def test_no_such_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingFileError, match=r'list\.yml: no such list'):
+        tables()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_changes():

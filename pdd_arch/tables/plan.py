@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pdd_arch.config.explain import validated
 from pdd_arch.config.yaml_file import load_options
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.utils.resources import option_file
 from pdd_arch.utils.suggest import did_you_mean, one_of
 
@@ -118,6 +118,8 @@ def read_plan(file: Path) -> Plan:
     Raises:
         MissingFileError, OptionError: the file is not there, no YAML, or something in it is wrong.
     """
+    if not file.is_file():
+        raise MissingFileError(f'{file}: no such list of rows (YAML). experiments/tables has some to start from.')
     plan = validated(Plan, load_options(file))
     names = [row.name for row in plan.rows]
     for name in names:
