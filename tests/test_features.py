@@ -65,6 +65,15 @@ def test_tapped_before_the_relu(image):
     torch.testing.assert_close(maps['relu1_1'], maps['conv1_1'].relu())
 
 
+def test_random_weights_of_another_device_are_others(image):
+    chosen = dict(layers=['features.0'], type='squeezenet1_1', weights='random', seed=77)
+    with torch.device('meta'):
+        assert next(FeatureNet(**chosen).parameters()).is_meta
+    first, second = FeatureNet(**chosen), FeatureNet(**chosen)
+    torch.testing.assert_close(first(image), second(image))
+    assert first.features[0].weight.data_ptr() != second.features[0].weight.data_ptr()
+
+
 def test_random_leaves_the_global_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)

@@ -146,7 +146,7 @@ class FeatureNet(nn.Module):
 
     def _build(self, weights: str, depth: int, seed: int) -> nn.Sequential:
         if weights == 'random':
-            return deepcopy(_random_features(self.type, seed)[:depth])
+            return deepcopy(_random_features(self.type, seed, str(torch.get_default_device()))[:depth])
         with torch.device('meta'):
             features = getattr(torchvision.models, self.type)(weights=None).features[:depth]
         if weights == 'imagenet':
@@ -183,9 +183,12 @@ class FeatureNet(nn.Module):
         return {name: maps[self._position[name]] for name in wanted}
 
 
-@functools.lru_cache(maxsize=1)
-def _random_features(network: str, seed: int) -> nn.Sequential:
-    """All of a network's features; kept, as torchvision also draws a classifier of 120 million weights each time."""
+@functools.lru_cache(maxsize=2)
+def _random_features(network: str, seed: int, default_device: str) -> nn.Sequential:
+    """All of a network's features; kept, as torchvision also draws a classifier of 120 million weights each time.
+
+    Those built on `default_device` are not those of another: on ``meta`` they have no numbers.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return getattr(torchvision.models, network)(weights=None).features
