@@ -70,10 +70,12 @@ def network_upscaler(
     net.load_state_dict(state)
     net.eval().to(device, memory_format=torch.channels_last)  # about twice as fast, on CPUs too
 
+    multiple = required_multiple(net)
+
     def upscale(lr: Image) -> Image:
         with torch.no_grad():
             tensor = img2tensor(lr.astype(np.float32) / 255).unsqueeze(0).to(device)
-            return tensor2img(forward_padded(net, tensor, required_multiple(net)))
+            return tensor2img(forward_padded(net, tensor, multiple))
 
     return upscale
 

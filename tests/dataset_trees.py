@@ -119,3 +119,13 @@ def failure(capsys, name, *extra):
 
 def names(folder):
     return sorted(p.name for p in Path(folder).iterdir())
+
+
+def spoil(path, at=None):
+    """Cut a file in half, or change the byte `at`."""
+    content = bytearray(path.read_bytes())
+    if at is None:
+        del content[len(content) // 2 :]
+    else:
+        content[at] ^= 0x55
+    path.write_bytes(content)

@@ -23,6 +23,7 @@ from dataset_trees import (
     realsr,
     reduced,
     scene,
+    spoil,
     write,
 )
 
@@ -232,15 +233,6 @@ def test_wrong_scale(place, capsys):
     err, _ = failure(capsys, 'realsr')
     assert 'Canon_001_LR4.png: is 48x64 pixels (height x width) and its HR image 96x128; at scale 4' in err
     assert 'These two fit scale 2.' in err
-
-
-def spoil(path, at=None):
-    content = bytearray(path.read_bytes())
-    if at is None:
-        del content[len(content) // 2 :]
-    else:
-        content[at] ^= 0x55
-    path.write_bytes(content)
 
 
 def test_broken_files(place, capsys):

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from dataset_trees import city100, df2k, failure, fingerprint, names, ntire2020, prepare, realsr, scene, write
+from dataset_trees import city100, df2k, failure, fingerprint, names, ntire2020, prepare, realsr, scene, spoil, write
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
@@ -14,15 +14,6 @@ from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import DataError
 from pdd_arch.prepare import sub_images
 from pdd_arch.prepare.verify import Facts, Journal
-
-
-def spoil(path, at=None):
-    content = bytearray(path.read_bytes())
-    if at is None:
-        del content[len(content) // 2 :]
-    else:
-        content[at] ^= 0x55
-    path.write_bytes(content)
 
 
 def test_source_is_never_the_output(place, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pdd_arch.tables.plan import cells, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
-from pdd_arch.tables.table import collect, to_markdown, write_table
+from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     table = collect(plan, everything, args.out)
     write_table(table, args.out)
     say(to_markdown(table))
-    missing = {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
+    missing = not_computed(table)
     for line in [*failed, *(f'not computed: {reason}' for reason in missing.values())]:
         sys.stderr.write(f'pdd tables: {line}\n')
     return 1 if failed or missing else 0

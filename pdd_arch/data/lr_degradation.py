@@ -12,6 +12,8 @@ from basicsr.data.degradations import (
     random_mixed_kernels,
 )
 
+from pdd_arch.utils.seeding import global_generators_seeded
+
 KERNELS = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
 SHARES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 RESIZES = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
@@ -40,11 +42,7 @@ def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.n
     Returns:
         (H / scale, W / scale, 3), float32, multiples of 1/255 in [0, 1].
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    seed = int(rng.integers(2**32))
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
+    with global_generators_seeded(int(rng.integers(2**32))):
         size = (hr.shape[1] // scale, hr.shape[0] // scale)
         lr = _jpeg(_round(hr, FIRST))
         lr = _round(lr, SECOND, size)
@@ -54,9 +52,6 @@ def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.n
             lr = second(first(cv2.resize(lr, size, interpolation=random.choice(RESIZES))))
         else:
             lr = second(cv2.resize(first(lr), size, interpolation=random.choice(RESIZES)))
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
     return np.ascontiguousarray(np.round(np.clip(lr, 0, 1) * 255) / np.float32(255), dtype=np.float32)
 
 

@@ -153,6 +153,11 @@ def to_markdown(table: Mapping) -> str:
     return text + _published(table)
 
 
+def not_computed(table: Mapping) -> dict[str, str]:
+    """Metrics that could not be computed for some row, and why."""
+    return {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
+
+
 def legend(table: Mapping) -> str:
     """What the columns and signs mean."""
     told = []
@@ -169,8 +174,7 @@ def legend(table: Mapping) -> str:
     if table['baseline']:
         text += f'; * differs from "{table["baseline"]}" (Wilcoxon signed-rank over images, p < {SIGNIFICANT})'
     text += '.'
-    missing = {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
-    return text + ''.join(f'\n\n**Not computed**: {reason}' for reason in missing.values())
+    return text + ''.join(f'\n\n**Not computed**: {reason}' for reason in not_computed(table).values())
 
 
 def _published(table: Mapping) -> str:

@@ -1,11 +1,12 @@
 """What cameras do to an image, as declared, seeded operations on BasicSR's components."""
 
-import random
 from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 from basicsr.data.degradations import random_mixed_kernels
+
+from pdd_arch.utils.seeding import global_generators_seeded
 
 #: exponent of the display's curve; sensors count photons, so noise is added in linear light
 GAMMA = 2.2
@@ -100,15 +101,9 @@ class Domain:
         Returns:
             (H / scale, W / scale, 3), float32, [0, 1].
         """
-        before = np.random.get_state(), random.getstate()
-        np.random.seed(seed)
-        random.seed(seed)
-        try:
+        with global_generators_seeded(seed):
             for operation in self.operations:
                 hr = operation(hr, scale)
-        finally:
-            np.random.set_state(before[0])
-            random.setstate(before[1])
         return np.clip(hr, 0, 1)
 
     def declaration(self) -> list[dict]:
