@@ -36,6 +36,11 @@ FLAGS = {
         '--device cuda --blocks 23 --size 8 --side 48 --steps 20,200',
         '--blocks 1 --size 1 --side 8 --batches 1 --steps 3 --kinds float32,bf16',
     ),
+    'inference': (
+        '--device cuda --methods "RealESRGANer,RealESRGANer half,fp32,fp16,bf16,fp16 batch4,fp16 compiled"',
+        '--blocks 1 --features 8 --size 40x30 --tile 16 --overlap 4 --turns 1 --overlaps 0,4 --overlap-tile 8 '
+        '--large-turns 0',
+    ),
 }
 
 
