@@ -138,7 +138,7 @@ def test_alpha_is_a_note(home, capsys):
     write(TEST / 'Canon_002_LR4.png', cv2.cvtColor(reduced(scene(4)), cv2.COLOR_BGR2BGRA))
     told, _ = report(capsys, home, status=0)
     assert kinds(told, errors=False) == ['format']
-    assert told['sets'][1]['images']['lr']['formats'] == {'8-bit RGB': 1, '8-bit RGB with alpha': 1}
+    assert told['sets'][1]['images']['lr']['formats'] == {'8-bit RGB': 1, '8-bit RGB with alpha, or CMYK': 1}
 
 
 def test_file_in_no_list(home, capsys):

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from dataset_trees import scene, write
 from helpers import write_images
 
 from pdd_arch.errors import DataError, MissingFileError, OptionError
@@ -90,3 +91,54 @@ def test_command(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / 'photos', 9, 32, 32)
     assert main(['prepare', 'synthetic', 'photos', '--domain', 'noise', '--test', '2']) == 0
     assert capsys.readouterr().out == 'datasets/noise: 3 hr, 4 target, 2 test\n'
+
+
+def make(photos, out, **changes):
+    return make_domain('mixed', photos, out, **{'test': 2, **changes})
+
+
+def test_what_is_made_can_be_checked(tmp_path, capsys):
+    from pdd_arch.commands.pdd_cli import main
+
+    photos, out = tmp_path / 'photos', tmp_path / 'out'
+    for i in range(7):
+        write(photos / f'{i}.png', scene(i))
+    make(photos, out)
+    assert main(['check', str(out)]) == 0
+    assert '2 test images against 5 of training' in capsys.readouterr().out
+    # not complete until its description is there, which is written last
+    (out / 'pdd_prepare.json').unlink()
+    with pytest.raises(DataError, match='is not complete'):
+        main(['check', str(out)])
+    # another photograph under the name of one: made anew
+    write(photos / '0.png', scene(70))
+    make(photos, out)
+    np.testing.assert_array_equal(cv2.imread(str(out / 'test_hr/0.png')), scene(70))
+
+
+def test_photographs_that_will_not_do(tmp_path):
+    photos, out = tmp_path / 'photos', tmp_path / 'out'
+    write_images(photos, 7, 32, 32)
+    (photos / '._hidden.png').write_bytes(b'')  # as macOS adds it
+    (photos / 'folder.png').mkdir()
+    with pytest.raises(OptionError, match='0 test pairs: expected at least 1'):
+        make(photos, out, test=0)
+    with pytest.raises(DataError, match='which is never changed'):
+        make(photos, photos / 'out')
+    write(photos / 'same.png', scene(1))
+    write(photos / 'same.jpg', scene(2))
+    with pytest.raises(DataError, match=r'same\.png: has the name of .*same\.jpg but for the ending'):
+        make(photos, out)
+    (photos / 'same.png').unlink()
+    write(photos / 'tiny.png', scene(1, (3, 9)))
+    with pytest.raises(DataError, match=r'tiny\.png: is 3x9 pixels'):
+        make(photos, out)
+    assert not out.exists()
+    (photos / 'tiny.png').unlink()
+    make(photos, out)
+    write(out / 'hr/mine.png', scene(3))
+    with pytest.raises(DataError, match=r'mine\.png: does not belong'):
+        make(photos, out)
+    (out / 'domain.json').write_text('{')
+    with pytest.raises(DataError, match=r'domain\.json: cannot be read as JSON'):
+        make(photos, out)

@@ -67,7 +67,9 @@ def _layout(args: argparse.Namespace) -> Layout:
         if getattr(args, key).count('{}') != 1:
             flag = f'--{key.replace("_", "-")}'
             raise OptionError(f'{flag} is {getattr(args, key)!r}; expected text with one pair of braces, as {{}}_LR4.')
-    name = args.name or Path(args.source[0]).resolve().name
+    name = Path(args.source[0]).resolve().name if args.name is None else args.name
+    if name in ('', '.', '..') or Path(name).name != name or not name.isprintable():
+        raise OptionError(f'--name is {name!r}; expected the name of one folder, to be made below -o.')
     return own_folder(name, args.scale, folders, args.hr_template, args.lr_template)
 
 

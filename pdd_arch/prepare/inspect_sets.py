@@ -19,7 +19,7 @@ from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.report import Problem, progress
 from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
-from pdd_arch.prepare.write import MANIFEST
+from pdd_arch.prepare.write import JOURNAL, MANIFEST
 
 __all__ = ['ImageSet', 'Limits', 'inspect', 'open_sets']
 
@@ -80,7 +80,7 @@ def open_sets(target: str) -> list[ImageSet]:
         return _of_manifest(path)
     if path.suffix == '.lmdb':
         return [ImageSet(path.name, 'train', 1, {'lr': LmdbSource(str(path), shown(path))})]
-    if (path / '.pdd_prepare.jsonl').exists():
+    if (path / JOURNAL).exists():
         raise DataError(
             f'{shown(path)}: is not complete: {MANIFEST}, which is written last, is not there. Run the same '
             '`pdd prepare` again, which continues.'

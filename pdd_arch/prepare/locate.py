@@ -9,6 +9,7 @@ from pathlib import Path
 from pdd_arch.data.files import shown
 from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.prepare.hints import elsewhere, inside, name_problem
 from pdd_arch.prepare.layouts import Layout, Part, Side
 from pdd_arch.prepare.report import Problem
 from pdd_arch.utils.suggest import did_you_mean
@@ -108,7 +109,7 @@ def _locate_part(layout: Layout, part: Part, roots: Sequence[Path]) -> tuple[Fou
         problems += wrong
     problems += _unknown(part, set(folders.values()), taken)
     problems += _unpaired(part, found, folders)
-    if not found.names and not problems:
+    if not found.names and not any(p.is_error for p in problems):
         problems.append(_empty(layout, part, folders))
     published = part.published
     if found.names and published and len(found.names) != published:
@@ -137,7 +138,9 @@ def _find_folder(side: Side, roots: Sequence[Path]) -> Path | None:
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
-        return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+        # __MACOSX: what macOS adds to an archive, with a hidden file for each image
+        folders = (p for p in folder.iterdir() if not p.name.startswith('.') and p.name != '__MACOSX')
+        return sorted(p for p in folders if p.is_dir())
     except OSError:
         return []
 
@@ -181,6 +184,9 @@ def _named(part: Part, side: Side, folder: Path, taken: set[Path]) -> tuple[dict
         if name is None:
             continue
         taken.add(path)
+        unlistable = name_problem(path.name)
+        if unlistable:
+            problems.append(Problem('name', str(path), unlistable))
         if (part.chosen and name not in part.chosen) or name in part.without:
             continue
         if name in images:
@@ -197,7 +203,7 @@ def _named(part: Part, side: Side, folder: Path, taken: set[Path]) -> tuple[dict
 def _common_name(side: Side, stem: str) -> str | None:
     for template in side.templates:
         before, after = template.split('{}')
-        match = re.fullmatch(f'{re.escape(before)}(.+){re.escape(after)}', stem, re.IGNORECASE)
+        match = re.fullmatch(f'{re.escape(before)}(.+){re.escape(after)}', stem, re.IGNORECASE | re.DOTALL)
         if match:
             return match[1]
     return None
@@ -233,13 +239,14 @@ def _missing_folder(layout: Layout, part: Part, key: str, roots: Sequence[Path])
     seen = f'found {", ".join(there[:6])}{", ..." if len(there) > 6 else ""}' if there else 'found no sub-folder'
     alternatives = f' (or {", ".join(side.folders[1:])})' if side.folders[1:] else ''
     text = (
-        f'the folder {side.folders[0]}{alternatives} of part {part.name} is missing; {seen}. {layout.get}; '
-        'or leave the part out with --only.'
+        f'the folder {side.folders[0]}{alternatives} of part {part.name} is missing; {seen}.'
+        f'{elsewhere(side.folders, roots)} {layout.get}; or leave the part out with --only.'
     )
     return Problem('missing', ', '.join(map(str, roots)), text)
 
 
 def _empty(layout: Layout, part: Part, folders: dict[str, Path]) -> Problem:
     names = ' and '.join(side.templates[0].format('NAME') for side in part.sides.values())
-    text = f'no image of part {part.name} is there; files named {names} are expected. {layout.get}.'
-    return Problem('missing', str(next(iter(folders.values()))), text)
+    folder = next(iter(folders.values()))
+    text = f'no image of part {part.name} is there; files named {names} are expected.{inside(folder)} {layout.get}.'
+    return Problem('missing', str(folder), text)

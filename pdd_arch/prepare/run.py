@@ -15,9 +15,11 @@ from pdd_arch.prepare.report import Problem, problems_as_json, raise_if_any, say
 from pdd_arch.prepare.sub_images import cut_sub_images, make_lmdb
 from pdd_arch.prepare.verify import Facts, Journal, verify
 from pdd_arch.prepare.write import (
+    JOURNAL,
     MANIFEST,
     is_in_place,
     make_images,
+    only_run,
     require_apart,
     require_no_others,
     write_lists,
@@ -27,8 +29,6 @@ from pdd_arch.utils.atomic import writing
 from pdd_arch.version import __version__
 
 __all__ = ['Choices', 'prepare']
-
-JOURNAL = '.pdd_prepare.jsonl'
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,28 @@ def prepare(layout: Layout, sources: Sequence[str], choices: Choices) -> dict:
     Raises:
         MissingFileError, DataError: something is missing or wrong; all of it has been written to standard output.
     """
-    quiet = choices.json == '-'
     home = choices.out / layout.home
     found, problems = locate(layout, sources, choices.only)
     _require_apart(found, sources, choices.out, home)
     if choices.dry_run or not found:
-        journal = Journal(None)
-    else:
+        return _prepare(layout, found, problems, sources, choices, Journal(None))
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
+    with only_run(home):
         with writing(home):
-            home.mkdir(parents=True, exist_ok=True)
-            journal = Journal(home / JOURNAL)
             (home / JOURNAL).touch()
+        return _prepare(layout, found, problems, sources, choices, Journal(home / JOURNAL))
+
+
+def _prepare(
+    layout: Layout,
+    found: list[FoundPart],
+    problems: list[Problem],
+    sources: Sequence[str],
+    choices: Choices,
+    journal: Journal,
+) -> dict:
+    home, quiet = choices.out / layout.home, choices.json == '-'
     if not quiet:
         say(f'{layout.title}: {", ".join(map(shown, sources))} -> {shown(home)}')
     facts, wrong = verify(found, layout, journal, deep=not choices.quick)

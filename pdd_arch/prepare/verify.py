@@ -130,7 +130,7 @@ def stored_format(content: bytes) -> tuple[int, int]:
 
 def format_text(channels: int, bits: int) -> str:
     """``8-bit RGB`` and the like."""
-    names = {1: 'grayscale', 2: 'grayscale with alpha', 3: 'RGB', 4: 'RGB with alpha'}
+    names = {1: 'grayscale', 2: 'grayscale with alpha', 3: 'RGB', 4: 'RGB with alpha, or CMYK'}
     return f'{bits}-bit {names.get(channels, f"{channels} channels")}'
 
 
@@ -182,7 +182,10 @@ def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | 
         )
         yield Problem('format', str(path), text)
     elif not expected and facts.channels in (2, 4):
-        text = f'is {format_text(*found)}; alpha is dropped when it is read. Save it without, if that is not meant.'
+        text = (
+            f'is {format_text(*found)}; alpha is dropped when it is read, and CMYK converted without its profile. Save '
+            'it as RGB, if that is not meant.'
+        )
         yield Problem('format', str(path), text, is_error=False)
 
 
@@ -194,6 +197,11 @@ def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: i
     expected = (lr[0] * scale, lr[1] * scale)
     if all(0 <= h - e <= slack for h, e in zip(hr, expected, strict=True)):
         return None
+    if all(0 <= n - h * scale <= slack for h, n in zip(hr, lr, strict=True)):
+        return (
+            f'is {lr[0]}x{lr[1]} pixels (height x width) and its HR image {hr[0]}x{hr[1]}: HR and LR are swapped. Name '
+            'each by what it is.'
+        )
     fitting = (s for s in range(1, 17) if s != scale and all(0 <= h - n * s < s for h, n in zip(hr, lr, strict=True)))
     other = next(fitting, None)
     hint = f' These two fit scale {other}.' if other else ''

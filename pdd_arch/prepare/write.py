@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,26 +17,51 @@ from basicsr.utils.matlab_functions import imresize
 
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import read_raw
-from pdd_arch.errors import DataError
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.report import progress
 from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.training.folder_lock import lock_folder
 from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
 
 __all__ = [
+    'JOURNAL',
     'MANIFEST',
     'encode_png',
     'is_in_place',
     'make_images',
+    'only_run',
     'require_apart',
     'require_no_others',
     'write_lists',
     'write_manifest',
 ]
 
+JOURNAL = '.pdd_prepare.jsonl'
 MANIFEST = 'pdd_prepare.json'
 # what file systems without symbolic links answer
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def only_run(home: Path) -> Iterator[None]:
+    """One process at a time writes to a folder that is there; one that was killed holds nothing.
+
+    Raises:
+        DataError: another process does.
+    """
+    try:
+        lock = lock_folder(home)
+    except OptionError:
+        raise DataError(
+            f'{shown(home)}: another `pdd prepare` is writing to it. Wait for it, or stop it; then run the same '
+            'command again.'
+        ) from None
+    try:
+        yield
+    finally:
+        if lock:
+            lock.close()
 
 
 def require_apart(sources: Iterable[str], out: Path) -> None:

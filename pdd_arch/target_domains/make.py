@@ -1,23 +1,38 @@
 """Writing a target domain with its ground truth."""
 
+import contextlib
 import json
 import random
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
-from pdd_arch.data.image_io import read_image
+from pdd_arch.data.files import shown
+from pdd_arch.data.image_io import check_image_file, read_image
 from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.prepare.report import progress
+from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.prepare.write import (
+    JOURNAL,
+    MANIFEST,
+    encode_png,
+    only_run,
+    require_apart,
+    require_no_others,
+    write_lists,
+    write_manifest,
+)
 from pdd_arch.target_domains.degradations import DOMAINS
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.version import __version__
 
 DECLARATION = 'domain.json'
+#: folders that a photograph of a part is written to
+FOLDERS = {'hr': ('hr',), 'target': ('train_lr',), 'test': ('test_hr', 'test_lr')}
 
 
 def split(files: Sequence[Path], test: int, seed: int) -> dict[str, list[Path]]:
@@ -35,17 +50,17 @@ def split(files: Sequence[Path], test: int, seed: int) -> dict[str, list[Path]]:
 
 
 def make_domain(name: str, photographs: Path, out: Path, scale: int = 4, test: int = 12, seed: int = 0) -> dict:
-    """Write ``hr``, ``train_lr``, ``test_lr``, ``test_hr`` and ``domain.json`` below `out`.
+    """Write ``hr``, ``train_lr``, ``test_lr``, ``test_hr``, lists of them and ``domain.json`` below `out`.
 
-    Images that are there already are not made again; each has random numbers of its own, by name, so that a run that
-    was interrupted ends with the same files.
+    Images that were made of the same file are not made again; each has random numbers of its own, by name, so that a
+    run that was interrupted ends with the same files. The description that `pdd check` reads is written last.
 
     Args:
         name: a key of ``DOMAINS``.
         photographs: folder of HR photographs, at least 3 * `test` of them; not changed.
         out: written to; created.
         scale: of super-resolution. Sides are cut to multiples of it.
-        test: number of test pairs.
+        test: number of test pairs, at least 1.
         seed: of the split and the degradation.
 
     Returns:
@@ -54,18 +69,15 @@ def make_domain(name: str, photographs: Path, out: Path, scale: int = 4, test: i
     Raises:
         OptionError: unknown domain, or too few photographs for the split.
         MissingFileError: no such folder.
-        DataError: a photograph cannot be read, or `out` holds another domain.
+        DataError: a photograph cannot be read, is too small or not to be told from another by its name; `out` holds
+            another domain or other files, lies in the source, or cannot be written.
     """
     if name not in DOMAINS:
         raise OptionError(f'target domain {name!r}: unknown, expected {one_of(DOMAINS)}.{did_you_mean(name, DOMAINS)}')
-    if not photographs.is_dir():
-        raise MissingFileError(f'{photographs}: no such folder; expected one with HR photographs')
-    files = sorted(f for f in photographs.iterdir() if is_image_name(f.name))
-    if len(files) < 3 * test:
-        raise OptionError(
-            f'{photographs}: {len(files)} photographs, expected at least {3 * test} for {test} test pairs. Add '
-            'photographs or lower --test.'
-        )
+    if test < 1:
+        raise OptionError(f'{test} test pairs: expected at least 1. Raise --test.')
+    files = _photographs(photographs, scale, 3 * test)
+    require_apart([str(photographs)], out)
     parts = split(files, test, seed)
     declaration = {
         'domain': name,
@@ -75,33 +87,118 @@ def make_domain(name: str, photographs: Path, out: Path, scale: int = 4, test: i
         'images': {part: [f.name for f in chosen] for part, chosen in parts.items()},
     }
     declaration = json.loads(json.dumps(declaration))
-    file = out / DECLARATION
-    if file.exists() and json.loads(file.read_text(encoding='utf-8')) != declaration:
-        raise DataError(
-            f'{file}: another domain, scale, seed or set of photographs was made here. Choose another folder.'
-        )
-    for folder in ('hr', 'train_lr', 'test_lr', 'test_hr'):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(declaration, indent=1) + '\n', encoding='utf-8')
-    for photograph in tqdm(files, desc=name, unit='image', disable=None):
-        _write(name, photograph, parts, out, scale, seed)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with only_run(out):
+        _declare(out, declaration)
+        _make(name, parts, out, scale, seed)
     return declaration
 
 
-def _write(name: str, photograph: Path, parts: dict, out: Path, scale: int, seed: int) -> None:
-    part = next(p for p, chosen in parts.items() if photograph in chosen)
-    folders = {'hr': ['hr'], 'target': ['train_lr'], 'test': ['test_hr', 'test_lr']}[part]
-    paths = {folder: out / folder / f'{photograph.stem}.png' for folder in folders}
-    if all(path.exists() for path in paths.values()):
+def _photographs(folder: Path, scale: int, least: int) -> list[Path]:
+    """All photographs of a folder, of which each can be told by its name and is large enough."""
+    if not folder.is_dir():
+        raise MissingFileError(f'{shown(folder)}: no such folder; expected one with HR photographs')
+    try:
+        files = sorted(f for f in folder.iterdir() if is_image_name(f.name) and not f.name.startswith('.'))
+    except OSError as error:
+        raise DataError(f'{shown(folder)}: cannot be read ({error.strerror}). Correct its permissions.') from None
+    files = [f for f in files if not f.is_dir()]
+    if len(files) < least:
+        raise OptionError(
+            f'{shown(folder)}: {len(files)} photographs, expected at least {least} for {least // 3} test pairs. Add '
+            'photographs or lower --test.'
+        )
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(file.stem, file)
+        if other != file:
+            raise DataError(
+                f'{shown(file)}: has the name of {shown(other)} but for the ending, and both would become '
+                f'{shown(file.stem)}.png. Rename or remove one.'
+            )
+        size = check_image_file(file)
+        if min(size) < scale:
+            raise DataError(
+                f'{shown(file)}: is {size[0]}x{size[1]} pixels (height x width); at least {scale}x{scale} are expected '
+                f'at scale {scale}. Remove it.'
+            )
+    return files
+
+
+def _declare(out: Path, declaration: dict) -> None:
+    """Writes ``domain.json``, or finds the same one."""
+    file = out / DECLARATION
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            known = json.loads(file.read_text(encoding='utf-8'))
+        except (ValueError, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise DataError(f'{shown(file)}: cannot be read as JSON ({error}). Remove {shown(out)}.') from None
+        if known != declaration:
+            raise DataError(
+                f'{shown(file)}: another domain, scale, seed or set of photographs was made here. Choose another '
+                'folder.'
+            )
         return
+    with writing(file), whole_file(file) as partial:
+        partial.write_text(json.dumps(declaration, indent=1) + '\n', encoding='utf-8')
+
+
+def _make(name: str, parts: dict[str, list[Path]], out: Path, scale: int, seed: int) -> None:
+    """Images, lists and, when all of them are there, their description."""
+    journal = Journal(out / JOURNAL)
+    with writing(out):
+        (out / MANIFEST).unlink(missing_ok=True)
+        for folder in (f for folders in FOLDERS.values() for f in folders):
+            (out / folder).mkdir(exist_ok=True)
+    made: dict[str, dict[str, Path]] = {folder: {} for folders in FOLDERS.values() for folder in folders}
+    sizes: dict[str, Facts] = {}
+    todo = [(part, photograph) for part, chosen in parts.items() for photograph in chosen]
+    for part, photograph in progress(todo, len(todo), name):
+        paths = {folder: out / folder / f'{photograph.stem}.png' for folder in FOLDERS[part]}
+        sizes[photograph.stem] = Facts(*_write(name, photograph, paths, scale, seed, journal), 3, 8)
+        for folder, path in paths.items():
+            made[folder][photograph.stem] = path
+    sets = []
+    for part, folders in FOLDERS.items():
+        role = 'test' if part == 'test' else 'train'
+        one: dict = {'name': folders[0] if role == 'train' else part, 'role': role, 'scale': scale}
+        one['count'] = len(parts[part])
+        for folder in folders:
+            require_no_others(out / folder, set(made[folder].values()))
+            key = 'lr' if folder.endswith('_lr') else 'hr'
+            facts = {s: _reduced(sizes[s], scale if key == 'lr' else 1) for s in made[folder]}
+            listed = write_lists(out, folder, made[folder], facts, ())
+            one[key] = {'folder': folder, 'meta_info': str(listed.relative_to(out))}
+        sets.append(one)
+    write_manifest(out, {'pdd_arch': __version__, 'dataset': f'target domain {name}', 'sets': sets})
+
+
+def _reduced(facts: Facts, factor: int) -> Facts:
+    return Facts(facts.height // factor, facts.width // factor, facts.channels, facts.bits)
+
+
+def _write(
+    name: str, photograph: Path, paths: dict[str, Path], scale: int, seed: int, journal: Journal
+) -> tuple[int, int]:
+    """Makes the images of a photograph that are not there. Returns (height, width) of its HR image."""
+    entry = journal.get(f'made {photograph.name}', photograph)
+    if entry and all(p.is_file() and p.stat().st_size == entry['bytes'].get(f) for f, p in paths.items()):
+        return tuple(entry['size'])
     image = read_image(photograph)
     height, width = (n - n % scale for n in image.shape[:2])
     hr = image[:height, :width]
+    written = {}
     for folder, path in paths.items():
         made = DOMAINS[name](hr, scale, _seed(photograph.name, seed)) if folder.endswith('_lr') else hr
-        content = cv2.imencode('.png', np.round(made * 255).astype(np.uint8))[1]
+        content = encode_png(np.round(made * 255).astype(np.uint8))
         with writing(path), whole_file(path) as partial:
-            partial.write_bytes(content.tobytes())
+            partial.write_bytes(content)
+        written[folder] = len(content)
+    journal.put(f'made {photograph.name}', photograph, bytes=written, size=[height, width])
+    return height, width
 
 
 def _seed(name: str, seed: int) -> int:
