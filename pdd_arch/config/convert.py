@@ -68,7 +68,9 @@ def convert_options(released: Mapping) -> Conversion:
             out[key] = source.take(key)
     out['model_type'] = 'PDDModel'
     scale = out.get('scale', 4)
-    uses_ema = bool(source.take('train.use_net_g_ema', False))
+    if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
+        raise OptionError(f'scale: {scale!r}, expected a whole number of at least 1')
+    uses_ema = source.take_flag('train.use_net_g_ema', False)
     out['datasets'] = {'train': convert_training_data(source, scale)}
     for phase in [p for p in datasets if p not in ('train_s', 'train_t')]:
         out['datasets'][phase] = _validation_data(source, f'datasets.{phase}')
@@ -99,7 +101,7 @@ def convert_options(released: Mapping) -> Conversion:
 def _network(source: Source, key: str) -> dict:
     if not source.has(f'{key}.type'):
         raise OptionError(f'{key}.type: missing, expected the name of a network')
-    kind = source.take(f'{key}.type')
+    kind = source.take_text(f'{key}.type', '')
     given = {name: source.take(f'{key}.{name}') for name in source.names(key)}
     if kind != 'BSRGANRRDBNet':
         return {'type': _NETWORK_NAMES.get(kind, kind), **given}
@@ -130,7 +132,9 @@ def _paths(source: Source, uses_ema: bool) -> dict:
 
 def _ignored(source: Source, path: str, out: dict) -> None:
     value = source.take(path)
-    names = [value] if isinstance(value, str) else list(value or ())
+    names = [value] if isinstance(value, str) else value or []
+    if not isinstance(names, list):
+        raise OptionError(f'{path}: {value!r}, expected a list of names')
     if 'network_g_fix' in names:
         source.note(
             path,
@@ -153,7 +157,7 @@ def _train(source: Source, uses_ema: bool) -> dict:
         out |= {'feature_net': feature_net, 'distill_opt': distill}
     out['distill_warmup_iters'] = whole(take('train.domain_opt_warmup_iters', 0))
     out['detach_synthetic'] = take('train.domain_opt_detach', True)
-    out['gan_on_real'] = not take('train.domain_opt_wogan', False)
+    out['gan_on_real'] = not source.take_flag('train.domain_opt_wogan', False)
     out['net_d_iters'] = whole(take('train.net_d_iters', 1))
     out['net_d_init_iters'] = whole(take('train.net_d_init_iters', 0))
     if source.has('train.pixel_opt'):
@@ -179,7 +183,9 @@ def _distillation(source: Source) -> tuple[dict, dict]:
 
     # the first version of the option files has the other names
     inter, intra = (source.take_first(path, (f'r{name}', name), 1.0) for name in ('inter_weight', 'intra_weight'))
-    criterion = take('cri_intra', 'l1')  # the documentation of the released class says ce, its code l1
+    criterion = source.take_text(
+        f'{path}.cri_intra', 'l1'
+    )  # the documentation of the released class says ce, its code l1
     out = {
         'type': 'PairwiseDistanceLoss',
         'inter_layers': take('layer_weights_inter', {}),
@@ -228,7 +234,7 @@ def _known(source: Source, path: str, section: type[BaseModel]) -> dict:
 
 
 def _validation_data(source: Source, path: str) -> dict:
-    kind = source.take(f'{path}.type', 'PairedImageDataset')
+    kind = source.take_text(f'{path}.type', 'PairedImageDataset')
     section = {'PairedImageDataset': schema.PairedSet, 'SingleImageDataset': schema.SingleSet}.get(kind)
     if section is None:
         return {'type': kind, **{name: source.take(f'{path}.{name}') for name in source.names(path)}}
@@ -239,7 +245,7 @@ def _validation(source: Source, remarks: list[str]) -> dict:
     metrics = {}
     for name in source.names('val.metrics'):
         path = f'val.metrics.{name}'
-        kind = source.take(f'{path}.type')
+        kind = source.take_text(f'{path}.type', '')
         if registered(METRIC_REGISTRY, kind) is None:
             source.note(f'{path}.type', kind, 'no metric of that name is registered here')
             source.drop(path, 'of that metric')

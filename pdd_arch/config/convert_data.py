@@ -109,8 +109,7 @@ def _side(source: Source, path: str, expected: int | None) -> int:
 def _kernels(source: Source, path: str, size: int | None, scale: int) -> list[str]:
     """Kernels of a `RandomResize` that are here too."""
     _side(source, f'{path}.params.target_size', size and size // scale)
-    names = source.take(f'{path}.params.resize_opt', [])
-    chances = source.take(f'{path}.params.resize_prob', [])
+    names, chances = (source.take_list(f'{path}.params.{key}') for key in ('resize_opt', 'resize_prob'))
     if len({str(c) for c in chances}) > 1:
         source.note(f'{path}.params.resize_prob', chances, 'all kernels are equally likely')
     unknown = [name for name in names if name not in KERNELS]

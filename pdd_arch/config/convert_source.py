@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from pdd_arch.errors import OptionError
+
 UNKNOWN = 'there is no option for it here'
 
 #: a path and the value there
@@ -37,6 +39,24 @@ class Source:
         for leaf in list(self._below(path)):
             del self._left[leaf]
         return default if value is _MISSING else value
+
+    def take_text(self, path: str, default: str | None = None) -> str | None:
+        """:meth:`take` of a name. Raises OptionError where the value is no text."""
+        return self._taken(path, default, str, 'a name')
+
+    def take_flag(self, path: str, default: bool) -> bool:
+        """:meth:`take` of true or false. Raises OptionError where the value is neither."""
+        return self._taken(path, default, bool, 'true or false')
+
+    def take_list(self, path: str) -> list:
+        """:meth:`take` of a list, empty where there is none. Raises OptionError where the value is no list."""
+        return self._taken(path, [], list, 'a list')
+
+    def _taken(self, path: str, default: object, kind: type, expected: str) -> object:
+        value = self.take(path, default)
+        if value != default and not isinstance(value, kind):
+            raise OptionError(f'{path}: {value!r}, expected {expected}')
+        return value
 
     def take_first(self, path: str, names: tuple[str, ...], default: object) -> object:
         """Use the value of the first of several names that stands in the section at `path`."""
