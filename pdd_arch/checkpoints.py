@@ -23,13 +23,14 @@ from pdd_arch.utils.resources import resolve_bundled
 PARAM_KEYS = ('params_ema', 'params', 'state_dict', 'model')
 
 
-def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
+def read_checkpoint(path: str | Path, option: str = 'weights', lazy: bool = False) -> dict:
     """Read a ``.pth``, ``.state`` or ``.safetensors`` file onto the CPU.
 
     Args:
         path: the file; ``bundled:NAME`` for one shipped with this package; ``zoo:NAME`` for a published network
             (:mod:`pdd_arch.archs.zoo`), which is downloaded once and always comes as ``{'params': state dict}``.
         option: option key that named the file; it appears in error messages.
+        lazy: tensors stay in the file until they are looked at, where its format allows it: copy those that are kept.
 
     Raises:
         MissingFileError: the file does not exist, or cannot be downloaded.
@@ -47,7 +48,8 @@ def read_checkpoint(path: str | Path, option: str = 'weights') -> dict:
 
             return load_file(file)
         _verify_checksums(file)
-        content = torch.load(file, map_location='cpu', weights_only=True)
+        in_place = lazy and zipfile.is_zipfile(file)
+        content = torch.load(file, map_location='cpu', weights_only=True, mmap=in_place)
     except pickle.UnpicklingError as e:
         # torch's own advice at this point is to switch the check off: only what it has found is passed on
         found = re.search(r'Unsupported (?:global: GLOBAL|operand|class) \S+|GLOBAL \S+', str(e))

@@ -128,6 +128,27 @@ def test_lpips_is_built_once(pair, trunks):
     assert lpips_metric.network.cache_info().misses == 1
 
 
+@pytest.mark.parametrize('zipped', [True, False])
+def test_lpips_keeps_nothing_of_its_file(pair, trunks, tmp_path, zipped):
+    """Of a large file the part that is needed is read in place; what becomes of the file later must not matter."""
+    file = tmp_path / 'alexnet.pth'
+    torch.save(torch.load(trunks('alexnet')), file, _use_new_zipfile_serialization=zipped)
+    options = dict(type='calculate_lpips', crop_border=4)
+    expected = calculate_metric(pair, options | dict(weights=trunks('alexnet')))
+    assert calculate_metric(pair, options | dict(weights=str(file))) == expected
+    file.write_bytes(bytes(file.stat().st_size))
+    assert calculate_metric(pair, options | dict(weights=str(file))) == expected
+
+
+def test_lpips_of_several_pairs_at_once(pair, trunks):
+    model = lpips_metric.network('alex', trunks('alexnet'))
+    a, b = (rgb_tensor(x) for x in pair.values())
+    with torch.no_grad():
+        found = lpips_metric.distance(model, torch.cat([a, b]), torch.cat([b, b]))
+        expected = model(a, b, normalize=True).flatten()
+    torch.testing.assert_close(found, torch.cat([expected, torch.zeros(1)]), rtol=0, atol=1e-6)
+
+
 def test_lpips_without_weights_is_an_error(pair, offline):
     with pytest.raises(MissingFileError, match=r'alexnet-owt-7be5be79\.pth, which is not at.*\(OSError: offline\)'):
         calculate_metric(pair, dict(type='calculate_lpips', crop_border=0))
@@ -317,3 +338,6 @@ def test_what_a_number_means():
     assert 'non-commercial' in said(type='calculate_iqa', metric='musiq')['package']
     assert 'YCbCr' in said(type='calculate_niqe')['colour']
     assert said(type='my_metric')['package'] == 'registered by the user'
+    # without being told
+    directions = [said(type=f'calculate_{name}')['better'] for name in ('psnr', 'niqe', 'lpips', 'dists')]
+    assert directions == ['higher', 'lower', 'lower', 'lower']

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from report_material import (
@@ -24,6 +25,7 @@ from report_material import (
     save,
     write,
 )
+from scipy import stats
 
 from pdd_arch.report import embed, page, run_log
 from pdd_arch.report.of_table import page_of_table
@@ -73,6 +75,24 @@ def test_numbers_that_json_does_not_know(table):
     assert pdd(table) == 0
     row = embedded(table / 'report.html', 'data')['rows'][0]
     assert row['mean'] == [{'$infinite': 1}, None]
+
+
+def test_significance_is_of_the_images_and_against_the_baseline(table):
+    content = load(table)
+    gains = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    scores = {'bicubic': [-gains], 'generalist': [0 * gains], 'adapted': [gains, gains - 0.05, gains + 0.05]}
+    for row in content['rows']:
+        for seed, values in zip(row['seeds'], scores[row['name']], strict=True):
+            seed['scores'] = {f'i{n}': [20 + v, None] for n, v in enumerate(values)}
+    save(table, content)
+    rows = {r['name']: r['p'] for r in page.page_data(page_of_table(table))['rows']}
+    assert rows['generalist'] == [None, None]
+    assert rows['adapted'] == [pytest.approx(stats.wilcoxon(gains).pvalue), None]
+    assert rows['adapted'][0] < 0.05
+    content['rows'][2]['seeds'][1]['scores'].pop('i0')  # seeds of different images: no pairs
+    save(table, content)
+    rows = {r['name']: r['p'] for r in page.page_data(page_of_table(table))['rows']}
+    assert rows['adapted'] == [None, None]
 
 
 # ---------------------------------------------------------------- page
@@ -156,6 +176,63 @@ def test_an_image_name_cannot_leave_its_folder(table):
     content['rows'][1]['seeds'][0]['scores']['../../secret'] = [1, 1]
     save(table, content)
     assert all('secret' not in p.name for p in page_of_table(table).pictures)
+
+
+def make_lmdb(folder, names):
+    """An LMDB beside a folder, of its images `names` (key -> file)."""
+    from basicsr.utils.lmdb_util import LmdbMaker
+
+    maker = LmdbMaker(f'{folder}.lmdb', map_size=1 << 20)
+    for key, name in names.items():
+        height, width = cv2.imread(str(folder / name)).shape[:2]
+        maker.put((folder / name).read_bytes(), key, (height, width, 3))
+    maker.close()
+    shutil.rmtree(folder)
+
+
+def test_databases_in_place_of_folders(table):
+    for key, ending in (('lq', 'x4.png'), ('gt', '.png')):
+        make_lmdb(table / key, {f'set/{i}': f'{i}{ending}' for i in IMAGES})
+    content = load(table)
+    content['datasets'] = {'phone': {'lq': 'lq.lmdb', 'gt': 'gt.lmdb'}}
+    save(table, content)
+    found = page_of_table(table)
+    assert found.problems == []
+    assert [v.label for v in found.pictures[0].versions] == ['LR', 'bicubic', 'generalist', 'adapted (seed 0)', 'HR']
+    assert found.pictures[0].versions[-1].load()[0, 0].tolist() == list(RED[::-1])
+    assert pdd(table) == 0
+
+    (table / 'lq.lmdb' / 'meta_info.txt').unlink()
+    assert any('is not an LMDB made by BasicSR' in text for text in page_of_table(table).problems)
+
+
+def test_a_run_on_databases(tmp_path):
+    folder = make_run(tmp_path)
+    for key in ('lr', 'hr'):
+        make_lmdb(tmp_path / key, {'p': 'p.png', 'q': 'q.png'})
+    file = folder / 'tiny.yml'
+    file.write_text(file.read_text().replace('dataroot_lq: lr', 'dataroot_lq: lr.lmdb').replace(': hr', ': hr.lmdb'))
+    assert pdd(folder) == 0
+    data = embedded(folder / 'report.html', 'data')
+    assert [p['name'] for p in data['pictures']] == ['p', 'q']
+    assert [v['label'] for v in data['pictures'][0]['versions']][-1] == 'HR'
+
+
+def test_images_of_16_bits_and_of_one_channel(table):
+    write(table / 'lq' / 'a1x4.png', np.full((12, 16), 100, np.uint8))
+    write(table / 'gt' / 'a1.png', np.full((48, 64), 100 * 257, np.uint16))
+    picture = page_of_table(table).pictures[0]
+    for version in (picture.versions[0], picture.versions[-1]):
+        image = version.load()
+        assert (image.dtype, image.shape[2]) == (np.uint8, 3)
+        assert (image == 100).all()
+
+
+def test_what_was_not_computed_is_on_the_page(table):
+    content = load(table)
+    content['rows'][0]['seeds'][0] |= {'not_computed': {'LPIPS': 'no weights'}, 'undefined': {'PSNR': 'no number'}}
+    save(table, content)
+    assert page_of_table(table).problems == ['no weights', 'no number']
 
 
 # ---------------------------------------------------------------- size

@@ -5,7 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from report_material import BLUE, GAINS, GREEN, IMAGES, RED, make_run, make_table, pdd
+from report_material import BLUE, GAINS, GREEN, IMAGES, RED, load, make_run, make_table, pdd, save
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +89,27 @@ def test_browser_orders(opened):
 
 
 @pytest.mark.browser
+def test_browser_shows_significance(browser, tmp_path):
+    """Marked where the baseline is beaten on every one of seven images, and not where it is by turns."""
+    folder = make_table(tmp_path)
+    content = load(folder)
+    for row in content['rows']:
+        gain = row['name'] == 'adapted'
+        for seed in row['seeds']:
+            seed['scores'] = {f'i{n}': [20 + gain * (n + 1) / 8, 0.3 + gain * (-1) ** n * n / 9] for n in range(7)}
+    save(folder, content)
+    assert pdd(folder) == 0
+    watched = Watched(browser, folder / 'report.html')
+    row = watched.page.locator('.scores tbody tr', has_text='adapted')
+    assert [cell.endswith('*') for cell in row.locator('td').all_inner_texts()] == [True, False]
+    assert 'p = 0.016 against generalist (7 images)' in row.locator('td').first.get_attribute('title')
+    legend = watched.page.locator('#table-box > p').inner_text()
+    assert '*: differs from generalist, better or worse (two-sided Wilcoxon signed-rank test' in legend
+    watched.context.close()
+    assert watched.wrong == []
+
+
+@pytest.mark.browser
 def test_browser_table_sorts(opened):
     def rows():
         return [
@@ -105,6 +126,8 @@ def test_browser_table_sorts(opened):
     assert rows()[-1] == 'adapted'
     assert opened.locator('td.best').count() == 2
     assert '± 0.10' in opened.locator('td.best').first.inner_text()
+    assert opened.locator('.differs').count() == 0  # of four images nothing can be said
+    assert 'No significance is given' in opened.locator('#table-box > p').inner_text()
 
 
 @pytest.mark.browser

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,71 +9,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import TINY_G, run_options, write_images
 from scipy import stats
+from table_material import LIST, make_folder, tables, train_here
 
-from pdd_arch.commands import basicsr_cli
-from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.tables import runner
 from pdd_arch.tables.plan import cells, changed, read_plan
 from pdd_arch.tables.table import lines, to_csv, to_latex, to_markdown
 
-LIST = {
-    'title': 'Tiny',
-    'opt': 'tiny.yml',
-    'baseline': 'start',
-    'seeds': [0, 1],
-    'datasets': {'a': {}, 'b': {'datasets.train.dataroot_lq': 'real2'}},
-    'rows': [
-        {'name': 'bicubic', 'method': 'bicubic'},
-        {'name': 'start', 'method': 'start'},
-        {'name': 'adapted'},
-        {'name': 'no distillation', 'changes': {'train.distill_opt': None}, 'datasets': ['a']},
-    ],
-}
-
-
-@pytest.fixture
-def table_folder(workplace):
-    """Data, start weights, option file and list in the current folder."""
-    from basicsr.archs import build_network
-
-    write_images(workplace / 'real2', 2, 16, 20, seed=5)
-    torch.manual_seed(0)
-    torch.save({'params': build_network(dict(TINY_G)).state_dict()}, 'start.pth')
-    opt = run_options(path=dict(pretrain_network_g='start.pth', param_key_g='params'))
-    opt['train']['optim_g']['lr'] = 1e-2  # so that two iterations show in 8 bits
-    opt['val']['metrics'] = {'PSNR': dict(type='calculate_psnr', crop_border=4, better='higher', decimals=2)}
-    Path('tiny.yml').write_text(yaml.safe_dump(opt))
-    Path('list.yml').write_text(yaml.safe_dump(LIST))
-    return workplace
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Names of the option files trained, in this process: a new one takes longer than the training."""
-    seen = []
-    real = subprocess.run
-
-    def run_here(command, **kwargs):
-        if command[0] != sys.executable:
-            return real(command, **kwargs)
-        seen.append(Path(command[5]).stem)
-        stream = kwargs['stdout']
-        before = torch.get_num_threads()
-        code = run('basicsr', basicsr_cli.main, command[3:])
-        torch.set_num_threads(before)
-        stream.write(f'ended with {code}\n')
-        return subprocess.CompletedProcess(command, code)
-
-    monkeypatch.setattr(runner.subprocess, 'run', run_here)
-    return seen
-
-
-def tables(*flags: str) -> int:
-    return main(['tables', 'list.yml', '-o', 'out', *flags])
+table_folder = pytest.fixture(make_folder)
+trained = pytest.fixture(train_here)
 
 
 def test_a_table_from_a_list(table_folder, trained, capsys):
@@ -167,21 +110,19 @@ def test_a_metric_without_its_weights_is_reported_and_made_up_for(table_folder, 
 
 
 def test_runs_are_spread_over_devices(table_folder, monkeypatch):
-    seen, real = [], subprocess.run
+    seen = []
 
-    def run_elsewhere(command, **kwargs):
-        if command[0] != sys.executable:
-            return real(command, **kwargs)
-        seen.append(kwargs['env']['CUDA_VISIBLE_DEVICES'])
+    def run_elsewhere(_self, arguments, log, device):
+        seen.append(device)
         time.sleep(0.05)
-        name = yaml.safe_load(Path(command[5]).read_text())['name']
+        name = yaml.safe_load(Path(arguments[2]).read_text())['name']
         final = Path('experiments', name, 'models/net_g_latest.pth')
         final.parent.mkdir(parents=True)
         torch.save({'params_ema': torch.load('start.pth')['params']}, final)
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
-    monkeypatch.setattr(runner.subprocess, 'run', run_elsewhere)
-    assert tables('--jobs', '2', '--gpus', '3,5', '--seeds', '0,1,2') == 0
+    monkeypatch.setattr(runner.Trainings, 'run', run_elsewhere)
+    assert tables('--gpus', '3,5', '--seeds', '0,1,2') == 0
     assert len(seen) == 3 * 3
     assert set(seen) == {'3', '5'}
     assert {seen[0], seen[1]} == {'3', '5'}  # two at a time, one on each
@@ -191,33 +132,6 @@ def test_dry_run_writes_nothing(table_folder, capsys):
     assert tables('--dry-run') == 0
     assert 'a_no_distillation_seed1' in capsys.readouterr().out
     assert not Path('out').exists()
-
-
-@pytest.mark.parametrize(
-    ('change', 'words'),
-    [
-        ({'rowz': []}, 'rowz'),
-        (
-            {'rows': [{'name': 'x', 'method': 'guess'}]},
-            "rows[0].method: expected 'train', 'start' or 'bicubic', found 'guess'",
-        ),
-        ({'rows': [{'name': 'x'}, {'name': 'x'}]}, "'x' is there twice"),
-        ({'baseline': 'strat'}, "'strat' is no row"),
-        ({'rows': [{'name': 'start', 'datasets': ['c']}]}, "unknown dataset 'c'"),
-        ({'datasets': {}}, 'datasets'),
-    ],
-)
-def test_wrong_lists(table_folder, change, words):
-    Path('list.yml').write_text(yaml.safe_dump({**LIST, **change}))
-    with pytest.raises(OptionError, match=re.escape(words)):
-        tables('--dry-run')
-
-
-def test_no_such_list(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingFileError, match=r'list\.yml: no such list'):
-        tables()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_changes():
@@ -290,17 +204,32 @@ def test_statistics():
     assert wanted < 0.05 < found['a_like'].p[0]
     markdown = to_markdown(table)
     mean, deviation = np.mean(better), found['better'].deviation[0]
-    assert f'| better | 3 | **{mean:.2f} ± {deviation:.2f}*** |' in markdown.replace('*** |', '*** |')
+    assert rf'| better | 3 | **{mean:.2f} ± {deviation:.2f}**\* |' in markdown
+    assert r'\* differs from "base" (two-sided Wilcoxon signed-rank test over the images' in markdown
     assert f'| a_like | 1 | {np.mean(alike):.2f} |' in markdown
     assert 'Mind this.' in markdown
     assert '## Published: a paper, table 1' in markdown
     assert '| a | theirs | PSNR | 30.5 |' in markdown
     assert r'a\_like' in to_latex(table)
-    assert rf'\textbf{{{mean:.2f} $\pm$ {deviation:.2f}}}' in to_latex(table)
+    assert rf'\textbf{{{mean:.2f} $\pm$ {deviation:.2f}}}$^{{*}}$ \\' in to_latex(table)
     assert len(to_csv(table).splitlines()) == 1 + 8 * 5
+
+
+def test_names_that_mean_something_to_markdown_and_latex():
+    table = made_table({'base': [[20.0]], 'a|b <i>*x* 50% {z} \\foo ~^ $': [[21.0]]})
+    assert r'| a\|b &lt;i>\*x\* 50% {z} \\foo ~^ \$ | 1 |' in to_markdown(table)
+    wanted = r'a\textbar{}b \textless{}i\textgreater{}*x* 50\% \{z\} '
+    wanted += r'\textbackslash{}foo \textasciitilde{}\textasciicircum{} \$'
+    assert wanted in to_latex(table)
+
+
+def test_a_table_without_numbers():
+    table = made_table({'base': []})
+    assert r'\midrule' not in to_latex(table)
+    assert '## a' not in to_markdown(table)
 
 
 def test_too_few_images_for_significance():
     table = made_table({'base': [[20.0, 21.0]], 'other': [[25.0, 26.0]]})
     assert [line.p for line in lines(table)] == [[None], [None]]
-    assert '*' not in to_markdown(table).split('PSNR: `')[0].replace('**', '')
+    assert r'\*' not in to_markdown(table).split('PSNR: `')[0]

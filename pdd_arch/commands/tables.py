@@ -2,11 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from pdd_arch.tables.plan import cells, read_plan
+from pdd_arch.errors import OptionError
+from pdd_arch.metrics.availability import availability
+from pdd_arch.tables.check import check_cells
+from pdd_arch.tables.plan import Cell, Plan, cells, plain, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
+from pdd_arch.training.folder_lock import lock_folder
+from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.suggest import one_of
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -21,13 +28,45 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('list', type=Path, help='the list of rows')
     parser.add_argument('-o', '--out', type=Path, required=True, help='folder of the results')
-    parser.add_argument('--seeds', type=lambda t: [int(n) for n in t.split(',')], help="instead of the list's")
-    parser.add_argument('--only', help='rows with this in their name')
-    parser.add_argument('--datasets', help='of the list, separated by commas')
-    parser.add_argument('--jobs', type=int, default=1, help='training runs at a time')
-    parser.add_argument('--gpus', default='', help='devices to spread them over, separated by commas')
+    parser.add_argument('--seeds', type=_seeds, metavar='N,N', help="instead of the list's, separated by commas")
+    parser.add_argument('--only', metavar='TEXT', help='rows with this in their name')
+    parser.add_argument('--datasets', metavar='NAME,NAME', help='of the list, separated by commas')
+    parser.add_argument(
+        '--jobs', type=_jobs, metavar='N', help='training runs at a time (default: one for each device)'
+    )
+    parser.add_argument('--gpus', default='', metavar='N,N', help='devices to spread them over, separated by commas')
     parser.add_argument('--dry-run', action='store_true', help='say what would run')
     parser.set_defaults(run=run)
+
+
+def _seeds(text: str) -> list[int]:
+    numbers = text.split(',')
+    if not all(n.isdecimal() for n in numbers) or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f'expected different whole numbers separated by commas, found {text!r}')
+    return [int(n) for n in numbers]
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
+    return int(text)
+
+
+def _chosen(args: argparse.Namespace, everything: Sequence[Cell]) -> list[Cell]:
+    """Cells that --only and --datasets leave.
+
+    Raises:
+        OptionError: none, or there is no such dataset.
+    """
+    datasets = list(dict.fromkeys(cell.dataset for cell in everything))
+    wanted = args.datasets.split(',') if args.datasets else datasets
+    for name in wanted:
+        if name not in datasets:
+            raise OptionError(f'--datasets: {name!r} is not in the list, expected {one_of(datasets)}.')
+    rows = list(dict.fromkeys(cell.row.name for cell in everything))
+    if args.only and not any(args.only in name for name in rows):
+        raise OptionError(f'--only: no row has {args.only!r} in its name, expected a part of {one_of(rows)}.')
+    return [c for c in everything if (not args.only or args.only in c.row.name) and c.dataset in wanted]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,28 +75,50 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds:
         plan = plan.model_copy(update={'seeds': args.seeds})
     everything = list(cells(plan, args.list.parent))
-    chosen = [
-        cell
-        for cell in everything
-        if (not args.only or args.only in cell.row.name)
-        and (not args.datasets or cell.dataset in args.datasets.split(','))
-    ]
-    todo = [cell for cell in chosen if read_result(args.out, cell) is None]
+    check_cells(everything)
+    chosen = _chosen(args, everything)
+    finished = {cell.name for cell in everything if read_result(args.out, cell) is not None}
+    todo = [cell for cell in chosen if cell.name not in finished]
     say(f'{plan.title}: {len(chosen)} cells, {len(todo)} to do')
     if args.dry_run:
         for cell in todo:
             say(f'  {cell.name}')
         return 0
-    args.out.mkdir(parents=True, exist_ok=True)
+    with writing(args.out):
+        args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = lock_folder(args.out)
+    except OptionError:
+        raise OptionError(
+            f'-o {args.out}: another `pdd tables` is writing there. Wait for it, or choose another folder; --jobs and '
+            '--gpus spread one table over several devices.'
+        ) from None
+    try:
+        return _run(args, plan, everything, todo)
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _run(args: argparse.Namespace, plan: Plan, everything: Sequence[Cell], todo: Sequence[Cell]) -> int:
+    if todo:  # now, and not after hours of training
+        _, reasons = availability(plain(todo[0].options['val']['metrics']), fetch=True)
+        for reason in reasons.values():
+            warn(reason)
     gpus = [g for g in args.gpus.split(',') if g]
-    failed = run_cells(todo, args.out, gpus, max(1, args.jobs), say)
+    failed = run_cells(todo, args.out, gpus, args.jobs or max(1, len(gpus)), say)
     table = collect(plan, everything, args.out)
     write_table(table, args.out)
     say(to_markdown(table))
     missing = not_computed(table)
-    for line in [*failed, *(f'not computed: {reason}' for reason in missing.values())]:
-        sys.stderr.write(f'pdd tables: {line}\n')
+    for line in [*failed, *missing]:
+        warn(line)
     return 1 if failed or missing else 0
+
+
+def warn(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(f'pdd tables: {text}\n')
 
 
 def say(text: str) -> None:

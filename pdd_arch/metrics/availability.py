@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import torchvision
@@ -18,8 +19,24 @@ from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.suggest import did_you_mean
 
+#: which values of a metric are better, where it is known: ``better`` need not be said then
+DIRECTIONS = MappingProxyType(
+    {
+        'calculate_psnr': 'higher',
+        'calculate_ssim': 'higher',
+        'calculate_niqe': 'lower',
+        'calculate_lpips': 'lower',
+        'calculate_dists': 'lower',
+        'calculate_feature_distance': 'lower',
+    }
+)
 #: of images as BasicSR's validation hands them over
 _RANGE = '8 bit, 0 to 255'
+
+
+def better(options: Mapping) -> str:
+    """``higher`` or ``lower``: what the metric's section says, else what is known; BasicSR's default otherwise."""
+    return options.get('better') or DIRECTIONS.get(options.get('type'), 'higher')
 
 
 def why_not(options: Mapping, fetch: bool = False, option: str = 'metric') -> str | None:
@@ -121,7 +138,7 @@ def describe(options: Mapping) -> dict[str, object]:
         'range': '0 to 1, from 8 bit',
         'package': _package('basicsr'),
         'weights': None,
-        'better': options.get('better', 'higher'),
+        'better': better(options),
         'options': said,
     }
     if kind in ('calculate_psnr', 'calculate_ssim'):

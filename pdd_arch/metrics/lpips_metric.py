@@ -42,17 +42,36 @@ def network(net: str, weights: str) -> lpips.LPIPS:
     if weights == 'imagenet':
         state = imagenet_features(TRUNKS[net], 'calculate_lpips weights')
     else:
-        state = read_checkpoint(weights, option='calculate_lpips weights')
+        # of AlexNet's file, a quarter of a gigabyte, the trunk is a twenty-fifth
+        state = read_checkpoint(weights, option='calculate_lpips weights', lazy=True)
     # slices keep torchvision's numbering: slice2.3.weight is features.3.weight
     renamed = {key: f'features.{key.split(".", 1)[1]}' for key in model.net.state_dict()}
     try:
-        model.net.load_state_dict({key: state[name] for key, name in renamed.items()}, assign=True)
+        model.net.load_state_dict({key: state[name].clone() for key, name in renamed.items()}, assign=True)
     except (KeyError, RuntimeError) as e:
         raise WeightsError(
             f'calculate_lpips weights: {weights} is not a torchvision state dict of {TRUNKS[net]} ({e})'
         ) from e
     # images come as height, width, channels: convolutions in that order are a fifth faster
     return model.eval().requires_grad_(False).to(device(), memory_format=torch.channels_last)
+
+
+def distance(model: lpips.LPIPS, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """LPIPS of pairs, as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
+
+    Args:
+        model: in evaluation mode.
+        a, b: (N, 3, H, W), RGB, [0, 1].
+
+    Returns:
+        (N,).
+    """
+    maps = model.net(model.scaling_layer(2 * torch.cat([a, b]) - 1))
+    layers = []
+    for features, linear in zip(maps, model.lins, strict=True):
+        unit = lpips.normalize_tensor(features)
+        layers.append(linear((unit[: len(a)] - unit[len(a) :]).square()).mean((1, 2, 3)))
+    return torch.stack(layers).sum(0)
 
 
 @register(METRIC_REGISTRY)
@@ -81,5 +100,5 @@ def calculate_lpips(
     model = network(net, weights)
     a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
     check_same_shape(a, b)
-    with torch.no_grad():
-        return model(a, b, normalize=True).item()
+    with torch.inference_mode():
+        return distance(model, a, b).item()

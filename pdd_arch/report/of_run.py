@@ -18,10 +18,12 @@ from pdd_arch.config.yaml_file import load_options
 from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
+from pdd_arch.metrics.availability import better
 from pdd_arch.report.of_table import unit_of
-from pdd_arch.report.page import Curve, Metric, Page, Picture, Row, Seed, Version
-from pdd_arch.report.pictures import ImageFolder, Output, make_picture
+from pdd_arch.report.page import Curve, Page, Picture, Version
+from pdd_arch.report.pictures import ImageFolder, LmdbImage, Output, make_picture
 from pdd_arch.report.run_log import RunLog, read_logs
+from pdd_arch.report.scores import Metric, Row, Seed
 
 SAVED = 'visualization'
 #: points of a curve; more of them are averaged
@@ -62,7 +64,7 @@ def page_of_run(folder: Path, generalist: bool, say: Say) -> Page:
     page = Page(
         title=f'Run {run.options.get("name", folder.name)}',
         source=folder.resolve().name,
-        metrics=[Metric(n, o.get('better', 'higher'), _decimals(n), unit_of(n)) for n, o in metrics.items()],
+        metrics=[Metric(n, better(o), _decimals(n), unit_of(n)) for n, o in metrics.items()],
         rows=[],
         curves=_curves(log, metrics),
     )
@@ -120,8 +122,7 @@ def _curves(log: RunLog, metrics: Mapping) -> list[Curve]:
     names = dict.fromkeys(name for dataset in log.validation.values() for name in dataset)
     for name in names:
         series = {d: sorted(values[name].items()) for d, values in log.validation.items() if name in values}
-        better = (metrics.get(name) or {}).get('better', 'higher')
-        curves.append(Curve(name, series, unit_of(name), better))
+        curves.append(Curve(name, series, unit_of(name), better(metrics.get(name) or {})))
     for name, values in log.losses.items():
         points, averaged = _thinned(sorted(values.items()))
         note = f'Each point is the mean of {averaged} logged values.' if averaged > 1 else ''
@@ -188,7 +189,9 @@ def _saved(folder: Path) -> dict[str, dict[int, Path]]:
     return out
 
 
-def _validation_set(run: _Run, key: str, dataset: Mapping, page: Page) -> Iterator[tuple[str, Path, Path | None]]:
+def _validation_set(
+    run: _Run, key: str, dataset: Mapping, page: Page
+) -> Iterator[tuple[str, Path | LmdbImage, Path | LmdbImage | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
     folders = {}
     for option in ('dataroot_lq', 'dataroot_gt'):

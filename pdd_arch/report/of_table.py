@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from pdd_arch.data.files import read_content, shown
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.report.page import Metric, Page, Row, Seed
+from pdd_arch.report.page import Page
 from pdd_arch.report.pictures import ImageFolder, Output, make_picture
+from pdd_arch.report.scores import Metric, Row, Seed
 
 TABLE = 'table.json'
 MAX_NAMED = 3  # of many like things, so many are named
@@ -35,6 +36,8 @@ class _Seed(_Section):
     outputs: str | None = None
     command: str | None = None
     commit: str | None = None
+    not_computed: dict[str, str] = {}
+    undefined: dict[str, str] = {}
 
 
 class _Row(_Section):
@@ -134,6 +137,8 @@ def page_of_table(path: Path) -> Page:
     )
     if table.baseline is None:
         page.problems.append('The table names no baseline, so there are no gains to sort by.')
+    seeds = [seed for row in table.rows for seed in row.seeds]
+    page.problems += dict.fromkeys(text for s in seeds for text in (*s.not_computed.values(), *s.undefined.values()))
     _say_what_is_missing(table, page)
     _add_pictures(table, file.parent, page)
     return page

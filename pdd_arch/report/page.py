@@ -11,7 +11,6 @@ import hashlib
 import html
 import json
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +21,8 @@ import numpy as np
 
 from pdd_arch.data.files import shown
 from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.report.scores import Metric, Row, against, image_scores, mark_best, row_data
+from pdd_arch.tables.significance import LEAST_IMAGES, SIGNIFICANT, TEST
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.version import __version__
 
@@ -29,39 +30,6 @@ MEGABYTE = 10**6
 #: the page says who made it; only such a file is ever overwritten
 GENERATOR = '<meta name="generator" content="pdd report'
 SCRIPTS = ('util.js', 'curves.js', 'table.js', 'viewer.js', 'card.js', 'gallery.js', 'main.js')
-
-#: a value that is missing (not computed, or not a number) is None
-Value = float | None
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of the table."""
-
-    name: str
-    better: str  # 'higher' | 'lower'
-    decimals: int = 4
-    unit: str = ''
-
-
-@dataclass(frozen=True)
-class Seed:
-    """One repetition of a row: a value per metric for every image, and where they come from."""
-
-    name: str
-    scores: dict[str, list[Value]]
-    command: str = ''
-    commit: str = ''
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method on a data set. A reference (published figures, an upper bound) takes no part in "best"."""
-
-    name: str
-    dataset: str
-    seeds: tuple[Seed, ...]
-    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,68 +102,6 @@ class Page:
         return out
 
 
-def mean(values: Sequence[Value]) -> Value:
-    """Mean of the values that are there, None if there are none."""
-    present = [v for v in values if v is not None]
-    return sum(present) / len(present) if present else None
-
-
-def deviation(values: Sequence[Value]) -> Value:
-    """Sample standard deviation, None for fewer than two finite values."""
-    present = [v for v in values if v is not None and math.isfinite(v)]
-    return statistics.stdev(present) if len(present) > 1 else None
-
-
-def image_scores(row: Row) -> dict[str, dict]:
-    """image -> mean and standard deviation over the seeds, one value per metric, and the seeds that have the image."""
-    images = dict.fromkeys(image for seed in row.seeds for image in seed.scores)
-    out = {}
-    for image in images:
-        columns = list(zip(*(seed.scores[image] for seed in row.seeds if image in seed.scores), strict=True))
-        out[image] = dict(
-            mean=[mean(c) for c in columns],
-            std=[deviation(c) for c in columns],
-            seeds=sum(image in seed.scores for seed in row.seeds),
-        )
-    return out
-
-
-def _row_data(row: Row, metrics: Sequence[Metric]) -> dict:
-    """A row of the table: per seed the mean over its images, then mean and deviation over the seeds."""
-    seeds = []
-    for seed in row.seeds:
-        columns = list(zip(*seed.scores.values(), strict=True)) or [()] * len(metrics)
-        counts = [sum(v is not None for v in column) for column in columns]
-        seeds.append(
-            dict(name=seed.name, means=[mean(c) for c in columns], counts=counts)
-            | dict(command=seed.command, commit=seed.commit)
-        )
-    columns = list(zip(*(s['means'] for s in seeds), strict=True)) or [()] * len(metrics)
-    return dict(
-        name=row.name,
-        dataset=row.dataset,
-        reference=row.reference,
-        seeds=seeds,
-        images=len({image for seed in row.seeds for image in seed.scores}),
-        counts=[min((s['counts'][i] for s in seeds), default=0) for i in range(len(metrics))],
-        mean=[mean(c) for c in columns],
-        std=[deviation(c) for c in columns],
-        best=[False] * len(metrics),
-    )
-
-
-def _mark_best(rows: Sequence[dict], metrics: Sequence[Metric]) -> None:
-    """Marks, within each data set, the rows whose printed value is the best; references do not compete."""
-    for dataset in {row['dataset'] for row in rows}:
-        ranked = [row for row in rows if row['dataset'] == dataset and not row['reference']]
-        for i, metric in enumerate(metrics):
-            values = {j: round(r['mean'][i], metric.decimals) for j, r in enumerate(ranked) if r['mean'][i] is not None}
-            if len(values) > 1:
-                best = (max if metric.better == 'higher' else min)(values.values())
-                for j, value in values.items():
-                    ranked[j]['best'][i] = value == best
-
-
 def _plain(value: object) -> object:
     """`value` for JSON, which knows no infinity and no NaN: the first as a mark for the page's script."""
     if isinstance(value, dict):
@@ -218,14 +124,15 @@ def script_json(value: object) -> str:
 
 def page_data(page: Page) -> dict:
     """Everything but the images, as the page's script reads it."""
-    rows = [_row_data(row, page.metrics) for row in page.rows]
-    _mark_best(rows, page.metrics)
+    rows = [row_data(row, page.metrics) | dict(p=against(row, page.rows, page.baseline)) for row in page.rows]
+    mark_best(rows, page.metrics)
     scores: dict[str, dict[str, dict]] = {}
     for row in page.rows:
         scores.setdefault(row.dataset, {})[row.name] = image_scores(row)
     return dict(
         title=page.title,
         source=page.source,
+        test=dict(name=TEST, significant=SIGNIFICANT, least=LEAST_IMAGES),
         made=f'{datetime.now():%Y-%m-%d %H:%M}, pdd_arch {__version__}',
         notes=page.notes,
         problems=page.problems,

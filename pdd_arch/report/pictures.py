@@ -1,7 +1,7 @@
 """From files to the versions of a picture that the page compares."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import image_size, read_raw
 from pdd_arch.data.meta_info import is_image_name
+from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.page import Picture, Version
 
@@ -28,20 +29,37 @@ class Output:
     path: Path
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a file, 16 bits rounded to 8."""
-    raw = read_raw(path)
+@dataclass(frozen=True)
+class LmdbImage:
+    """An image of a database."""
+
+    source: LmdbSource
+    index: int
+
+    @property
+    def stem(self) -> str:
+        """Its name, as BasicSR makes it of the key."""
+        return Path(self.source.names[self.index]).stem
+
+
+def _size(image: Path | LmdbImage) -> tuple[int, int]:
+    return image.source.check(image.index) if isinstance(image, LmdbImage) else image_size(image)
+
+
+def read_rgb(image: Path | LmdbImage) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file or of a database's image, 16 bits rounded to 8."""
+    raw = image.source.read_raw(image.index) if isinstance(image, LmdbImage) else read_raw(image)
     if raw.dtype == np.uint16:
         raw = np.rint(raw / 257.0).astype(np.uint8)
     return np.ascontiguousarray(raw[..., ::-1])
 
 
-def _read_part(path: Path, height: int, width: int) -> np.ndarray:
+def _read_part(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
     """The upper left part: BasicSR cuts a ground truth that is no multiple of the scale like this."""
     return read_rgb(path)[:height, :width]
 
 
-def _read_bicubic(path: Path, height: int, width: int) -> np.ndarray:
+def _read_bicubic(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
     return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
@@ -51,7 +69,7 @@ def plain_name(stem: str) -> str:
 
 
 class ImageFolder:
-    """Finds the images of a folder by name, with or without an ending such as ``x4`` or ``_LR4``."""
+    """Finds images by name, with or without an ending such as ``x4`` or ``_LR4``, in a folder or in BasicSR's LMDB."""
 
     def __init__(self, folder: Path, what: str) -> None:
         """
@@ -60,21 +78,27 @@ class ImageFolder:
             what: names it in an error.
 
         Raises:
-            MissingFileError: there is no such folder.
+            MissingFileError: there is no such folder, or no database in a folder called ``.lmdb``.
+            DataError: the database lists no image.
         """
         if not folder.is_dir():
             raise MissingFileError(
                 f'{what}: there is no folder {shown(folder)}. Correct the path, or run the command from the folder '
                 'that it is relative to.'
             )
-        files = sorted(p for p in folder.rglob('*') if p.is_file() and is_image_name(p.name))
-        self.exact = {p.relative_to(folder).with_suffix('').as_posix(): p for p in files}
-        self.plain: dict[str, list[Path]] = {}
+        self.exact: dict[str, Path | LmdbImage]
+        if folder.suffix == '.lmdb':
+            source = LmdbSource(str(folder), what)
+            self.exact = {name: LmdbImage(source, i) for i, name in enumerate(source.names)}
+        else:
+            files = sorted(p for p in folder.rglob('*') if p.is_file() and is_image_name(p.name))
+            self.exact = {p.relative_to(folder).with_suffix('').as_posix(): p for p in files}
+        self.plain: dict[str, list[Path | LmdbImage]] = {}
         for name, path in self.exact.items():
             self.plain.setdefault(plain_name(name), []).append(path)
             self.plain.setdefault(plain_name(Path(name).name), []).append(path)
 
-    def find(self, name: str) -> Path | None:
+    def find(self, name: str) -> Path | LmdbImage | None:
         """The image called `name`; None if there is none, or more than one that it might be."""
         if name in self.exact:
             return self.exact[name]
@@ -83,7 +107,12 @@ class ImageFolder:
 
 
 def make_picture(
-    name: str, dataset: str, lq: Path | None, gt: Path | None, outputs: Sequence[Output], problems: list[str]
+    name: str,
+    dataset: str,
+    lq: Path | LmdbImage | None,
+    gt: Path | LmdbImage | None,
+    outputs: Sequence[Output],
+    problems: list[str],
 ) -> Picture | None:
     """A picture out of the files that there are; None if fewer than two versions could be compared.
 
@@ -95,7 +124,7 @@ def make_picture(
         outputs: of the rows, each the size of the HR image.
         problems: files of the wrong size are named here and left out.
     """
-    sizes: Mapping[Path, tuple[int, int]] = {p: image_size(p) for p in [lq, gt, *(o.path for o in outputs)] if p}
+    sizes = {p: _size(p) for p in (lq, gt, *(o.path for o in outputs)) if p}
     whole = sizes[gt] if gt else sizes[outputs[0].path] if outputs else None
     if whole is None:
         return None

@@ -26,6 +26,8 @@ class Part(BaseModel):
 
 
 METHODS = ('train', 'start', 'bicubic')
+#: keys of a metric that a table has besides those of ``val.metrics``
+PRINTING = ('decimals', 'label')
 
 
 class Row(Part):
@@ -41,13 +43,13 @@ class Row(Part):
         datasets: measured on these only; on all by default.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     method: Literal[METHODS] = 'train'
     opt: str | None = None
     changes: Changes = {}
     checkpoint: str | None = None
     param_key: str | None = 'params_ema'
-    datasets: list[str] | None = None
+    datasets: list[str] | None = Field(None, min_length=1)
 
 
 class Published(Part):
@@ -78,8 +80,8 @@ class Plan(Part):
     changes: Changes = {}
     datasets: dict[str, Changes] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
-    seeds: list[int] = [0]
-    metrics: dict[str, dict[str, Any]] | None = None
+    seeds: list[int] = Field([0], min_length=1)
+    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)
     baseline: str | None = None
     notes: list[str] = []
     published: list[Published] = []
@@ -106,10 +108,47 @@ class Cell:
         return '_'.join(''.join(c if c.isalnum() else '_' for c in part) for part in parts)
 
     @property
+    def title(self) -> str:
+        """For messages."""
+        return f'{self.row.name} on {self.dataset}'
+
+    @property
+    def trained(self) -> bool:
+        """Whether a run is behind it."""
+        return self.row.method == 'train' and self.row.checkpoint is None
+
+    @property
+    def training_options(self) -> dict:
+        """Of the run behind it, which does not measure: that is done afterwards, for all rows alike."""
+        opt = {key: value for key, value in self.options.items() if key != 'val'}
+        opt['datasets'] = {key: value for key, value in opt['datasets'].items() if not key.startswith('val')}
+        return opt
+
+    @property
+    def run_name(self) -> str:
+        """A run of its own for other options: continuing one with them would end with a mixture of both."""
+        return f'{self.name}_{_digest(self.training_options)[:8]}'
+
+    @property
     def fingerprint(self) -> str:
         """Of everything that the numbers depend on, but the contents of files."""
-        content = {'row': self.row.model_dump(), 'seed': self.seed, 'options': self.options}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        opt = {**self.options, 'val': {**self.options['val'], 'metrics': plain(self.options['val']['metrics'])}}
+        row = {'method': self.row.method, 'checkpoint': self.row.checkpoint, 'param_key': self.row.param_key}
+        return _digest({'row': row, 'seed': self.seed, 'options': opt})
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def plain(metrics: Mapping[str, Mapping]) -> dict[str, dict]:
+    """``val.metrics`` without what is for printing."""
+    return {name: {k: v for k, v in o.items() if k not in PRINTING} for name, o in metrics.items()}
+
+
+def validation_set(opt: Mapping) -> tuple[str, dict]:
+    """Key and section of an option file's first validation set, on which a cell is measured."""
+    return next((key, section) for key, section in opt['datasets'].items() if key.startswith('val'))
 
 
 def read_plan(file: Path) -> Plan:
@@ -133,7 +172,11 @@ def read_plan(file: Path) -> Plan:
     for row in plan.rows:
         for dataset in row.datasets or ():
             if dataset not in plan.datasets:
-                raise OptionError(f'{file}: rows: {row.name}: unknown dataset {dataset!r}')
+                raise OptionError(
+                    f'{file}: rows: {row.name}: unknown dataset {dataset!r}.{did_you_mean(dataset, plan.datasets)}'
+                )
+        if row.checkpoint is not None and row.method != 'train':
+            raise OptionError(f'{file}: rows: {row.name}: expected `checkpoint` or `method: {row.method}`, found both')
     return plan
 
 
@@ -183,8 +226,7 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
                 opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
             if plan.metrics is not None:
                 opt.setdefault('val', {})['metrics'] = json.loads(json.dumps(plan.metrics))
-            trained = row.method == 'train' and row.checkpoint is None
-            for seed in plan.seeds if trained else [None]:
+            for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = json.loads(json.dumps(opt))
                 if seed is not None:
                     own['manual_seed'] = seed

@@ -1,26 +1,30 @@
 """Training and measuring the cells of a table; what is finished is not done again."""
 
 import json
+import math
 import os
 import queue
 import shlex
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 import yaml
 from basicsr.utils import tensor2img
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
-from pdd_arch.metrics.availability import availability
-from pdd_arch.tables.plan import Cell
-from pdd_arch.utils.atomic import whole_file
+from pdd_arch.evaluation import Image, Measure, bicubic_upscaler, network_upscaler, registered_measure
+from pdd_arch.metrics.availability import availability, better
+from pdd_arch.metrics.images import device
+from pdd_arch.tables.plan import Cell, plain, validation_set
+from pdd_arch.training.stopping import Stopped, StopRequest, signals_to
+from pdd_arch.training.subprocesses import Trainings
+from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.version import __version__
 
 CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'
@@ -49,11 +53,15 @@ def read_result(out: Path, cell: Cell) -> dict | None:
     file = result_file(out, cell)
     if not file.exists():
         return None
-    result = json.loads(file.read_text(encoding='utf-8'))
-    if result['fingerprint'] != cell.fingerprint:
+    try:
+        result = json.loads(file.read_text(encoding='utf-8'))
+        fingerprint = result['fingerprint']
+    except (ValueError, KeyError, TypeError) as e:
+        raise DataError(f'{file}: is damaged ({type(e).__name__} {e}). Delete it to measure again.') from None
+    if fingerprint != cell.fingerprint:
         raise DataError(
-            f'{file}: measured with other options than the list has now. Delete it to measure again, or choose another '
-            'folder with -o.'
+            f'{file}: measured with other options than the list has now. Delete it to measure again (what is trained '
+            'already with the same training options is not trained again), or choose another folder with -o.'
         )
     missing = result.get('not_computed', {})
     if missing:
@@ -61,6 +69,14 @@ def read_result(out: Path, cell: Cell) -> dict | None:
         now, _ = availability({name: metrics[name] for name in missing})
         return None if now else result  # what was missing has been fetched meanwhile
     return result
+
+
+class _Interruption(StopRequest):
+    """Ends the table at once: what is finished is on disk."""
+
+    def receive(self, signum: int, _frame: object = None) -> None:
+        """Signal handler."""
+        raise Stopped(signum, 'before the end; finished rows are kept, and the same command continues')
 
 
 def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say=print) -> list[str]:
@@ -75,27 +91,36 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
 
     Returns:
         A line for each cell that failed; the others are finished.
+
+    Raises:
+        Stopped: by a signal. The runs have been asked to stop, have written their states and ended.
     """
     for name in (CELLS, OUTPUTS, LISTS):
-        (out / name).mkdir(parents=True, exist_ok=True)
+        with writing(out / name):
+            (out / name).mkdir(parents=True, exist_ok=True)
     devices: queue.SimpleQueue = queue.SimpleQueue()
     for i in range(jobs):
         devices.put(gpus[i % len(gpus)] if gpus else None)
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        trainings = {pool.submit(_weights, cell, out, devices): cell for cell in todo}
-        for training in as_completed(trainings):
-            cell = trainings[training]
-            try:
-                weights, command = training.result()
-                measure(cell, weights, command, out)
-                say(f'{cell.dataset}: {cell.row.name}' + ('' if cell.seed is None else f', seed {cell.seed}'))
-            except (PDDError, OSError) as e:  # the other rows do not depend on this one
-                failed.append(f'{cell.name}: {" ".join(str(e).split())}')
+    failed, runs, pool = [], Trainings(), ThreadPoolExecutor(jobs)
+    with signals_to(_Interruption()):
+        try:
+            trainings = {pool.submit(_weights, cell, out, devices, runs): cell for cell in todo}
+            for training in as_completed(trainings):
+                cell = trainings[training]
+                try:
+                    weights, command = training.result()
+                    measure(cell, weights, command, out)
+                    say(f'{cell.dataset}: {cell.row.name}' + ('' if cell.seed is None else f', seed {cell.seed}'))
+                except Exception as e:  # the other rows do not depend on this one
+                    kind = '' if isinstance(e, PDDError | OSError) else f'unexpected {type(e).__name__}: '
+                    failed.append(f'{cell.name}: {kind}{" ".join(str(e).split())}')
+        finally:
+            runs.stop()  # none is left but after a signal
+            pool.shutdown(cancel_futures=True)
     return failed
 
 
-def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue) -> tuple[Path | None, str]:
+def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue, runs: Trainings) -> tuple[Path | str | None, str]:
     """Weights to be measured, trained if need be, and the command that made them."""
     row, path = cell.row, cell.options.get('path', {})
     if row.method == 'bicubic':
@@ -106,46 +131,32 @@ def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue) -> tuple[Path | 
         return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
     if row.checkpoint is not None:
         return row.checkpoint, f'weights {row.checkpoint}'
-    # a run of its own for other options: continuing one with them would end with a mixture of both
-    run_name = f'{cell.name}_{cell.fingerprint[:8]}'
-    opt = {**cell.options, 'name': run_name}
+    opt = {**cell.training_options, 'name': cell.run_name}
     opt['logger'] = {**opt.get('logger', {}), 'save_checkpoint_freq': opt['train']['total_iter']}
-    # measured here afterwards, all rows alike
-    opt['datasets'] = {k: v for k, v in opt['datasets'].items() if not k.startswith('val')}
-    opt.pop('val', None)
     file = out / LISTS / f'{cell.name}.yml'
     file.write_text(yaml.safe_dump(opt, sort_keys=False), encoding='utf-8')
-    final = Path('experiments') / run_name / 'models' / 'net_g_latest.pth'
+    final = Path('experiments') / cell.run_name / 'models' / 'net_g_latest.pth'
     command = ['train', '-opt', os.path.relpath(file), '--auto_resume']
     shown = f'basicsr {shlex.join(command)}'
     finished = final.with_name('finished')
     if final.is_file() and finished.exists():
         return final, shown
-    device = devices.get()
+    log = out / LISTS / f'{cell.name}.log'
+    on = devices.get()
     try:
-        environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
-        log = out / LISTS / f'{cell.name}.log'
-        with log.open('w') as stream:
-            ended = subprocess.run(
-                [sys.executable, '-m', 'pdd_arch', *command], stdout=stream, stderr=subprocess.STDOUT, env=environment
-            )
+        status = runs.run(command, log, on)
     finally:
-        devices.put(device)
-    if ended.returncode:
+        devices.put(on)
+    if status:
         last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
         raise DataError(f'training failed: {"".join(last)} (see {log})')
     finished.touch()
     return final, shown
 
 
-def plain(metrics: dict) -> dict:
-    """``val.metrics`` without what is for printing."""
-    return {name: {k: v for k, v in o.items() if k not in ('decimals', 'label')} for name, o in metrics.items()}
-
-
 def measures_of(metrics: dict) -> list[Measure]:
     """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
-    own = plain(metrics)
+    own = {name: {**o, 'better': better(o)} for name, o in plain(metrics).items()}
     return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
 
 
@@ -153,26 +164,39 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     """Measure a cell on its validation pairs and write its result; outputs are kept as PNG.
 
     Image by image, so that a set of large photographs does not have to fit into memory. A metric that cannot be
-    computed on this machine has None for its values, and the reason under ``not_computed``.
+    computed on this machine has None for its values, and the reason under ``not_computed``; where it gives no number
+    for an image, the images are named under ``undefined``.
     """
     opt = cell.options
     metrics = opt['val']['metrics']
     can, reasons = availability(plain(metrics), fetch=True)
     measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
-    key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
-    upscale = bicubic_upscaler(opt['scale']) if weights is None else network_upscaler(opt['network_g'], weights, key)
+    upscale = _upscaler(cell, weights)
     folder = out / OUTPUTS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
-    scores = {}
+    scores: dict[str, list[float | None]] = {}
+    undefined: dict[str, list[str]] = {}  # metric -> images, and why
     for name, lr, truth in validation_pairs(opt):
+        if name in scores:
+            raise DataError(f'datasets: two validation images are called {name}. Give them different names.')
         output = upscale(lr)
         if not cv2.imwrite(str(folder / f'{name}.png'), output):
             raise DataError(f'{folder / name}.png: not written. Is the disk full, or the folder read-only?')
-        scores[name] = [measures[m].compute(output, truth) if m in measures else None for m in metrics]
+        scores[name] = []
+        for m in metrics:
+            value, reason = _value(measures[m], output, truth) if m in measures else (None, None)
+            scores[name].append(value)
+            if reason:
+                undefined.setdefault(m, []).append(f'{name}: {reason}')
     result = {
         'fingerprint': cell.fingerprint,
         'scores': scores,
         'not_computed': reasons,
+        'undefined': {
+            m: f'metrics.{m}: no number for {len(images)} of {len(scores)} images of {cell.title} (the first: '
+            f'{images[0]}), so there is no mean'
+            for m, images in undefined.items()
+        },
         'outputs': str(folder.relative_to(out)),
         'command': command,
         'commit': commit(),
@@ -183,12 +207,31 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     return result
 
 
+def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None, str | None]:
+    """A metric's value, or why it has none for this image (NIQE of a small one, for instance)."""
+    try:
+        value = measure.compute(output, truth)
+    except (ArithmeticError, ValueError, AssertionError, RuntimeError) as e:
+        if isinstance(e, PDDError | torch.OutOfMemoryError):
+            raise
+        return None, f'{type(e).__name__} {" ".join(str(e).split())}'
+    return (None, 'not a number') if math.isnan(value) else (value, None)
+
+
+def _upscaler(cell: Cell, weights: Path | str | None) -> Callable[[Image], Image]:
+    opt = cell.options
+    if weights is None:
+        return bicubic_upscaler(opt['scale'])
+    key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
+    return network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
+
+
 def validation_pairs(opt: dict) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, LR and ground truth, (H, W, 3) uint8 BGR, of the option file's first validation set, read by BasicSR."""
     from basicsr.data import build_dataset
 
-    key = next(k for k in opt['datasets'] if k.startswith('val'))
-    options = {**opt['datasets'][key], 'phase': 'val', 'scale': opt['scale']}
+    key, section = validation_set(opt)
+    options = {**section, 'phase': 'val', 'scale': opt['scale']}
     check_paired_dataset(options, f'datasets.{key}')
     for item in build_dataset(options):
         yield Path(item['lq_path']).stem, tensor2img(item['lq']), tensor2img(item['gt'])

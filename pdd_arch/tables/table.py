@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from pdd_arch.metrics.availability import describe
-from pdd_arch.tables.plan import Cell, Plan
+from pdd_arch.tables.plan import Cell, Plan, validation_set
 from pdd_arch.tables.runner import measures_of, read_result
-
-#: fewer images than this cannot show significance below 0.05 in a signed-rank test
-LEAST_IMAGES = 6
-SIGNIFICANT = 0.05
+from pdd_arch.tables.significance import SIGNIFICANT, TEST, significance
+from pdd_arch.utils.atomic import whole_file, writing
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict:
     rows: dict[tuple[str, str], dict] = {}
     datasets = {}
     for cell in todo:
-        val = next(v for k, v in cell.options['datasets'].items() if k.startswith('val'))
+        _, val = validation_set(cell.options)
         datasets[cell.dataset] = {'lq': os.path.relpath(val['dataroot_lq'], out)}
         datasets[cell.dataset]['gt'] = os.path.relpath(val['dataroot_gt'], out)
         row = rows.setdefault(
@@ -77,9 +74,16 @@ def lines(table: Mapping) -> list[Line]:
         means = np.array([np.mean(_numbers(s['scores'].values()), axis=0) for s in row['seeds']])
         deviation = means.std(axis=0, ddof=1).tolist() if len(means) > 1 else None
         seeds = [s['seed'] for s in row['seeds']]
-        p = significance(row, _baseline(table, row['dataset']), len(table['metrics']))
-        found.append(Line(row['dataset'], row['name'], seeds, means.mean(axis=0).tolist(), deviation, p))
+        found.append(Line(row['dataset'], row['name'], seeds, means.mean(axis=0).tolist(), deviation, _p(table, row)))
     return found
+
+
+def _p(table: Mapping, row: Mapping) -> list[float | None]:
+    baseline = _baseline(table, row['dataset'])
+    if baseline is None or row is baseline:
+        return [None] * len(table['metrics'])
+    own, other = ([seed['scores'] for seed in r['seeds']] for r in (row, baseline))
+    return significance(own, other, len(table['metrics']))
 
 
 def _baseline(table: Mapping, dataset: str) -> Mapping | None:
@@ -87,36 +91,34 @@ def _baseline(table: Mapping, dataset: str) -> Mapping | None:
     return named[0] if named and named[0]['seeds'] else None
 
 
-def per_image(row: Mapping) -> dict[str, np.ndarray]:
-    """Image -> values, each the mean over seeds."""
-    images = row['seeds'][0]['scores']
-    return {name: np.mean(_numbers(s['scores'][name] for s in row['seeds']), axis=0) for name in images}
-
-
 def _numbers(values: Iterable) -> np.ndarray:
     """Rows of numbers; NaN where a metric was not computed."""
     return np.array(list(values), dtype=float)
 
 
-def significance(row: Mapping, baseline: Mapping | None, metrics: int) -> list[float | None]:
-    """Two-sided Wilcoxon signed-rank test over the images, by metric; images are the sample, seeds are averaged.
+#: what Markdown, and what LaTeX reads as something else than text
+_MARKDOWN = {c: f'\\{c}' for c in '\\|*`$'} | {'<': '&lt;', '\n': ' '}
+_LATEX = {c: f'\\{c}' for c in '&%_#${}'} | {
+    '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    '|': r'\textbar{}',
+    '\n': ' ',
+}
 
-    None without a baseline, for the baseline itself, and with fewer than six images.
-    """
-    if baseline is None or row is baseline:
-        return [None] * metrics
-    own, other = per_image(row), per_image(baseline)
-    if set(own) != set(other) or len(own) < LEAST_IMAGES:
-        return [None] * metrics
-    differences = np.array([own[name] - other[name] for name in own])
-    return [None if np.isnan(d).any() else float(stats.wilcoxon(d).pvalue) if np.any(d) else 1.0 for d in differences.T]
+
+def escaped(text: str, special: Mapping[str, str]) -> str:
+    """`text` with its special characters replaced."""
+    return ''.join(special.get(c, c) for c in text)
 
 
 def _cell(line: Line, i: int, metric: Mapping, sign: str = ' ± ') -> str:
     if np.isnan(line.mean[i]):
         return 'n/a'
     text = f'{line.mean[i]:.{metric["decimals"]}f}'
-    if line.deviation is not None:
+    if line.deviation is not None and np.isfinite(line.deviation[i]):
         text += f'{sign}{line.deviation[i]:.{metric["decimals"]}f}'
     return text
 
@@ -126,36 +128,47 @@ def _best(chosen: Sequence[Line], i: int, metric: Mapping) -> float:
     return choose((line.mean[i] for line in chosen if not np.isnan(line.mean[i])), default=np.nan)
 
 
+def _differs(line: Line, i: int) -> bool:
+    return line.p[i] is not None and line.p[i] < SIGNIFICANT
+
+
 def _arrow(metric: Mapping) -> str:
     return {'higher': '↑', 'lower': '↓'}[metric['better']]
 
 
 def to_markdown(table: Mapping) -> str:
     """A table a dataset: mean ± standard deviation over seeds; best in bold; * differs from the baseline."""
-    metrics, text = table['metrics'], f'# {table["title"]}\n'
+
+    def text_of(name: str) -> str:
+        return escaped(name, _MARKDOWN)
+
+    metrics, text = table['metrics'], f'# {text_of(table["title"])}\n'
     statistics = lines(table)
     for dataset in table['datasets']:
         chosen = [line for line in statistics if line.dataset == dataset]
         if not chosen:
             continue
-        text += f'\n## {dataset}\n\n| | seeds | ' + ' | '.join(f'{m["name"]} {_arrow(m)}' for m in metrics) + ' |\n'
+        heads = ' | '.join(f'{text_of(m["name"])} {_arrow(m)}' for m in metrics)
+        text += f'\n## {text_of(dataset)}\n\n| | seeds | {heads} |\n'
         text += '|---|---|' + '---:|' * len(metrics) + '\n'
         for line in chosen:
             cells = []
             for i, metric in enumerate(metrics):
                 cell = _cell(line, i, metric)
                 cell = f'**{cell}**' if line.mean[i] == _best(chosen, i, metric) else cell
-                cells.append(cell + ('*' if line.p[i] is not None and line.p[i] < SIGNIFICANT else ''))
+                cells.append(cell + (r'\*' if _differs(line, i) else ''))
             seeds = len(line.seeds) if line.seeds != [None] else ''
-            text += f'| {line.row} | {seeds} | ' + ' | '.join(cells) + ' |\n'
+            text += f'| {text_of(line.row)} | {seeds} | ' + ' | '.join(cells) + ' |\n'
     text += f'\n{legend(table)}\n'
     text += ''.join(f'\n{note}\n' for note in table['notes'])
     return text + _published(table)
 
 
-def not_computed(table: Mapping) -> dict[str, str]:
-    """Metrics that could not be computed for some row, and why."""
-    return {m: r for row in table['rows'] for s in row['seeds'] for m, r in s.get('not_computed', {}).items()}
+def not_computed(table: Mapping) -> list[str]:
+    """Reasons why values are missing, each once."""
+    seeds = [s for row in table['rows'] for s in row['seeds']]
+    reasons = (r for s in seeds for key in ('not_computed', 'undefined') for r in s.get(key, {}).values())
+    return list(dict.fromkeys(reasons))
 
 
 def legend(table: Mapping) -> str:
@@ -164,26 +177,30 @@ def legend(table: Mapping) -> str:
     for metric in table['metrics']:
         meaning = describe({k: v for k, v in metric['options'].items() if k not in ('decimals', 'label')})
         weights = f', {meaning["weights"]}' if meaning['weights'] else ''
+        name = escaped(metric['name'], _MARKDOWN)
         told.append(
-            f'{metric["name"]}: `{meaning["type"]}` of {meaning["package"]}, {meaning["colour"]}, values '
+            f'{name}: `{meaning["type"]}` of {meaning["package"]}, {meaning["colour"]}, values '
             f'{meaning["range"]}, {meaning["crop_border"]} border pixels cut{weights}'
         )
     text = '; '.join(told) + '. Mean over images'
     if any(len(row['seeds']) > 1 for row in table['rows']):
         text += ', ± standard deviation over seeds'
     if table['baseline']:
-        text += f'; * differs from "{table["baseline"]}" (Wilcoxon signed-rank over images, p < {SIGNIFICANT})'
+        text += rf'; \* differs from "{escaped(table["baseline"], _MARKDOWN)}" ({TEST}; p < {SIGNIFICANT})'
     text += '.'
-    return text + ''.join(f'\n\n**Not computed**: {reason}' for reason in not_computed(table).values())
+    return text + ''.join(f'\n\n**Not computed**: {reason}' for reason in not_computed(table))
 
 
 def _published(table: Mapping) -> str:
     text = ''
     for paper in table['published']:
-        text += f'\n## Published: {paper["source"]}\n\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
+        text += f'\n## Published: {escaped(paper["source"], _MARKDOWN)}\n'
+        text += '\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
         for dataset, rows in paper['values'].items():
             for row, values in rows.items():
-                text += ''.join(f'| {dataset} | {row} | {metric} | {value} |\n' for metric, value in values.items())
+                for metric, value in values.items():
+                    names = ' | '.join(escaped(name, _MARKDOWN) for name in (dataset, row, metric))
+                    text += f'| {names} | {value} |\n'
     return text
 
 
@@ -191,7 +208,7 @@ def to_latex(table: Mapping) -> str:
     """The same for a paper, with booktabs."""
 
     def escape(text: str) -> str:
-        return ''.join({'&': r'\&', '%': r'\%', '_': r'\_', '#': r'\#', '$': r'\$'}.get(c, c) for c in text)
+        return escaped(text, _LATEX)
 
     metrics, statistics = table['metrics'], lines(table)
     arrows = {'higher': r'$\uparrow$', 'lower': r'$\downarrow$'}
@@ -199,12 +216,13 @@ def to_latex(table: Mapping) -> str:
     rows = [rf'\begin{{tabular}}{{ll{"r" * len(metrics)}}}', r'\toprule', rf'dataset & method & {head} \\']
     for dataset in table['datasets']:
         chosen = [line for line in statistics if line.dataset == dataset]
-        rows.append(r'\midrule')
+        rows += [r'\midrule'] if chosen else []
         for n, line in enumerate(chosen):
             cells = []
             for i, metric in enumerate(metrics):
                 cell = _cell(line, i, metric, r' $\pm$ ')
-                cells.append(rf'\textbf{{{cell}}}' if line.mean[i] == _best(chosen, i, metric) else cell)
+                cell = rf'\textbf{{{cell}}}' if line.mean[i] == _best(chosen, i, metric) else cell
+                cells.append(cell + ('$^{*}$' if _differs(line, i) else ''))
             rows.append(rf'{escape(dataset) if n == 0 else ""} & {escape(line.row)} & {" & ".join(cells)} \\')
     return '\n'.join([*rows, r'\bottomrule', r'\end{tabular}']) + '\n'
 
@@ -233,4 +251,5 @@ def write_table(table: Mapping, out: Path) -> None:
         'table.csv': to_csv(table),
     }
     for name, text in texts.items():
-        (out / name).write_text(text, encoding='utf-8')
+        with writing(out / name), whole_file(out / name) as partial:
+            partial.write_text(text, encoding='utf-8')

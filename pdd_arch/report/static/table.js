@@ -9,6 +9,24 @@ function sortedBy(items, value, descending) {
   });
 }
 
+const differs = (row, index) => isNumber(row.p[index]) && row.p[index] < DATA.test.significant;
+
+/** What the paired test says of a cell, for its tooltip. */
+function testWords(row, index) {
+  const p = row.p[index];
+  if (!isNumber(p)) return '';
+  return `\np ${p < 0.001 ? '< 0.001' : `= ${p.toFixed(3)}`} against ${DATA.baseline} (${plural(row.images, 'image')})`;
+}
+
+/** The sentence about the test below the table. */
+function testLegend() {
+  if (DATA.baseline === null || DATA.rows.every((r) => r.name === DATA.baseline)) return '';
+  if (DATA.rows.every((r) => r.p.every((p) => !isNumber(p)))) {
+    return `No significance is given: it takes values of at least ${DATA.test.least} images, the same for a row and the baseline.`;
+  }
+  return `*: differs from ${DATA.baseline}, better or worse (${DATA.test.name}; p < ${DATA.test.significant}).`;
+}
+
 function cell(row, index, images) {
   const metric = DATA.metrics[index];
   const value = row.mean[index];
@@ -18,7 +36,9 @@ function cell(row, index, images) {
   const parts = [row.best[index] ? el('strong', {}, text) : text];
   if (isNumber(row.std[index])) parts.push(el('span', { class: 'std' }, ` ± ${show(row.std[index], metric.decimals)}`));
   if (isNumber(value) && count < images) parts.push(el('span', { class: 'std' }, ` (${count} of ${images} images)`));
-  return el('td', { class: row.best[index] ? 'best' : null, title: isNumber(value) ? perSeed : 'not computed' }, ...parts);
+  if (differs(row, index)) parts.push(el('span', { class: 'differs' }, '*'));
+  const title = isNumber(value) ? perSeed + testWords(row, index) : 'not computed';
+  return el('td', { class: row.best[index] ? 'best' : null, title }, ...parts);
 }
 
 function buildTable() {
@@ -65,7 +85,7 @@ function buildTable() {
   const legend = ['A click on a heading sorts. Mean over ' + datasets.map((d) => `${plural(images.get(d), 'image')}${several ? ` of ${d}` : ''}`).join(', ')
     + (seeds > 1 ? ` and up to ${seeds} seeds, ± standard deviation over the seeds.` : '.'),
   'Bold: best printed value' + (several ? ' of the data set' : '') + (DATA.rows.some((r) => r.reference) ? ', references left out.' : '.'),
-  DATA.rows.some((r) => r.mean.some((v) => !isNumber(v))) ? '–: not computed.' : ''].filter(Boolean).join(' ');
+  DATA.rows.some((r) => r.mean.some((v) => !isNumber(v))) ? '–: not computed.' : '', testLegend()].filter(Boolean).join(' ');
   const box = document.getElementById('table-box');
   box.append(el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Table' },
     el('table', { class: 'scores' }, el('thead', {}, el('tr', {}, ...heads.map((h) => h.head))), body)),
