@@ -186,7 +186,7 @@ def test_ram_cache_without_shared_memory(folder, monkeypatch):
 
 
 def test_ram_cache_larger_than_memory(folder, monkeypatch):
-    monkeypatch.setattr(cache, '_available_memory', lambda: 100)
+    monkeypatch.setattr(cache, 'available_host_memory', lambda: 100)
     with pytest.raises(DataError, match=r'4 images take 0\.0 MiB decoded but only.*Set `cache: none`'):
         CachedSource(open_source({'dataroot_gt': str(folder)}, 'gt'))
 

@@ -1,9 +1,11 @@
 """Any super-resolution checkpoint that spandrel recognises, as a BasicSR network."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
@@ -20,8 +22,8 @@ def SpandrelNet(path: str, scale: int | None = None) -> nn.Module:
     """Network and weights of a checkpoint, recognised by its keys (``network_g: {type: SpandrelNet, path: FILE}``).
 
     A factory: the network itself is returned, so that its parameters keep their own names and a checkpoint saved
-    from it is again one that spandrel recognises. Of an RRDBNet that BasicSR has too, whatever names its file uses,
-    BasicSR's is returned: what is saved then also loads in BasicSR and Real-ESRGAN.
+    from it is again one that spandrel recognises. Of an RRDBNet or SRVGGNetCompact that BasicSR has too, whatever names
+    its file uses, BasicSR's is returned: what is saved then also loads in BasicSR and Real-ESRGAN.
 
     Args:
         path: checkpoint file (.pth or .safetensors), ``bundled:NAME``, or ``zoo:NAME``.
@@ -34,30 +36,50 @@ def SpandrelNet(path: str, scale: int | None = None) -> nn.Module:
         OptionError: spandrel is not installed, or the scale differs.
         WeightsError: the file is not a single-image RGB network that spandrel knows.
     """
+    net, found = recognised_network(path, 'SpandrelNet path')
+    if scale is not None and scale != found:
+        raise OptionError(f'SpandrelNet scale: expected {scale}, but {path} is an x{found} network')
+    return net
+
+
+def recognised_network(path: str | Path, option: str) -> tuple[nn.Module, int]:
+    """What :func:`SpandrelNet` returns for a checkpoint, and its upscaling factor; of both, ``params_ema`` before
+    ``params``.
+
+    Args:
+        path: as there.
+        option: what named the file; it appears in error messages.
+
+    Raises:
+        OptionError, MissingFileError, WeightsError: as there, and where the file cannot be read.
+    """
     from pdd_arch.checkpoints import read_checkpoint  # which needs other modules of this package
 
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
     except ImportError as e:
-        raise OptionError('SpandrelNet needs the package spandrel; install it with: pip install spandrel') from e
-    state = canonicalize_state_dict(read_checkpoint(path, option='SpandrelNet path'))
+        raise OptionError(f'{option}: SpandrelNet needs the package spandrel; install it: pip install spandrel') from e
+    state = canonicalize_state_dict(read_checkpoint(path, option))
     net = _basicsr_rrdbnet(state)
     if net is not None:
-        found = net.scale
-    else:
-        try:
-            loaded = ModelLoader(device='cpu').load_from_state_dict(state)
-        except UnsupportedModelError as e:
-            raise WeightsError(
-                f'SpandrelNet path: {path} is not a network that spandrel recognises. Name the architecture in the '
-                'option file instead (type: RRDBNet ...).'
-            ) from e
-        if not isinstance(loaded, ImageModelDescriptor) or (loaded.input_channels, loaded.output_channels) != (3, 3):
-            raise WeightsError(f'SpandrelNet path: {path} is not a single-image RGB network')
-        net, found = loaded.model, loaded.scale
-    if scale is not None and scale != found:
-        raise OptionError(f'SpandrelNet scale: expected {scale}, but {path} is an x{found} network')
-    return net.requires_grad_(True)
+        return net.requires_grad_(True), net.scale
+    try:
+        loaded = ModelLoader(device='cpu').load_from_state_dict(state)
+    except UnsupportedModelError as e:
+        raise WeightsError(
+            f'{option}: {path} is not a network that spandrel recognises. Give one that it does, or name the '
+            'architecture in an option file (type: RRDBNet ...).'
+        ) from e
+    except Exception as e:  # whatever the code of an architecture makes of tensors that only look like its own
+        reason = ' '.join(str(e).split())[:200]
+        raise WeightsError(
+            f'{option}: {path} is damaged, or a network that only resembles one that spandrel knows '
+            f'({type(e).__name__}: {reason}). Download or copy it again, or choose another.'
+        ) from e
+    if not isinstance(loaded, ImageModelDescriptor) or (loaded.input_channels, loaded.output_channels) != (3, 3):
+        raise WeightsError(f'{option}: {path} is not a single-image RGB network')
+    net = _basicsr_compact(loaded.model) or loaded.model
+    return net.requires_grad_(True), loaded.scale
 
 
 def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
@@ -73,3 +95,13 @@ def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
     net = RRDBNet(3, 3, _SCALE_OF_CHANNELS[channels], features, blocks, growth)
     net.load_state_dict(state)
     return net
+
+
+def _basicsr_compact(net: nn.Module) -> nn.Module | None:
+    """BasicSR's own SRVGGNetCompact for spandrel's, with its weights; None for another network."""
+    if type(net).__name__ != 'SRVGGNetCompact':
+        return None
+    sizes = (net.num_in_ch, net.num_out_ch, net.num_feat, net.num_conv, net.upscale)
+    own = SRVGGNetCompact(*sizes, act_type=net.act_type)
+    own.load_state_dict(net.state_dict())
+    return own

@@ -8,6 +8,7 @@ import torch
 
 from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import DataError
+from pdd_arch.utils.host_memory import available_host_memory
 
 __all__ = ['CachedSource']
 
@@ -37,7 +38,7 @@ class CachedSource(ImageSource):
         self._chunks: list[torch.Tensor] = []
         self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
         least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
-        free = _available_memory()
+        free = available_host_memory()
         if free is not None and least > free:
             raise DataError(
                 f'`{self.key}`: {len(source)} images take {_gib(least)} decoded but only {_gib(free)} of '
@@ -97,18 +98,6 @@ class CachedSource(ImageSource):
 
 def _gib(size: int) -> str:
     return f'{size / 2**30:.1f} GiB' if size >= 2**30 else f'{size / 2**20:.1f} MiB'
-
-
-def _available_memory() -> int | None:
-    """Bytes of memory that can still be had (Linux), or None where that is not known."""
-    try:
-        with open('/proc/meminfo') as file:
-            for line in file:
-                if line.startswith('MemAvailable:'):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
 
 
 def _available_shared_memory() -> float:

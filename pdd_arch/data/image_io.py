@@ -8,8 +8,8 @@ What a file becomes (as ``RealESRGANer`` treats its inputs):
 * EXIF orientation is applied, so a phone photograph stands as every viewer shows it.
 * The format is told by the content, whatever the file is called. Of several pages or frames the first is read.
 
-``IMREAD_COLOR | IMREAD_ANYDEPTH`` does all of this; ``IMREAD_UNCHANGED`` would leave the phone photograph
-lying on its side.
+``IMREAD_COLOR | IMREAD_ANYDEPTH`` does all of this but the turning, which depends on OpenCV's version (4.10 turns no
+WebP, and no JPEG that has its EXIF behind XMP) and is done here.
 
 Damage in the middle of a file is found where the format allows it: always in a PNG (checksums), in a JPEG when
 the decoder loses its place, hardly ever in a BMP, TIFF or WebP: they have no checksums, or OpenCV passes over
@@ -44,6 +44,7 @@ __all__ = [
     'read_image',
     'read_raw',
     'to_float32',
+    'turned_upright',
 ]
 
 _WAY_OUT = 'Replace or remove it.'
@@ -98,7 +99,7 @@ def _require_readable(content: bytes | mmap.mmap | memoryview, source: str, deep
 def _imdecode(content: bytes, kind: str) -> tuple[np.ndarray | None, str]:
     """The image, or None and what the decoder says, in brackets or empty."""
     content = without_animation(content) if kind == 'PNG' else content
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     with messages_of_decoder() as messages:
         try:
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -110,7 +111,24 @@ def _imdecode(content: bytes, kind: str) -> tuple[np.ndarray | None, str]:
     if damage or image is None:
         return None, damage or decoder_complaint(messages)
     pass_on(messages)
-    return image, ''
+    return turned_upright(image, content, kind), ''
+
+
+def turned_upright(image: np.ndarray, content: bytes, kind: str) -> np.ndarray:
+    """What OpenCV has decoded without regard to orientation, as it stands by the EXIF data of its file.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        content, kind: the file and its format. A TIFF comes upright whatever OpenCV is told.
+    """
+    turn = 1 if kind == 'TIFF' else orientation(content, kind)
+    if turn in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def to_float32(raw: np.ndarray) -> np.ndarray:

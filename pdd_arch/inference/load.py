@@ -1,0 +1,83 @@
+"""A network by whatever people have of it: a file, a folder, a name."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from pdd_arch.archs import zoo
+from pdd_arch.archs.spandrel_arch import recognised_network
+from pdd_arch.checkpoints import check_finite
+from pdd_arch.data.files import shown
+from pdd_arch.errors import MissingFileError
+from pdd_arch.utils.resources import BUNDLED_PREFIX, asset
+from pdd_arch.utils.suggest import did_you_mean
+
+#: the model in a folder that `pdd adapt` has made
+ADAPTED_MODEL = 'model.pth'
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network that is ready to be used.
+
+    Attributes:
+        net: maps RGB (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale); float32, on the CPU, in evaluation mode.
+        scale: upscaling factor.
+        name: short, for people.
+        source: what was asked for.
+        file: that holds the weights.
+    """
+
+    net: nn.Module
+    scale: int
+    name: str
+    source: str
+    file: Path
+
+
+def load_network(model: str | Path, option: str = 'model') -> LoadedNetwork:
+    """A network for use, with its weights; of two sets in a file, the averaged one (``params_ema``).
+
+    Args:
+        model: a weight file (.pth or .safetensors) of any network that spandrel recognises; a folder made by
+            ``pdd adapt``; ``bundled:NAME``; ``zoo:NAME`` (`pdd_arch.archs.zoo`), also without ``zoo:`` if there is no
+            file of that name. A network of the zoo is downloaded when it is first needed.
+        option: what named it; it appears in error messages.
+
+    Raises:
+        MissingFileError: there is no such file or name, or it cannot be downloaded.
+        WeightsError: the file cannot be read, is not a single-image RGB network that spandrel knows, or holds numbers
+            that are not finite.
+    """
+    source = str(model)
+    path, name, file = _find(source, option)
+    net, scale = recognised_network(path, option)
+    check_finite(net.state_dict(), path, option)
+    return LoadedNetwork(net.float().eval().requires_grad_(False), scale, name, source, file)
+
+
+def _find(source: str, option: str) -> tuple[str, str, Path]:
+    """What to read, its short name, and the file that this is."""
+    if source.startswith(BUNDLED_PREFIX):
+        file = asset(source.removeprefix(BUNDLED_PREFIX))
+        return source, file.stem, file
+    path = Path(os.path.expanduser(source))
+    if zoo.is_zoo(source) or (source in zoo.ZOO and not path.exists()):
+        name = source.removeprefix(zoo.ZOO_PREFIX)
+        return f'{zoo.ZOO_PREFIX}{name}', name, zoo.generalist(name, option).file
+    if path.is_dir():
+        file = path / ADAPTED_MODEL
+        if not file.is_file():
+            raise MissingFileError(
+                f'{option}: the folder {shown(path)} holds no {ADAPTED_MODEL}, which `pdd adapt` would have written at '
+                'its end. Name a weight file (.pth or .safetensors) in it.'
+            )
+        return str(file), path.resolve().name, file
+    if not path.exists():
+        raise MissingFileError(
+            f'{option}: there is no file {shown(path)}.{did_you_mean(source, zoo.ZOO)} Give a weight file (.pth or '
+            f'.safetensors), a folder made by `pdd adapt`, or a published network: {", ".join(zoo.ZOO)}.'
+        )
+    return str(path), path.stem, path

@@ -1,0 +1,189 @@
+"""Reading a photograph with all that belongs to it.
+
+Pixels come from the project's checked reader (`pdd_arch.data.image_io`), which has an opinion on damage, size and
+orientation; alpha, gray or not, and metadata from Pillow. Nothing here changes colours, but for CMYK, which no network
+knows.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pdd_arch.data.decoder_messages import messages_of_decoder
+from pdd_arch.data.files import read_content, shown
+from pdd_arch.data.image_io import decode_raw, turned_upright
+from pdd_arch.data.image_structure import format_of, without_animation
+from pdd_arch.errors import DataError
+from pdd_arch.photo_files.metadata import Metadata, read_metadata, srgb_profile
+from pdd_arch.photo_files.photo import Photo
+
+_GRAY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+_ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
+_EXTRA_SAMPLES, _PREMULTIPLIED = 338, 1
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
+
+def read_photo(path: str | os.PathLike) -> Photo:
+    """A photograph and its metadata.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: as :func:`decode_photo`.
+    """
+    return decode_photo(read_content(path), str(path))
+
+
+def decode_photo(content: bytes, source: str) -> Photo:
+    """A photograph from the bytes of a file.
+
+    The pixels stand upright, and no metadata say otherwise. The values are those of the file: a profile is kept, not
+    applied. Exceptions are CMYK, which becomes sRGB (through its profile, if it has one), and premultiplied alpha,
+    which is divided out. Images of fewer than 8 bits get 8, a palette becomes colours.
+
+    Args:
+        content: the file.
+        source: what to call it in an error.
+
+    Raises:
+        DataError: it cannot be read (`pdd_arch.data.image_io.decode_raw`), or is of a kind that would lose its meaning
+            (Lab, a TIFF of gray and alpha in 16 bits).
+    """
+    pixels, kind = decode_raw(content, source), format_of(content)
+    image, reason = _opened(content)
+    if image is None:
+        if kind == 'TIFF':
+            raise DataError(
+                f'{shown(source)}: is a TIFF of a kind that is not read (of several channels in 16 bits, only RGB and '
+                f'RGBA are; {reason}). Convert it, for example to PNG.'
+            )
+        note = f'its metadata, and transparency if it has any, cannot be read and are left out ({reason})'
+        return Photo(pixels, format=kind, notes=(note,))
+    if image.mode == 'LAB':
+        raise DataError(f'{shown(source)}: is a Lab image; RGB or gray is expected. Convert it, or remove it.')
+    if kind == 'TIFF' and pixels.dtype == np.uint16 and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        pixels = np.iinfo(pixels.dtype).max - pixels  # OpenCV does so for 8 bits only
+    notes = _frames_note(image, kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            metadata, problems = read_metadata(image, content, kind)
+        notes += problems
+    except Exception as error:  # Pillow raises what it likes for damaged metadata; the pixels are whole
+        metadata = Metadata()
+        notes.append(f'its metadata are damaged and left out ({type(error).__name__}: {error})')
+    alpha, gray = None, _is_gray(image, content, kind)
+    if image.mode == 'CMYK':
+        pixels, metadata, note = _from_cmyk(image, metadata, content, kind, source)
+        notes.append(note)
+    elif image.mode in _ALPHA_MODES or 'transparency' in image.info:
+        pixels, alpha = _with_alpha(image, content, kind, pixels, source)
+    return Photo(pixels, alpha, gray, metadata, kind, tuple(notes))
+
+
+def _opened(content: bytes) -> tuple[Image.Image | None, str]:
+    """The image, loaded, or None and why not."""
+    try:
+        with _any_size(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # on metadata; what cannot be read is said
+            image = Image.open(io.BytesIO(content))
+            image.load()  # which turns a TIFF upright
+    except Exception as error:
+        return None, ' '.join(f'{type(error).__name__}: {error}'.split())[:120]
+    return image, ''
+
+
+@contextlib.contextmanager
+def _any_size() -> Iterator[None]:
+    """Pillow's own limit, lower than that of `pdd_arch.data.image_structure`, which has been held, does not apply."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _frames_note(image: Image.Image, kind: str) -> list[str]:
+    try:
+        frames = getattr(image, 'n_frames', 1)
+    except Exception:  # Pillow raises what it likes for damaged pages
+        return ['it seems to have further pages, which are damaged; only the first is upscaled and written']
+    if frames < 2:
+        return []
+    if kind == 'JPEG':
+        return [f'it holds {frames} pictures (a gain map, depth or preview); only the main one is upscaled and written']
+    what = 'pages' if kind == 'TIFF' else 'frames'
+    return [f'it has {frames} {what}; only the first is upscaled and written']
+
+
+def _is_gray(image: Image.Image, content: bytes, kind: str) -> bool:
+    if kind == 'PNG':  # Pillow makes RGBA of gray with alpha in 16 bits
+        return content[25] in (0, 4)
+    return image.mode in _GRAY_MODES
+
+
+def _from_cmyk(
+    image: Image.Image, metadata: Metadata, content: bytes, kind: str, source: str
+) -> tuple[np.ndarray, Metadata, str]:
+    """(H, W, 3) BGR in sRGB, metadata that say so, and a note."""
+    from PIL import ImageCms
+
+    if metadata.profile_space == 'CMYK':
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
+            rgb = ImageCms.profileToProfile(image, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
+        except ImageCms.PyCMSError as error:
+            raise DataError(
+                f'{shown(source)}: is CMYK with a profile that cannot be used ({error}). Convert it to RGB.'
+            ) from None
+        note = 'it is CMYK and was converted to sRGB with its profile'
+    else:
+        rgb = image.convert('RGB')
+        note = 'it is CMYK without a profile and was converted to sRGB by the plain formula; colours may be off'
+    pixels = np.asarray(rgb)[..., ::-1]
+    return turned_upright(pixels, content, kind), replace(metadata, icc=srgb_profile()), note
+
+
+def _with_alpha(
+    image: Image.Image, content: bytes, kind: str, pixels: np.ndarray, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours as the file has them, and alpha; both upright."""
+    if pixels.dtype == np.uint8:
+        rgba = turned_upright(np.asarray(image.convert('RGBA')), content, kind)
+        # OpenCV multiplies the colours of a TIFF by its alpha
+        colors = np.ascontiguousarray(rgba[..., 2::-1]) if kind == 'TIFF' else pixels
+        alpha = np.ascontiguousarray(rgba[..., 3])
+    else:
+        colors, alpha = pixels, _alpha_of_16_bits(image, content, kind)
+        if kind == 'TIFF' and image.tag_v2.get(_EXTRA_SAMPLES, (0,))[0] == _PREMULTIPLIED:
+            colors = _divided(pixels, alpha)
+    if alpha.shape != colors.shape[:2]:
+        raise DataError(
+            f'{shown(source)}: its alpha has {alpha.shape[1]} x {alpha.shape[0]} pixels, its colours '
+            f'{colors.shape[1]} x {colors.shape[0]}. Save it anew with another program.'
+        )
+    return colors, alpha
+
+
+def _alpha_of_16_bits(image: Image.Image, content: bytes, kind: str) -> np.ndarray:
+    """OpenCV has it in 16 bits, Pillow does not."""
+    numbers = np.frombuffer(without_animation(content) if kind == 'PNG' else content, np.uint8)
+    with messages_of_decoder():  # which have been passed on before
+        raw = cv2.imdecode(numbers, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if raw.ndim == 3 and raw.shape[2] == 4:
+        alpha = raw[..., 3]
+    else:  # a gray image with one transparent level
+        alpha = np.where(raw == image.info['transparency'], 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    return turned_upright(alpha, content, kind)
+
+
+def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours that are not multiplied by alpha any more."""
+    values = pixels.astype(np.float64) * np.iinfo(pixels.dtype).max / np.maximum(alpha, 1)[..., None]
+    return np.rint(values).clip(0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)

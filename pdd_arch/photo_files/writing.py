@@ -1,0 +1,206 @@
+"""Writing a photograph: PNG, JPEG, WebP or TIFF, with all of its metadata that the format has a place for."""
+
+import io
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pdd_arch.data.files import shown
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.photo_files.metadata import EXIF_MARKER, XMP_MARKER, Metadata
+from pdd_arch.photo_files.photo import Photo
+from pdd_arch.photo_files.png import encode_png
+from pdd_arch.photo_files.tiff import encode_tiff, takes_exif
+from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.suggest import one_of
+
+#: name of the format -> extensions; the first is given to new files
+EXTENSIONS = {
+    'PNG': ('.png',),
+    'JPEG': ('.jpg', '.jpeg', '.jpe'),
+    'WebP': ('.webp',),
+    'TIFF': ('.tif', '.tiff'),
+}
+WRITTEN_FORMATS = tuple(EXTENSIONS)
+#: of JPEG and WebP
+QUALITY = 95
+_LOSSLESS = 100  # for WebP, whose other colours have half the resolution
+_EFFORT = 75
+_MAX_SIDE = {'JPEG': 65500, 'WebP': 16383}
+_SEGMENT_BYTES = 65533 - 2
+
+
+def format_of_name(path: str | os.PathLike) -> str | None:
+    """The format that the extension of a name stands for, or None."""
+    extension = os.path.splitext(path)[1].lower()
+    return next((name for name, known in EXTENSIONS.items() if extension in known), None)
+
+
+def side_problem(width: int, height: int, kind: str) -> str | None:
+    """Why an image of that size cannot be written in a format, or None."""
+    limit = _MAX_SIDE.get(kind)
+    if limit and max(width, height) > limit:
+        return f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}. Choose png or tiff.'
+    return None
+
+
+def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes, list[str]]:
+    """The bytes of a file, and what of the photograph the format has no place for, a sentence each.
+
+    PNG and TIFF are lossless, and have 8 and 16 bits, gray and alpha. JPEG has 8 bits and no alpha (which is dropped,
+    not blended), and is written with full colour resolution. WebP has 8 bits and no gray; quality 100 is lossless.
+
+    Args:
+        photo: what to write.
+        kind: one of ``WRITTEN_FORMATS``.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        DataError: the format cannot hold an image as large.
+        OptionError: another format or quality.
+    """
+    if kind not in WRITTEN_FORMATS:
+        raise OptionError(f'format: expected {one_of(WRITTEN_FORMATS)}, found {kind!r}')
+    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
+        raise OptionError(f'quality: expected a whole number from 1 to 100, found {quality!r}')
+    problem = side_problem(photo.width, photo.height, kind)
+    if problem:
+        raise DataError(problem)
+    notes: list[str] = []
+    image, gray = _samples(photo, kind, notes)
+    metadata = _fitting_metadata(photo.metadata, kind, gray, notes)
+    if kind == 'PNG':
+        return encode_png(image, metadata), notes
+    if kind == 'TIFF':
+        return encode_tiff(image, metadata), notes
+    return _encode_with_pillow(image, metadata, kind, quality), notes
+
+
+def _samples(photo: Photo, kind: str, notes: list[str]) -> tuple[np.ndarray, bool]:
+    """The image as the encoder of a format takes it, and whether it is gray there."""
+    pixels, alpha = photo.pixels, photo.alpha
+    if photo.bits == 16 and kind in ('JPEG', 'WebP'):
+        notes.append(f'16 bits were reduced to 8, as a {kind} has no more')
+        pixels, alpha = (None if x is None else np.rint(x / 257.0).astype(np.uint8) for x in (pixels, alpha))
+    if alpha is not None and kind == 'JPEG':
+        notes.append('transparency was dropped, as a JPEG has none')
+        alpha = None
+    # few programs read a TIFF of gray and alpha in 16 bits
+    gray = photo.gray and kind != 'WebP' and not (kind == 'TIFF' and photo.bits == 16 and alpha is not None)
+    if gray:
+        # exact for three equal channels, as are those of a gray image that was not upscaled
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return (pixels if alpha is None else np.dstack([pixels, alpha])), gray
+
+
+def _fitting_metadata(metadata: Metadata, kind: str, gray: bool, notes: list[str]) -> Metadata:
+    """What the format has a place for."""
+    space = metadata.profile_space
+    if space not in (None, 'GRAY' if gray else 'RGB'):
+        notes.append(f'its colour profile is one for {space}, does not fit the file written, and is left out')
+        metadata = replace(metadata, icc=None)
+    if metadata.color_chunks and kind != 'PNG':
+        if not metadata.icc and any(name != b'sRGB' for name, _ in metadata.color_chunks):
+            notes.append(f'its gamma and primaries are left out, for which a {kind} has no place')
+        metadata = replace(metadata, color_chunks=())
+    if metadata.iptc and kind in ('PNG', 'WebP'):
+        notes.append(f'IPTC records are left out, for which a {kind} has no place')
+        metadata = replace(metadata, iptc=None)
+    if metadata.exif and kind == 'TIFF' and not takes_exif(metadata.exif):
+        notes.append('its EXIF data hold values of wrong types and are left out')
+        metadata = replace(metadata, exif=None)
+    if metadata.dpi and kind == 'WebP' and not metadata.exif:
+        notes.append('its resolution (dpi) is left out, for which a WebP has no place')
+    kept = {k: v for k, v in metadata.texts.items() if kind == 'PNG' or (kind == 'JPEG' and k == 'Comment')}
+    if kept != metadata.texts:
+        lost = ', '.join(sorted(metadata.texts.keys() - kept.keys())[:5])
+        notes.append(f'texts are left out, for which a {kind} has no place: {lost}')
+    if kind == 'JPEG':
+        metadata = _fitting_segments(metadata, kept, notes)
+        kept = {k: v for k, v in kept.items() if len(v.encode()) <= _SEGMENT_BYTES}
+    return replace(metadata, texts=kept)
+
+
+def _fitting_segments(metadata: Metadata, texts: dict[str, str], notes: list[str]) -> Metadata:
+    """Without what exceeds the 64 KiB that a JPEG gives to each kind of metadata."""
+    sizes = {
+        'EXIF data': len(EXIF_MARKER + (metadata.exif or b'')),
+        'XMP data': len(XMP_MARKER + (metadata.xmp or b'')),
+        'IPTC records': len(_photoshop(metadata.iptc or b'')),
+        'comment': len(texts.get('Comment', '').encode()),
+    }
+    large = [name for name, size in sizes.items() if size > _SEGMENT_BYTES]
+    notes += [f'its {name} exceed the 64 KiB that a JPEG has for them and are left out' for name in large]
+    fields = {'EXIF data': 'exif', 'XMP data': 'xmp', 'IPTC records': 'iptc'}
+    return replace(metadata, **{fields[name]: None for name in large if name in fields})
+
+
+def _encode_with_pillow(image: np.ndarray, metadata: Metadata, kind: str, quality: int) -> bytes:
+    rgb = image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
+    options: dict = dict(quality=quality, icc_profile=metadata.icc)
+    if metadata.exif:
+        options['exif'] = EXIF_MARKER + metadata.exif
+    if kind == 'JPEG':
+        options |= dict(subsampling=0, optimize=True, comment=metadata.texts.get('Comment', '').encode())
+        if metadata.dpi:
+            options['dpi'] = metadata.dpi
+    else:
+        options |= dict(exact=True, xmp=metadata.xmp or b'')  # exact: also where nothing is to be seen
+        if quality == _LOSSLESS:
+            options |= dict(lossless=True, quality=_EFFORT)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(file, kind.upper(), **options)
+    return _with_segments(file.getvalue(), metadata) if kind == 'JPEG' else file.getvalue()
+
+
+def _with_segments(content: bytes, metadata: Metadata) -> bytes:
+    """A JPEG with XMP and IPTC behind its first segments (JFIF, EXIF), where readers look for them."""
+    segments = b''
+    for marker, data in (
+        (b'\xff\xe1', XMP_MARKER + metadata.xmp if metadata.xmp else b''),
+        (b'\xff\xed', _photoshop(metadata.iptc) if metadata.iptc else b''),
+    ):
+        if data:
+            segments += marker + struct.pack('>H', len(data) + 2) + data
+    at = 2
+    while content[at : at + 2] in (b'\xff\xe0', b'\xff\xe1'):
+        at += 2 + struct.unpack('>H', content[at + 2 : at + 4])[0]
+    return content[:at] + segments + content[at:]
+
+
+def _photoshop(iptc: bytes) -> bytes:
+    """IPTC records as the resource of Photoshop that a JPEG has them in."""
+    return b'Photoshop 3.0\x008BIM\x04\x04\0\0' + struct.pack('>I', len(iptc)) + iptc + b'\0' * (len(iptc) % 2)
+
+
+def write_photo(photo: Photo, path: str | os.PathLike, quality: int = QUALITY, overwrite: bool = False) -> list[str]:
+    """Write a file, in the format of its extension, whole or not at all.
+
+    Args:
+        photo: what to write.
+        path: .png, .jpg, .webp or .tif.
+        quality: of JPEG and WebP.
+        overwrite: whether a file there may be replaced.
+
+    Returns:
+        What could not be kept, a sentence each.
+
+    Raises:
+        DataError: there is a file already, or it cannot be written.
+        OptionError: the extension is of another format.
+    """
+    path, kind = Path(path), format_of_name(path)
+    if kind is None:
+        known = ', '.join(e for extensions in EXTENSIONS.values() for e in extensions)
+        raise OptionError(f'{shown(path)}: expected a name that ends in one of {known}')
+    if path.exists() and not overwrite:
+        raise DataError(f'{shown(path)}: exists and is not overwritten. Choose another name, or allow it (overwrite).')
+    content, notes = encode_photo(photo, kind, quality)
+    with writing(path), whole_file(path) as partial:
+        partial.write_bytes(content)
+    return notes

@@ -1,0 +1,64 @@
+"""One page that shows photographs before and after: input, generalist, and the network that was used."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pdd_arch.data.image_io import image_size
+from pdd_arch.report.page import Page, Picture, Version, write_page
+from pdd_arch.report.pictures import read_rgb
+from pdd_arch.upscaling.inputs import Item
+
+#: page and folder of the generalist's outputs, in the folder of outputs
+PAGE, FOLDER = 'compare.html', 'compare'
+
+
+def _read_bicubic(path: Path, height: int, width: int) -> np.ndarray:
+    return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write_comparison(
+    path: Path, items: Sequence[Item], others: Sequence[Item], name: str, generalist: str
+) -> tuple[int, list[str]]:
+    """Write the page. There is no ground truth, so there are no scores.
+
+    Args:
+        path: the HTML file; an earlier page there is replaced.
+        items: photographs with the outputs of the network.
+        others: those with the generalist's, of the same size; photographs that it failed on are left out.
+        name: of the network.
+        generalist: its name.
+
+    Returns:
+        How many photographs are shown, and what was reduced or left out for the size of the page.
+
+    Raises:
+        OptionError, DataError: the page cannot be written, or an output cannot be read.
+    """
+    if name == generalist:  # another file of the same name
+        name, generalist = f'{name} (this model)', f'{generalist} (generalist)'
+    theirs = {item.source: item.target for item in others}
+    pictures = []
+    for item in items:
+        if item.source not in theirs:
+            continue
+        height, width = image_size(item.target)
+        versions = (
+            Version('input, bicubic', 'bicubic', partial(_read_bicubic, item.source, height, width)),
+            Version(generalist, 'row', partial(read_rgb, theirs[item.source]), row=generalist),
+            Version(name, 'row', partial(read_rgb, item.target), row=name),
+        )
+        pictures.append(Picture(item.name, 'photographs', width, height, versions))
+    page = Page(
+        title=f'{name} and {generalist}',
+        source=f'{len(pictures)} photographs, upscaled with both',
+        metrics=(),
+        rows=(),
+        baseline=generalist,
+        notes=['There is no ground truth for these photographs: look at them. Colour profiles are not applied.'],
+        pictures=pictures,
+    )
+    return write_page(page, path)

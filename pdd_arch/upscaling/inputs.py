@@ -1,0 +1,142 @@
+"""Which photographs are meant, and where their outputs go."""
+
+import glob
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pdd_arch.data.files import shown
+from pdd_arch.data.image_structure import format_of
+from pdd_arch.data.meta_info import is_image_name
+from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.photo_files import EXTENSIONS, format_of_name
+from pdd_arch.utils.suggest import did_you_mean
+
+SAME = 'same'
+#: what `--format` takes -> name of the format; None: that of the input
+FORMATS = {SAME: None, 'png': 'PNG', 'jpg': 'JPEG', 'webp': 'WebP', 'tiff': 'TIFF'}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A photograph and its output: `name` is the output's path below the folder of outputs, or its file name."""
+
+    source: Path
+    target: Path
+    name: str
+    format: str
+
+
+def find_inputs(
+    inputs: Sequence[str | Path], recursive: bool = False, but_not: Callable[[Path], bool] = lambda path: False
+) -> dict[Path, Path]:
+    """The photographs that are meant.
+
+    Args:
+        inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
+            and ``**``.
+        recursive: folders with their sub-folders.
+        but_not: whether an image of a folder or pattern does not count: an output of before, in the same place.
+
+    Returns:
+        Path of each -> its path below the folder that was given, or below the part of a pattern without wildcards.
+
+    Raises:
+        MissingFileError: an input does not exist, or holds no image.
+    """
+    found: dict[Path, Path] = {}
+    known: set[Path] = set()
+    for text in map(str, inputs):
+        path = Path(os.path.expanduser(text))
+        if path.is_dir():
+            pairs = [pair for pair in _in_folder(path, recursive) if not but_not(pair[0])]
+        elif path.exists():
+            pairs = [(path, Path(path.name))]
+        elif glob.has_magic(text):
+            pairs = [pair for pair in _of_pattern(os.path.expanduser(text)) if not but_not(pair[0])]
+        else:
+            near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
+            raise MissingFileError(f'{shown(text)}: there is no such file or folder.{near}')
+        if not pairs:
+            raise MissingFileError(f'{shown(text)}: {_why_nothing(path, recursive)}')
+        for source, relative in pairs:
+            if source.resolve() not in known:
+                known.add(source.resolve())
+                found[source] = relative
+    return found
+
+
+def _in_folder(folder: Path, recursive: bool) -> list[tuple[Path, Path]]:
+    pairs = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(n for n in folders if not n.startswith('.')) if recursive else []
+        below = Path(root).relative_to(folder)
+        names = sorted(n for n in files if is_image_name(n) and not n.startswith('.'))
+        pairs += [(Path(root, n), below / n) for n in names]
+    return pairs
+
+
+def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
+    parts = Path(pattern).parts
+    fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+    names = sorted(n for n in glob.glob(pattern, recursive=True) if os.path.isfile(n) and is_image_name(n))
+    return [(Path(n), Path(os.path.relpath(n, fixed))) for n in names]
+
+
+def _why_nothing(path: Path, recursive: bool) -> str:
+    if not path.is_dir():
+        return 'the pattern matches no image.'
+    if not recursive and _in_folder(path, recursive=True):
+        return 'the folder holds images in sub-folders only; --recursive goes into them.'
+    return 'the folder holds no image (.png, .jpg, .webp, .tif ...).'
+
+
+def plan_outputs(
+    sources: dict[Path, Path], output: Path, format: str = SAME, suffix: str = '', into_file: bool = False
+) -> list[Item]:
+    """Where the output of each photograph goes.
+
+    Args:
+        sources: of :func:`find_inputs`.
+        output: folder of outputs; with `into_file` the file itself.
+        format: one of ``FORMATS``. ``same``: that of the input, with its extension where that fits; PNG for formats
+            that are not written.
+        suffix: put behind the names.
+        into_file: for a single photograph, `output` is the file.
+
+    Raises:
+        OptionError: two outputs would have one name, or an output that of an input.
+    """
+    items: dict[Path, Item] = {}
+    for source, relative in sources.items():
+        kind = FORMATS[format] or (format_of_name(output) if into_file else None) or _own_format(source)
+        own = source.suffix if format_of_name(source) == kind else EXTENSIONS[kind][0]
+        name = relative.with_name(f'{relative.stem}{suffix}{own}')
+        target = output if into_file else output / name
+        if target in items:
+            other = items[target].source
+            raise OptionError(
+                f'{shown(source)} and {shown(other)} would both become {shown(target)}. Rename one, or upscale them '
+                'into different folders.'
+            )
+        items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
+    inputs = {source.resolve() for source in sources}
+    for target, item in items.items():
+        if target.resolve() in inputs:
+            raise OptionError(
+                f'{shown(target)}: the output for {shown(item.source)} would replace an input. Choose another -o, or '
+                'a --suffix such as _x4.'
+            )
+    return list(items.values())
+
+
+def _own_format(source: Path) -> str:
+    """That of the file's content; by its name if it cannot be read, which is reported when its turn comes."""
+    try:
+        with source.open('rb') as file:
+            kind = format_of(file.read(16))
+    except OSError:
+        kind = None
+    kind = kind or format_of_name(source)
+    return kind if kind in EXTENSIONS else 'PNG'

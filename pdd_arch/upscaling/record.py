@@ -1,0 +1,107 @@
+"""What a folder of outputs was made from, so that a job that was stopped can be continued."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pdd_arch.checkpoints import sha256_of
+from pdd_arch.utils.atomic import writing
+
+RECORD = '.pdd_upscale.jsonl'
+_VERSION = 1
+
+
+class Record:
+    """A file in the folder of outputs, with a line for each: what it was made from, how, and its own hash.
+
+    A line is written before its output gets its name, so that an output without a line is not of this program, and a
+    line without its output counts for nothing. A file that was changed since is not taken for an output either.
+
+    Args:
+        folder: of outputs; need not exist. None: nothing is recorded, and nothing is known.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._entries: dict[str, dict] = {}
+        if folder is None:
+            return
+        with suppress(OSError):
+            # the last line may be half of one
+            for line in (folder / RECORD).read_text(encoding='utf-8', errors='replace').splitlines():
+                with suppress(ValueError, TypeError, KeyError):
+                    entry = json.loads(line)
+                    if entry['version'] == _VERSION:
+                        self._entries[entry['output']] = entry
+
+    def is_output(self, name: str) -> bool:
+        """Whether `name` (below the folder) has been recorded as an output."""
+        return name in self._entries
+
+    def holds(self, name: str, source: Path, settings: Mapping[str, object]) -> bool:
+        """Whether the output `name` is there, as it was written, made from `source` as it is now, with `settings`.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        entry = self._entries.get(name)
+        if entry is None or entry.get('settings') != _digest(settings):
+            return False
+        output = self._folder / name
+        if not output.is_file() or output.stat().st_size != entry.get('output_bytes'):
+            return False
+        return self._same_source(entry, source) and sha256_of(output) == entry.get('output_sha256')
+
+    def _same_source(self, entry: Mapping, source: Path) -> bool:
+        status = source.stat()
+        if status.st_size != entry.get('source_bytes'):
+            return False
+        # a copied file has another time
+        return status.st_mtime_ns == entry.get('source_mtime_ns') or sha256_of(source) == entry.get('source_sha256')
+
+    def add(self, name: str, source: Path, settings: Mapping[str, object], content: bytes) -> None:
+        """Record an output that is about to get its name.
+
+        Args:
+            name: below the folder.
+            source: the photograph.
+            settings: whatever decides the output, as JSON can hold it.
+            content: of the output.
+
+        Raises:
+            DataError: the record cannot be written.
+        """
+        if self._folder is None:
+            return
+        status = source.stat()
+        entry = dict(
+            version=_VERSION,
+            output=name,
+            output_bytes=len(content),
+            output_sha256=hashlib.sha256(content).hexdigest(),
+            source=os.fspath(source),
+            source_bytes=status.st_size,
+            source_mtime_ns=status.st_mtime_ns,
+            source_sha256=sha256_of(source),
+            settings=_digest(settings),
+        )
+        file = self._folder / RECORD
+        with writing(file), file.open('a+b') as lines:
+            if lines.tell() and not _ends_line(lines):
+                lines.write(b'\n')  # what a killed process has left of a line
+            lines.write(json.dumps(entry).encode() + b'\n')
+            lines.flush()
+            os.fsync(lines.fileno())
+        self._entries[name] = entry
+
+
+def _ends_line(file) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b'\n'
+
+
+def _digest(settings: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,377 @@
+"""`pdd upscale`: everything good is done once, nothing is overwritten, what failed is said."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from photo_material import Nearest, doubled, nearest, pattern, pillow, save_compact
+from PIL import Image
+
+from pdd_arch.commands import upscale as command
+from pdd_arch.commands.errors import run
+from pdd_arch.commands.pdd_cli import main
+from pdd_arch.errors import OptionError
+from pdd_arch.inference import LoadedNetwork
+from pdd_arch.photo_files import Photo, read_photo
+from pdd_arch.upscaling import PhotoUpscaler
+from pdd_arch.upscaling.engine import match_levels
+from pdd_arch.upscaling.record import RECORD
+from pdd_arch.utils import atomic
+from pdd_arch.utils.color import match_color
+
+
+def pdd(*arguments):
+    """Exit status."""
+    return run('pdd', main, ['upscale', *map(str, arguments)])
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_compact(tmp_path / 'model.pth')
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The current folder, with two photographs in ``photos``, and the nearest-neighbour network as every model."""
+    folder = tmp_path / 'place'
+    (folder / 'photos').mkdir(parents=True)
+    for i, name in enumerate(('a.png', 'b.png')):
+        write(folder / 'photos' / name, i)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(command, 'load_network', lambda model, option: nearest())
+    return folder
+
+
+def write(path, seed=0, kind='PNG'):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pillow(np.roll(pattern(3), seed, axis=1), kind))
+    return path
+
+
+def files(folder):
+    """Names below a folder, without the record."""
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
+    return sorted(name for name in found if not name.endswith(RECORD))
+
+
+# ---------------------------------------------------------------- a folder that is stopped and continued
+def test_a_hundred_photographs_three_broken_stopped_halfway(tmp_path, model, monkeypatch, capsys):
+    photos, out = tmp_path / 'photos', tmp_path / 'out'
+    for i in range(97):
+        write(photos / f'{i:03}.png', i)
+    good = (photos / '000.png').read_bytes()
+    (photos / '010x.png').write_bytes(good[: len(good) // 2])
+    (photos / '050x.jpg').write_bytes(b'')
+    (photos / '090x.webp').write_bytes(b'not an image at all')
+    seen, made = [], PhotoUpscaler.__call__
+
+    def stopping(self, photo, progress=None):
+        if len(seen) == 50:
+            raise KeyboardInterrupt
+        seen.append(photo.pixels.tobytes())
+        return made(self, photo, progress)
+
+    monkeypatch.setattr(PhotoUpscaler, '__call__', stopping)
+    assert pdd(photos, '-o', out, '--model', model) == 130
+    assert 'the same command again continues' in capsys.readouterr().err
+    first = {name: (out / name).read_bytes() for name in files(out)}
+    times = {name: (out / name).stat().st_mtime_ns for name in first}
+    assert len(first) == 50
+
+    monkeypatch.setattr(PhotoUpscaler, '__call__', lambda *a, **k: seen.append(a[1].pixels.tobytes()) or made(*a, **k))
+    assert pdd(photos, '-o', out, '--model', model) == 1
+    told = capsys.readouterr()
+    assert '47 written to' in told.out
+    assert '50 done already, 3 failed' in told.out
+    failed = re.findall(r'FAILED: .*/(\S+): (.*)', told.err)
+    assert [name for name, _ in failed] == ['010x.png', '050x.jpg', '090x.webp']
+    assert ['truncated PNG' in failed[0][1], 'is empty' in failed[1][1], 'is not an image' in failed[2][1]] == [
+        True
+    ] * 3
+    assert files(out) == [f'{i:03}.png' for i in range(97)]
+    assert len(seen) == 97
+    assert all((out / name).read_bytes() == content for name, content in first.items())
+    assert {name: (out / name).stat().st_mtime_ns for name in first} == times
+    sizes = {read_photo(out / name).pixels.shape for name in files(out)}
+    assert sizes == {(20, 28, 3)}
+
+    assert pdd(photos, '-o', out, '--model', model) == 1
+    assert '0 written to' in capsys.readouterr().out
+    assert len(seen) == 97
+
+
+def test_killed_between_record_and_name(place, monkeypatch, capsys):
+    def killed(*names):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, 'replace', killed)
+        assert pdd('photos', '-o', 'out') == 130
+    assert files(place / 'out') == []
+    record = place / 'out' / RECORD
+    record.write_text(record.read_text() + '{"version": 1, "output": "b.p')  # half a line
+    assert pdd('photos', '-o', 'out') == 0
+    assert pdd('photos', '-o', 'out') == 0
+    assert '0 written to out, 2 done already, 0 failed' in capsys.readouterr().out
+    lines = record.read_text().splitlines()
+    assert [json.loads(line)['output'] for line in lines if line.endswith('}')] == ['a.png', 'a.png', 'b.png']
+
+
+def test_a_disk_that_is_full_stops_and_leaves_nothing_half(place, monkeypatch, capsys):
+    def full(*names):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, 'replace', full)
+        assert pdd('photos', '-o', 'out') == 1
+    assert 'cannot be written (No space left on device)' in capsys.readouterr().err
+    assert files(place / 'out') == []
+
+
+# ---------------------------------------------------------------- nothing is overwritten
+@pytest.mark.parametrize(
+    ('change', 'options', 'reason'),
+    [
+        (lambda place: None, ['--outscale', 3], 'was made with other options or from another photograph'),
+        (lambda place: write(place / 'photos/a.png', 5), [], 'from another photograph'),
+        (lambda place: (place / 'out/a.png').write_bytes(b'retouched'), [], 'or has been changed since'),
+        (lambda place: (place / 'out' / RECORD).unlink(), [], '2 files are in the way; out/a.png exists and was not'),
+    ],
+    ids=['options', 'source', 'output', 'record'],
+)
+def test_other_outputs_are_not_replaced_unasked(place, capsys, change, options, reason):
+    assert pdd('photos', '-o', 'out') == 0
+    change(place)
+    before = {name: (place / 'out' / name).read_bytes() for name in files(place / 'out')}
+    assert pdd('photos', '-o', 'out', *options) == 1
+    assert reason in capsys.readouterr().err
+    assert {name: (place / 'out' / name).read_bytes() for name in files(place / 'out')} == before
+    assert pdd('photos', '-o', 'out', '--overwrite', *options) == 0
+    assert pdd('photos', '-o', 'out', *options) == 0
+    assert '0 written to out, 2 done already' in capsys.readouterr().out
+
+
+def test_a_copied_photograph_is_the_same_photograph(place, capsys):
+    assert pdd('photos', '-o', 'out') == 0
+    os.utime(place / 'photos/a.png')
+    assert pdd('photos', '-o', 'out') == 0
+    assert '2 done already' in capsys.readouterr().out
+
+
+def test_inputs_are_never_outputs(place, capsys):
+    before = {name: (place / name).read_bytes() for name in files(place)}
+    assert pdd('photos', '-o', 'photos', '--overwrite') == 1
+    assert 'would replace an input' in capsys.readouterr().err
+    (place / 'link').symlink_to(place / 'photos')
+    assert pdd('photos', '-o', 'link', '--overwrite') == 1
+    assert pdd('photos/a.png', '-o', 'photos/a.png', '--overwrite') == 1
+    assert {name: (place / name).read_bytes() for name in before} == before
+    # beside the inputs, and a second time
+    for _ in range(2):
+        assert pdd('photos', '-o', 'photos', '--suffix', '_x2') == 0
+    assert files(place / 'photos') == ['a.png', 'a_x2.png', 'b.png', 'b_x2.png']
+    assert {name: (place / name).read_bytes() for name in before} == before
+
+
+def test_two_outputs_of_one_name(place, capsys):
+    write(place / 'photos/a.jpg', kind='JPEG')
+    assert pdd('photos', '-o', 'out', '--format', 'png') == 1
+    assert 'photos/a.png and photos/a.jpg would both become out/a.png' in capsys.readouterr().err
+    assert not (place / 'out').exists()
+    assert pdd('photos', '-o', 'out') == 0
+    assert files(place / 'out') == ['a.jpg', 'a.png', 'b.png']
+
+
+# ---------------------------------------------------------------- inputs and outputs
+def test_patterns_folders_and_sub_folders(place, capsys):
+    write(place / 'photos/deep/c.JPG', kind='JPEG')
+    write(place / 'photos/odd[1].png')
+    write(place / 'photos/.hidden.png')
+    (place / 'photos/notes.txt').write_text('no image')
+    for out, arguments, wanted in (
+        ('o1', ['photos/?.png'], ['a.png', 'b.png']),
+        ('o2', ['photos'], ['a.png', 'b.png', 'odd[1].png']),
+        ('o3', ['photos', '--recursive'], ['a.png', 'b.png', 'deep/c.JPG', 'odd[1].png']),
+        ('o4', ['photos/**/*.JPG'], ['deep/c.JPG']),
+        ('o5', ['photos/odd[1].png', 'photos/a.png', 'photos/[a]*'], ['a.png', 'odd[1].png']),
+        (
+            'photos/o6',
+            ['photos', '--recursive', '--format', 'webp'],
+            ['a.webp', 'b.webp', 'deep/c.webp', 'odd[1].webp'],
+        ),
+    ):
+        assert pdd(*arguments, '-o', out) == 0
+        assert files(place / out) == wanted
+    assert pdd('photos', '--recursive', '--format', 'webp', '-o', 'photos/o6') == 0  # without its own outputs
+    assert '0 written to photos/o6, 4 done already' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'arguments', 'wanted'),
+    [
+        ('a.jpeg', 'JPEG', [], 'a.jpeg'),
+        ('a.jpg', 'PNG', [], 'a.png'),  # by its content
+        ('a.bmp', 'BMP', [], 'a.png'),
+        ('a.tif', 'TIFF', ['--suffix', '_x2'], 'a_x2.tif'),
+        ('a.png', 'PNG', ['--format', 'tiff'], 'a.tif'),
+        ('a.jpeg', 'JPEG', ['--format', 'jpg'], 'a.jpeg'),
+    ],
+)
+def test_names_and_formats(place, name, kind, arguments, wanted):
+    write(place / 'one' / name, kind=kind)
+    assert pdd('one', '-o', 'out', *arguments) == 0
+    assert files(place / 'out') == [wanted]
+    assert Image.open(place / 'out' / wanted).format == {'.png': 'PNG', '.tif': 'TIFF'}.get(wanted[-4:], 'JPEG')
+
+
+def test_one_photograph_into_a_file(place, capsys):
+    assert pdd('photos/a.png', '-o', 'large.tif') == 0
+    np.testing.assert_array_equal(read_photo('large.tif').pixels, doubled(read_photo('photos/a.png').pixels))
+    assert not (place / RECORD).exists()
+    assert pdd('photos/a.png', '-o', 'large.tif') == 1
+    assert 'large.tif exists and was not made by this command' in capsys.readouterr().err
+    assert pdd('photos/a.png', '-o', 'large.tif', '--overwrite') == 0
+    assert pdd('photos', '-o', 'all.png') == 1
+    assert 'a file takes the output of one photograph' in capsys.readouterr().err
+
+
+def test_dry_run_writes_nothing(place, capsys):
+    (place / 'photos/c.png').write_bytes(b'')
+    before = files(place)
+    assert pdd('photos', '-o', 'out', '--outscale', 2.5, '--dry-run') == 1
+    told = capsys.readouterr().out
+    assert 'photos/a.png (14 x 10) -> out/a.png (35 x 25)' in told
+    assert 'photos/c.png: would fail: is empty' in told
+    assert files(place) == before
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nothing', '-o', 'out'], 'nothing: there is no such file or folder.'),
+        (['photo', '-o', 'out'], "Did you mean 'photos'?"),
+        (['photos/*.jpg', '-o', 'out'], 'the pattern matches no image'),
+        (['.', '-o', 'out'], 'holds images in sub-folders only; --recursive goes into them'),
+        (['photos', '-o', 'notes'], '-o notes: is a file; expected a folder'),
+        (['photos', '-o', 'out', '--half'], 'half: computes in fp16, which needs a GPU; found the device cpu'),
+        (['photos', '-o', 'out', '--outscale', '0'], 'outscale: expected a number above 0, 16 at most, found 0.0'),
+        (['photos', '-o', 'out', '--device', 'abacus'], "device: expected a device of torch such as 'cpu'"),
+        (['photos/a.png', '-o', 'a.png', '--format', 'jpg'], '--format jpg does not fit -o a.png'),
+        (['photos/a.png', '-o', 'a.png', '--compare', 'x'], '--compare: writes a page beside the outputs'),
+    ],
+)
+def test_one_line_for_what_is_wrong(place, capsys, arguments, message):
+    (place / 'notes').write_text('')
+    if '--device' not in arguments:
+        arguments = [*arguments, '--device', 'cpu']
+    assert pdd(*arguments) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count('\n') == 1
+    assert not (place / 'out').exists()
+
+
+def test_a_result_that_its_format_cannot_hold(place, capsys):
+    (place / 'wide').mkdir()
+    (place / 'wide/long.webp').write_bytes(pillow(np.zeros((2, 9000, 3), np.uint8), 'WEBP'))
+    assert pdd('wide', '-o', 'out') == 1
+    assert (
+        'wide/long.webp: a WebP has at most 16383 pixels a side, and the result has 18000 x 4'
+        in capsys.readouterr().err
+    )
+
+
+def test_the_default_model_is_named_loudly(place, capsys):
+    assert pdd('photos', '-o', 'out') == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith('NO --model GIVEN: using zoo:realesr-general-x4v3')
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit) as end:
+        pdd('--help')
+    assert end.value.code == 0
+    assert "example: pdd upscale photos 'more/*.jpg' -o large --model adapted --outscale 2.5" in ' '.join(
+        capsys.readouterr().out.split()
+    )
+
+
+# ---------------------------------------------------------------- the result
+@pytest.mark.parametrize(('outscale', 'size'), [(None, (20, 28)), (2.5, (25, 35)), (1, (10, 14)), (0.05, (1, 1))])
+@pytest.mark.parametrize('bits', [8, 16])
+def test_outscale(bits, outscale, size):
+    photo = Photo(pattern(3, bits), pattern(1, bits)[..., 0])
+    large = PhotoUpscaler(nearest(), outscale=outscale, device='cpu')(photo)
+    assert large.pixels.shape == (*size, 3)
+    assert large.alpha.shape == size
+    assert large.bits == bits
+    if outscale == 1:  # the area average of equal pixels
+        np.testing.assert_array_equal(large.pixels, photo.pixels)
+        np.testing.assert_array_equal(large.alpha, photo.alpha)
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+def test_color_match_is_the_methods(bits):
+    class Tinted(Nearest):
+        def forward(self, x):
+            return super().forward(x) * torch.tensor([0.5, 0.8, 0.6]).view(3, 1, 1) + 0.1
+
+    photo = Photo(pattern(3, bits, 40, 50))
+    tinted = LoadedNetwork(Tinted(), 2, 'tinted', 'tinted', Path('tinted'))
+    found = PhotoUpscaler(tinted, color_match=True, tile=16, overlap=0, device='cpu')(photo)
+    levels = 2**bits - 1
+    reference = torch.from_numpy(photo.pixels[..., ::-1].astype(np.float32) / levels).permute(2, 0, 1)[None]
+    wanted = match_color(Tinted()(reference), reference)[0].permute(1, 2, 0).clamp(0, 1).numpy()[..., ::-1]
+    assert np.abs(found.pixels.astype(int) - np.rint(wanted * levels)).max() <= (1 if bits == 8 else 3)
+    assert found.pixels.dtype == photo.pixels.dtype
+    plain = PhotoUpscaler(tinted, device='cpu')(photo)
+    assert np.abs(plain.pixels.astype(int) - found.pixels).max() > levels // 10
+
+
+def test_color_match_of_one_level():
+    gray = np.full((4, 4, 3), 40000, np.uint16)
+    np.testing.assert_array_equal(match_levels(gray, np.full((2, 2, 3), 77, np.uint8)), np.full((4, 4, 3), 77))
+    one = match_levels(gray, np.full((1, 1, 3), 9, np.uint8))
+    np.testing.assert_array_equal(one, np.full((4, 4, 3), 9))
+
+
+def test_gray_stays_gray_and_alpha_that_is_the_same_everywhere_stays(model):
+    from pdd_arch.inference import load_network
+
+    upscale = PhotoUpscaler(load_network(model), device='cpu')
+    gray = Photo(np.repeat(pattern(1), 3, axis=2), np.full((10, 14), 200, np.uint8), gray=True)
+    large = upscale(gray)
+    assert (large.pixels[..., :1] == large.pixels).all()
+    assert (large.alpha == 200).all()
+    varied = upscale(Photo(gray.pixels, pattern(1)[..., 0]))
+    assert np.ptp(varied.pixels.astype(int), axis=2).max() > 0
+    assert varied.alpha.shape == (20, 28)
+    with pytest.raises(OptionError, match=r"tile: expected 'auto' or a whole number of at least 0, found 'big'"):
+        PhotoUpscaler(nearest(), tile='big')
+
+
+# ---------------------------------------------------------------- the page
+def test_compare(place, tmp_path, monkeypatch, capsys):
+    def load(model, option):
+        scale = 4 if option == '--compare' else 2
+        return LoadedNetwork(Nearest(scale), scale, model, model, tmp_path)
+
+    monkeypatch.setattr(command, 'load_network', load)
+    (place / 'photos/c.png').write_bytes(b'')
+    command_line = ('photos', '-o', 'out', '--model', 'mine', '--compare', 'theirs', '--outscale', 3)
+    for _ in range(2):
+        assert pdd(*command_line) == 1
+        told = capsys.readouterr()
+        assert 'out/compare.html: 2 of 2 photographs beside theirs' in told.out
+        assert 'FAILED: photos/c.png: is empty' in told.err
+    assert files(place / 'out') == ['a.png', 'b.png', 'compare.html', 'compare/theirs/a.png', 'compare/theirs/b.png']
+    page = (place / 'out/compare.html').read_text()
+    data = json.loads(re.search(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    assert [p['name'] for p in data['pictures']] == ['a.png', 'b.png']
+    assert [v['label'] for v in data['pictures'][0]['versions']] == ['input, bicubic', 'theirs', 'mine']
+    assert data['baseline'] == 'theirs'
+    assert [data['pictures'][0][side] for side in ('width', 'height')] == [42, 30]
