@@ -69,7 +69,15 @@ setup(
         'tqdm>=4.60',
     ],
     extras_require={
-        'test': ['hypothesis>=6', 'jsonschema>=4.10', 'pytest>=8', 'pytest-timeout>=2.3', 'ruff>=0.9'],
+        'test': [
+            'hypothesis>=6',
+            'jsonschema>=4.10',
+            'onnx>=1.16',
+            'onnxruntime>=1.18',
+            'pytest>=8',
+            'pytest-timeout>=2.3',
+            'ruff>=0.9',
+        ],
         'eval': ['pyiqa>=0.1.10'],
         'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
     },

@@ -1,0 +1,212 @@
+"""``MODEL_CARD.md``: what a network is, where it comes from, and how each of its files is used."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from pdd_arch.archs import zoo
+from pdd_arch.checkpoints import state_dict_hash
+from pdd_arch.errors import DataError
+from pdd_arch.export.readers import is_real_esrgan_network
+from pdd_arch.export.usage import usage
+from pdd_arch.export.verify import TOLERANCE, Windows
+from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
+from pdd_arch.utils.resources import BUNDLED_PREFIX
+from pdd_arch.version import __version__
+
+if TYPE_CHECKING:
+    from pdd_arch.export.run import ExportedFile
+
+#: what `pdd adapt` notes beside the model
+ADAPTATION = 'adaptation.json'
+_NOT_KNOWN = 'Not known'
+_TITLES = {
+    'generalist': 'Generalist it was adapted from',
+    'photographs': 'Photographs it was adapted to',
+    'hr': 'High-resolution photographs',
+    'options': 'Options',
+    'chosen': 'Choice of the checkpoint',
+    'metrics': 'Metrics',
+}
+#: of a list with more entries the first are shown
+_MOST_ENTRIES = 12
+#: an absolute path inside a text, but no address
+_PATH = re.compile(r'(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s\'"]+[/\\])*([^/\\\s\'"]+)[/\\]?')
+_PACKAGES = ('torch', 'spandrel', 'safetensors', 'onnx', 'onnxruntime')
+
+
+def facts_of(network: LoadedNetwork) -> dict[str, str]:
+    """What forms with room for it say about a network: ``name``, ``architecture``, ``scale``, ``weights`` (a hash of
+    names, types, shapes and values) and ``made_by``."""
+    return {
+        'name': network.name,
+        'architecture': type(network.net).__name__,
+        'scale': str(network.scale),
+        'weights': state_dict_hash(network.net.state_dict()),
+        'made_by': f'pdd_arch {__version__}',
+    }
+
+
+def model_card(network: LoadedNetwork, files: Sequence['ExportedFile'], windows: Windows) -> str:
+    """The card as Markdown; without absolute paths.
+
+    Args:
+        network: that was exported.
+        files: that were written.
+        windows: that they were compared on.
+
+    Raises:
+        DataError: the ``adaptation.json`` beside the network cannot be read.
+    """
+    adaptation = _adaptation(network)
+    parts = [
+        f'# {network.name}',
+        _summary(network),
+        '## Files',
+        _table_of(files),
+        f'Every file was run by the tools named and compared with PyTorch on {windows.source}, in windows of '
+        f'{windows.sizes} pixels (height x width; two images at once for the last). The difference is the largest of '
+        f'any pixel, in levels of 255; more than {TOLERANCE:g} is refused.',
+        '## Where it comes from',
+        _origin(network, adaptation),
+        '## Licences',
+        _licences(network, adaptation),
+        '## Use',
+        usage(network, files, is_real_esrgan_network(network)),
+        '## Made with',
+        ', '.join([f'pdd_arch {__version__}', *_versions()]) + '.',
+    ]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _summary(network: LoadedNetwork) -> str:
+    parameters = sum(parameter.numel() for parameter in network.net.parameters())
+    rows = [
+        ('Task', 'super-resolution of photographs'),
+        ('Architecture', type(network.net).__name__),
+        ('Scale', f'{network.scale}x'),
+        ('Parameters', f'{parameters:,}'),
+        ('Input', 'RGB in [0, 1], (N, 3, h, w), of any size'),
+        ('Output', f'RGB, (N, 3, {network.scale} h, {network.scale} w); clamp it to [0, 1]'),
+        ('Weights (hash of names and values)', f'`{facts_of(network)["weights"]}`'),
+    ]
+    return '\n'.join(['| | |', '|---|---|', *(f'| {name} | {value} |' for name, value in rows)])
+
+
+def _table_of(files: Sequence['ExportedFile']) -> str:
+    lines = ['| file | bytes | largest difference | read by | remark | SHA-256 |', '|---|---|---|---|---|---|']
+    for file in files:
+        tools = ', '.join(file.read_by)
+        lines.append(
+            f'| `{file.path.name}` | {file.bytes:,} | {file.difference:.4f} | {tools} | {file.note} | `{file.sha256}` |'
+        )
+    return '\n'.join(lines)
+
+
+def _adaptation(network: LoadedNetwork) -> dict | None:
+    """What `pdd adapt` noted about this very file, None if it did not."""
+    note = network.file.parent / ADAPTATION
+    if network.file.name != ADAPTED_MODEL or not note.is_file():
+        return None
+    try:
+        content = json.loads(note.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as e:
+        raise DataError(f'{note}: cannot be read ({e}). Run pdd adapt again, or remove it.') from None
+    if not isinstance(content, dict):
+        raise DataError(f'{note}: expected a dictionary, found a {type(content).__name__}. Remove it.')
+    return content
+
+
+def _origin(network: LoadedNetwork, adaptation: Mapping | None) -> str:
+    if adaptation is not None:
+        parts = []
+        for key in [*_TITLES, *(key for key in adaptation if key not in _TITLES)]:
+            title = _TITLES.get(key, str(key).replace('_', ' ').capitalize())
+            content = '\n'.join(_entries(adaptation[key])) if adaptation.get(key) else f'{_NOT_KNOWN}.'
+            parts.append(f'### {title}\n\n{content}')
+        return '\n\n'.join(parts)
+    if zoo.is_zoo(network.source) or (network.source in zoo.ZOO and network.file == zoo.ZOO[network.source].file):
+        entry = zoo.ZOO[network.source.removeprefix(zoo.ZOO_PREFIX)]
+        return f'Published by its authors at {entry.url}; not adapted to a camera.'
+    if network.source.startswith(BUNDLED_PREFIX):
+        return f'Shipped with pdd_arch as {network.source}; not adapted to a camera.'
+    return (
+        f'{_NOT_KNOWN}: it was exported from the weight file `{network.file.name}`, which says nothing about the '
+        'generalist, the photographs, the options of the training and the metrics. Add what you know here.'
+    )
+
+
+def _licences(network: LoadedNetwork, adaptation: Mapping | None) -> str:
+    names = [network.source] if adaptation is None else _texts(adaptation.get('generalist'))
+    known = next((n.removeprefix(zoo.ZOO_PREFIX) for n in names if n.removeprefix(zoo.ZOO_PREFIX) in zoo.ZOO), None)
+    whose = 'The network' if adaptation is None else 'The generalist'
+    if known is not None:
+        weights = (
+            f'{whose}, {known}, is published under {zoo.ZOO[known].licence}; keep the notice of its authors with what '
+            'is made from it.'
+        )
+    elif any(name.startswith(BUNDLED_PREFIX) for name in names):
+        weights = f'{whose} is shipped with pdd_arch, under the MIT licence.'
+    else:
+        weights = f'{_NOT_KNOWN} for the weights that this started from; ask who published them before you pass it on.'
+    return (
+        f'- {weights}\n'
+        f'- {_NOT_KNOWN} for the photographs that it was trained on. If they are not your own, or show people, look up '
+        'what their licence says about models trained on them (many data sets are for research only).'
+    )
+
+
+def _entries(value: object, indent: str = '') -> Iterator[str]:
+    """Nested containers as Markdown lists."""
+    if isinstance(value, Mapping):
+        for key, content in value.items():
+            if isinstance(content, Mapping | list) and content:
+                yield f'{indent}- {_shown(key)}:'
+                yield from _entries(content, indent + '  ')
+            else:
+                yield f'{indent}- {_shown(key)}: {_shown(content)}'
+    elif isinstance(value, list):
+        for content in value[:_MOST_ENTRIES]:
+            if isinstance(content, Mapping | list) and content:
+                yield f'{indent}-'
+                yield from _entries(content, indent + '  ')
+            else:
+                yield f'{indent}- {_shown(content)}'
+        if len(value) > _MOST_ENTRIES:
+            yield f'{indent}- and {len(value) - _MOST_ENTRIES} more'
+    else:
+        yield f'{indent}- {_shown(value)}'
+
+
+def _shown(value: object) -> str:
+    """A single value in one line; a path is reduced to its name, as folders tell who and where somebody is."""
+    if value is None or value in ({}, []):
+        return '-'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    if isinstance(value, float):
+        return f'{value:.6g}'
+    text = ' '.join(str(value).split())
+    for kind in (PurePath, PureWindowsPath):
+        if kind(text).is_absolute():
+            return kind(text).name
+    return _PATH.sub(r'\1', text).replace('|', '\\|')
+
+
+def _texts(value: object) -> list[str]:
+    """All texts in nested containers; of paths also the name without suffix."""
+    if isinstance(value, str):
+        return [value, Path(value).stem]
+    contents = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [text for content in contents for text in _texts(content)]
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        try:
+            yield f'{package} {version(package)}'
+        except PackageNotFoundError:
+            continue
