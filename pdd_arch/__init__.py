@@ -9,6 +9,8 @@ from pdd_arch import compat
 compat.apply()
 
 from pdd_arch import archs, metrics  # noqa: E402, F401  (registration)
+from pdd_arch.adaptation import adapt  # noqa: E402
+from pdd_arch.api import Upscaler  # noqa: E402
 from pdd_arch.data import UnpairedAdaptationDataset  # noqa: E402
 from pdd_arch.features import FeatureNet  # noqa: E402
 from pdd_arch.losses import DistillationLoss, HaarWaveletLoss, PairwiseDistanceLoss  # noqa: E402
@@ -22,5 +24,7 @@ __all__ = [
     'PDDModel',
     'PairwiseDistanceLoss',
     'UnpairedAdaptationDataset',
+    'Upscaler',
     '__version__',
+    'adapt',
 ]

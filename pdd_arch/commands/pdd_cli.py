@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pdd_arch.commands import check_data, convert_options, demo, prepare, report, tables
+from pdd_arch.commands import adapt, check_data, convert_options, demo, export, prepare, report, tables, upscale
 from pdd_arch.commands.errors import run
 from pdd_arch.version import __version__
 
@@ -17,11 +17,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--debug', action='store_true', help='show tracebacks of errors')
     commands = parser.add_subparsers(dest='command', required=True)
     demo.add_parser(commands)
+    adapt.add_parser(commands)
     prepare.add_parser(commands)
     check_data.add_parser(commands)
     tables.add_parser(commands)
     convert_options.add_parser(commands)
     report.add_parser(commands)
+    export.add_parser(commands)
+    upscale.add_parser(commands)
     return parser
 
 

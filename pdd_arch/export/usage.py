@@ -67,7 +67,7 @@ def _real_esrgan(network: LoadedNetwork, name: str) -> str:
         'from realesrgan import RealESRGANer',
         '',
         f'net = {type(net).__name__}(3, 3, {arguments})',
-        f"upsampler = RealESRGANer(scale={network.scale}, model_path='{name}', model=net)",
+        f"upsampler = RealESRGANer(scale={network.scale}, model_path='{name}', model=net, pre_pad=0)",
         'output, _ = upsampler.enhance(image)  # (H, W, 3) uint8, BGR, as cv2.imread gives it',
     )
 

@@ -1,0 +1,259 @@
+"""What a folder of photographs holds, and what of it speaks against adapting to it."""
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pdd_arch.data.files import read_content, shown
+from pdd_arch.data.image_io import decode_raw, to_float32
+from pdd_arch.data.image_structure import format_of
+from pdd_arch.data.sources import list_images, require_folder
+from pdd_arch.errors import DataError, PDDError
+from pdd_arch.prepare.measures import Thumbnails, near_duplicates
+from pdd_arch.prepare.report import progress
+from pdd_arch.selection.signals import middle
+
+__all__ = ['Finding', 'Photograph', 'PhotographSet', 'identity', 'inspect_photographs', 'jpeg_quality']
+
+#: of a JPEG; below, blocks are plain to see
+LOW_QUALITY = 60
+#: mean error of halving and doubling an image against its mean gradient. 40 photographs: 0.20 or more, 0.15 with a blur
+#: of 3 pixels before a reduction by 4; enlarged by 2 or more with any common filter: 0.17 or less, 0.13 mostly
+ENLARGED = 0.14
+#: fewer photographs teach little (experiments/results/photographs)
+FEW = 20
+# mean of the luma table in annex K of the JPEG standard, which is libjpeg's quality 50
+_STANDARD_MEAN = 57.625
+#: formats that cameras write and nothing here reads
+_UNREAD = ('.heic', '.heif', '.avif', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.gif')
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file that can be used.
+
+    Attributes:
+        path: of the file.
+        height, width: pixels, upright.
+        twin: an earlier file that is nearly the same, or None.
+    """
+
+    path: Path
+    height: int
+    width: int
+    twin: Path | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that speaks against photographs.
+
+    Attributes:
+        text: a sentence for people, without names of files, which are nobody else's business.
+        names: of the files it is about, some with what is wrong with them.
+    """
+
+    text: str
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f'{self.text}: {_few(self.names)}' if self.names else self.text
+
+
+@dataclass
+class PhotographSet:
+    """What was found in a folder.
+
+    Attributes:
+        folder: that was looked at.
+        usable: its files that can be used, by name.
+        findings: the worst first.
+    """
+
+    folder: Path
+    usable: list[Photograph] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def pixels(self) -> int:
+        """Of all usable files."""
+        return sum(p.height * p.width for p in self.usable)
+
+    def describe(self) -> str:
+        """Count and sizes."""
+        sizes = sorted((p.height * p.width, p.width, p.height) for p in self.usable)
+        (_, w0, h0), (_, w1, h1) = sizes[0], sizes[-1]
+        size = f'{w0} x {h0}' if (w0, h0) == (w1, h1) else f'{w0} x {h0} to {w1} x {h1}'
+        return f'{len(self.usable)} usable image{"s" * (len(self.usable) > 1)} of {size} pixels'
+
+
+def inspect_photographs(folder: str | Path, what: str, least: int, target: bool) -> PhotographSet:
+    """Reads all images of a folder (not of its sub-folders).
+
+    Args:
+        folder: with the images.
+        what: names it in errors, as the user gave it.
+        least: pixels that the shorter side must have.
+        target: whether these are photographs of the camera; HR images are judged by other standards.
+
+    Raises:
+        MissingFileError: there is no such folder.
+        DataError: it holds no image that can be used.
+    """
+    folder = Path(folder).expanduser()
+    names = _names(folder, what)
+    found = PhotographSet(folder)
+    thumbnails = Thumbnails()
+    broken, small, low, gray, enlarged = [], [], [], [], []
+    for name in progress(names, len(names), what):
+        path = folder / name
+        try:
+            content = read_content(path)
+            image = decode_raw(content, name)
+        except PDDError as error:
+            broken.append(str(error).replace(shown(path), shown(name)).removesuffix(' Replace or remove it.'))
+            continue
+        height, width = image.shape[:2]
+        if min(height, width) < least:
+            small.append(f'{shown(name)} ({width} x {height})')
+            continue
+        found.usable.append(Photograph(path, height, width, _twin(thumbnails, path, image)))
+        quality = jpeg_quality(content)
+        if quality is not None and quality < LOW_QUALITY:
+            low.append(f'{shown(name)} ({quality})')
+        if _is_gray(image):
+            gray.append(shown(name))
+        if _looks_enlarged(image):
+            enlarged.append(shown(name))
+    if not found.usable:
+        first = f' The first: {broken[0]}' if broken else ''
+        raise DataError(
+            f'{what}: {shown(folder)} holds no usable image: {len(broken)} broken, {len(small)} with a side below '
+            f'{least} pixels.{first} Name a folder of larger, whole images.'
+        )
+    found.findings = list(_findings(found, broken, small, low, gray, enlarged, least, target))
+    return found
+
+
+def identity(*sets: PhotographSet) -> str:
+    """Stands for names and sizes of all usable files: another number, other images."""
+    entries = [(p.path.name, p.height, p.width, p.path.stat().st_size) for found in sets for p in found.usable]
+    return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
+
+
+def _names(folder: Path, what: str) -> list[str]:
+    require_folder(str(folder), what)
+    try:
+        return list_images(str(folder), what)
+    except DataError as error:
+        other = _unread(folder)
+        if not other:
+            text = str(error).replace('list the images in a meta-info file', 'copy the images into one folder')
+            raise DataError(text) from None
+        raise DataError(f'{what}: no image in {shown(folder)}. {_convert(other)}') from None
+
+
+def _unread(folder: Path) -> Counter:
+    """How many files there are of each format that cannot be read."""
+    names = (p.name for p in folder.iterdir() if not p.name.startswith('.'))
+    return Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in _UNREAD)
+
+
+def _convert(other: Counter) -> str:
+    listed = ', '.join(f'{n} {suffix}' for suffix, n in other.most_common())
+    return f'It holds {listed}, which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
+
+
+def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
+    own = Thumbnails()
+    own.add(str(path), image)
+    twins = near_duplicates(thumbnails, own)
+    thumbnails.add(str(path), image)
+    return Path(twins[0].train) if twins else None
+
+
+def _findings(found: PhotographSet, broken, small, low, gray, enlarged, least: int, target: bool) -> Iterator[Finding]:
+    usable = len(found.usable)
+    if broken:
+        yield Finding(
+            _images(broken, 'cannot be read and is left out', 'cannot be read and are left out'), tuple(broken)
+        )
+    if small:
+        size = f'a side below {least} pixels and'
+        yield Finding(_images(small, f'has {size} is left out', f'have {size} are left out'), tuple(small))
+    other = _unread(found.folder)
+    if other:
+        yield Finding(_convert(other))
+    if target and usable < FEW:
+        yield Finding(f'so few images teach little; the result gets better with up to {FEW} or more')
+    twins = tuple(shown(p.path.name) for p in found.usable if p.twin)
+    if twins:
+        text = _images(twins, 'is nearly the same as another', 'are nearly the same as others')
+        yield Finding(f'{text}: what they show counts twice', twins)
+    if enlarged:
+        text = _images(enlarged, 'shows no more than half its size could', 'show no more than half their size could')
+        advice = 'Use the originals: the enlargement would be learned as well' if target else 'They teach no detail'
+        yield Finding(f'{text}, having been enlarged already, or being very blurred. {advice}', tuple(enlarged))
+    if low:
+        text = _images(low, 'is a JPEG of a quality', 'are JPEGs of a quality')
+        advice = 'if the camera does not do that, use the originals' if target else 'HR images should be clean'
+        yield Finding(f'{text} below {LOW_QUALITY}; {advice}', tuple(low))
+    if gray:
+        text = _images(gray, 'is gray', 'are gray')
+        advice = (
+            'what is learned from gray, is learned without colours' if target else 'gray teaches nothing of colours'
+        )
+        yield Finding(f'{text}; {advice}', tuple(gray))
+
+
+def _images(names: Sequence[str], one: str, several: str) -> str:
+    return f'1 image {one}' if len(names) == 1 else f'{len(names)} images {several}'
+
+
+def _few(names: Sequence[str]) -> str:
+    return ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+
+
+def jpeg_quality(content: bytes) -> int | None:
+    """The quality setting of libjpeg that comes nearest to a JPEG's luma table; None for other formats.
+
+    Args:
+        content: bytes of a file.
+    """
+    if format_of(content) != 'JPEG':
+        return None
+    with Image.open(io.BytesIO(content)) as image:
+        table = getattr(image, 'quantization', {}).get(0)
+    if not table:
+        return None
+    percent = 100 * float(np.mean(table)) / _STANDARD_MEAN
+    return round(np.clip((200 - percent) / 2 if percent <= 100 else 5000 / percent, 1, 100))
+
+
+def _is_gray(image: np.ndarray) -> bool:
+    small = _levels(image[:: max(image.shape[0] // 256, 1), :: max(image.shape[1] // 256, 1)])
+    return float(np.abs(small - small[..., :1]).max()) <= 2
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    """float32, of 255."""
+    return to_float32(image) * np.float32(255)
+
+
+def _looks_enlarged(image: np.ndarray) -> bool:
+    """Whether halving and doubling costs less than it costs a photograph."""
+    luma = cv2.cvtColor(_levels(middle(image, 1024, 1)), cv2.COLOR_BGR2GRAY)
+    height, width = (n // 2 * 2 for n in luma.shape)
+    luma = luma[:height, :width]
+    halved = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    doubled = cv2.resize(halved, (width, height), interpolation=cv2.INTER_CUBIC)
+    gradient = np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()
+    return bool(gradient > 0.5 and np.abs(luma - doubled).mean() / gradient < ENLARGED)

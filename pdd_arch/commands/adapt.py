@@ -1,0 +1,92 @@
+"""`pdd adapt`: from two folders of photographs to a model."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from pdd_arch.adaptation import adapt
+from pdd_arch.adaptation.preset import FEATURES, PRESETS
+from pdd_arch.data.files import shown
+
+
+def say(text: str) -> None:
+    """A line on standard output, at once."""
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adapts. Returns the exit status 0; errors are raised."""
+    given = {k: v for k, v in vars(args).items() if k not in ('command', 'debug', 'run', 'photographs', 'hr', 'output')}
+    result = adapt(args.photographs, args.hr, args.output, say=say, **given)
+    say('')
+    for line in result.statement:
+        say(line)
+    say(f'\nmodel: {shown(result.model)} (iteration {result.iteration})\nbefore and after: {shown(result.page)}')
+    say(f'next: pdd upscale PHOTOS -o UPSCALED --model {shlex.quote(str(args.output))}')
+    return 0
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Registers `adapt` with the `pdd` command."""
+    parser = subparsers.add_parser(
+        'adapt',
+        help='adapt a super-resolution network to the camera that took your photographs',
+        description='Adapts a super-resolution network to one camera, phone or scanner from its photographs alone. '
+        'Everything goes to the folder -o: the model, a page with before and after, the option file that repeats it '
+        'all. Stopped, it continues when the same command is given again.',
+        epilog='example: pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera',
+    )
+    parser.add_argument('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
+    parser.add_argument('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
+    parser.add_argument('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for what is made')
+    parser.add_argument(
+        '--generalist',
+        metavar='NAME|FILE',
+        help='network to adapt: a weight file, or a published one by name (default: '
+        + ', '.join(f'{p.generalist.removeprefix("zoo:")} of preset {n}' for n, p in PRESETS.items())
+        + ')',
+    )
+    parser.add_argument(
+        '--preset',
+        default='fast',
+        help=f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)',
+    )
+    parser.add_argument(
+        '--tune', action='store_true', help='first try three ratios of the two distances, in short runs'
+    )
+    parser.add_argument('--iterations', type=_positive, metavar='N', help='steps of training (default: of the preset)')
+    parser.add_argument(
+        '--batch', type=_positive, metavar='N', help='images of each kind in a step (default: by memory)'
+    )
+    parser.add_argument(
+        '--inter-weight', type=_weight, metavar='W', help='of the inter-model against the intra-model distance (1)'
+    )
+    parser.add_argument('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
+    parser.add_argument(
+        '--feature-weights',
+        default='imagenet',
+        metavar='FILE',
+        help="torchvision's weights of it (default: downloaded when first needed)",
+    )
+    parser.add_argument('--device', metavar='cpu|cuda', help='default: a GPU where there is one')
+    parser.add_argument('--overwrite', action='store_true', help='start anew where OUT has another adaptation')
+    parser.set_defaults(run=run)
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
+    return value
+
+
+def _weight(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f'expected a number of at least 0, found {text!r}')
+    return value

@@ -1,0 +1,134 @@
+"""What a camera does to an image, estimated from its photographs and from unrelated HR images.
+
+The photographs are compared with HR images that were degraded by a parametric camera (blur, reduction, sensor noise,
+JPEG), by statistics that depend little on what is shown. The camera that comes closest makes pairs with ground truth
+out of HR images: not the real camera, but near enough to rank networks by (`experiments/results/selection` has
+measured how near).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import minimize
+from scipy.stats import qmc
+
+from pdd_arch.errors import DataError
+from pdd_arch.selection.statistics import camera_statistics
+from pdd_arch.target_domains.degradations import Blur, Domain, Jpeg, Reduce, SensorNoise
+
+__all__ = ['CameraEstimate', 'estimate_camera']
+
+#: largest blur (HR pixels at x4), shot and read noise (standard deviations at white and black, linear light), and the
+#: lowest quality that are considered
+MAX_BLUR, MAX_SHOT, MAX_READ, MIN_QUALITY = 4.0, 0.1, 0.05, 30
+# as a share of the range: what a photograph would not show
+_NEGLIGIBLE = 0.04
+# added for each unit of a parameter's range: of two cameras that explain the photographs alike, the simpler one
+_SIMPLICITY = 0.05
+# spread of a statistic below which a difference means nothing
+_LEAST_SPREAD = 0.15
+_TRIED, _COARSE, _REFINED, _EVALUATIONS = 64, 16, 2, 60
+
+
+@dataclass(frozen=True)
+class _Lens:
+    """The isotropic kernel of `Blur` with a known standard deviation; separable, so many can be tried."""
+
+    sigma: float
+
+    def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
+        """(H, W, 3) in [0, 1] -> the same size."""
+        return cv2.GaussianBlur(image, (Blur.size, Blur.size), self.sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+@dataclass(frozen=True)
+class CameraEstimate:
+    """Parameters of a camera.
+
+    Attributes:
+        blur: standard deviation of a Gaussian, in HR pixels.
+        shot, read: standard deviations of the noise at white and at black, of 1, in linear light.
+        quality: of the JPEG; 100: none.
+        mismatch: mean squared difference of the statistics, in units of their spread between images; far above 1 the
+            estimate explains little.
+    """
+
+    blur: float
+    shot: float
+    read: float
+    quality: int
+    mismatch: float = 0.0
+
+    @property
+    def domain(self) -> Domain:
+        """The degradation."""
+        operations: list[Callable] = [_Lens(self.blur)] if self.blur else []
+        operations.append(Reduce())
+        if self.shot or self.read:
+            operations.append(SensorNoise(self.shot**2, self.read))
+        if self.quality < 100:
+            operations.append(Jpeg((self.quality, self.quality)))
+        return Domain(tuple(operations))
+
+    def __str__(self) -> str:
+        parts = [f'a blur of {self.blur:.1f} pixels of the result'] if self.blur else []
+        if self.shot or self.read:
+            light = np.hypot(self.read, self.shot)
+            parts.append(f'noise of {100 * self.read:.1f} % in the dark and {100 * light:.1f} % in full light')
+        if self.quality < 100:
+            parts.append(f'JPEG of quality {self.quality}')
+        return ', '.join(parts) or 'no blur, noise or compression to speak of'
+
+
+def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.ndarray], scale: int) -> CameraEstimate:
+    """The camera whose photographs of `hr_images` are most like `photographs`. The same in every call.
+
+    Args:
+        photographs: of the real camera, (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG
+            blocks. A dozen give a usable estimate.
+        hr_images: of anything, likewise; at least 32 * scale on a side, in whole multiples of `scale`.
+        scale: between HR and LR.
+
+    Raises:
+        DataError: there are no images, or too small ones.
+    """
+    for what, images, least in (('photographs', photographs, 32), ('HR images', hr_images, 32 * scale)):
+        small = [i.shape for i in images if min(i.shape[:2]) < least]
+        if not images or small:
+            found = f'one of {small[0][1]} x {small[0][0]}' if small else 'none'
+            raise DataError(f'{what}: expected images of at least {least} x {least} pixels, found {found}.')
+    wanted = np.array([camera_statistics(image) for image in photographs])
+    middle, spread = np.median(wanted, 0), wanted.std(0)
+
+    def mismatch(position: np.ndarray, step: int = 1) -> float:
+        domain = _camera(position).domain
+        found = np.array([camera_statistics(domain(image, scale, i)) for i, image in enumerate(hr_images[::step])])
+        unit = np.maximum(np.maximum(spread, found.std(0)), _LEAST_SPREAD)
+        return float((((np.median(found, 0) - middle) / unit) ** 2).mean())
+
+    def cost(position: np.ndarray, step: int = 1) -> float:
+        return mismatch(position, step) + _SIMPLICITY * float(np.clip(position, 0, 1).sum())
+
+    # what is tried first needs no precision; a few images of another content than the photographs mislead the rest
+    coarse = max(len(hr_images) // _COARSE, 1)
+    start = np.vstack((np.zeros(4), qmc.Sobol(4, seed=0).random(_TRIED)))
+    start = start[np.argsort([cost(position, coarse) for position in start])][:_REFINED]
+    best = min((_refined(cost, position) for position in start), key=lambda result: result.fun)
+    found = _camera(best.x)
+    return CameraEstimate(found.blur, found.shot, found.read, found.quality, round(mismatch(best.x), 4))
+
+
+def _refined(cost: Callable[[np.ndarray], float], start: np.ndarray):
+    # towards the inside of the range, so that no direction is lost at its end
+    steps = np.where(start > 0.5, -0.15, 0.15)
+    simplex = np.vstack((start, start + np.diag(steps)))
+    return minimize(cost, start, method='Nelder-Mead', options={'maxfev': _EVALUATIONS, 'initial_simplex': simplex})
+
+
+def _camera(position: np.ndarray) -> CameraEstimate:
+    """Parameters at a point of the unit cube, whose corner 0 is a perfect camera."""
+    blur, shot, read, loss = (float(p) if p > _NEGLIGIBLE else 0.0 for p in np.clip(position, 0, 1))
+    quality = round(100 - (100 - MIN_QUALITY) * loss)
+    return CameraEstimate(MAX_BLUR * blur, MAX_SHOT * shot, MAX_READ * read, quality)
