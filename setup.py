@@ -76,6 +76,7 @@ setup(
             'onnxruntime>=1.18',
             'pytest>=8',
             'pytest-timeout>=2.3',
+            'pytest-xdist>=3.5',
             'ruff>=0.9',
         ],
         'eval': ['pyiqa>=0.1.10'],

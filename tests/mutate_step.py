@@ -139,7 +139,11 @@ def caught(file: str, old: str, new: str) -> tuple[bool, str]:
         tests = ['tests/test_trajectory_oracle.py', '-k', 'f64', '-x', '-q', '--no-header', '-p', 'no:cacheprovider']
         environment = os.environ | {'PYTHONPATH': str(copy)}
         done = subprocess.run(
-            [sys.executable, '-m', 'pytest', *tests], cwd=copy, env=environment, capture_output=True, text=True
+            [sys.executable, '-m', 'pytest', '-n', '0', *tests],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         failed = [line for line in done.stdout.splitlines() if line.startswith(('FAILED', 'ERROR'))]
         name = failed[0].split('::')[1].split(' ')[0] if failed else ''

@@ -52,7 +52,10 @@ def test_killed_while_writing(model):
             model.iteration = iteration
             model.save(0, iteration)
 
+    started = time.monotonic()
     model.save(0, 2)
+    # a busy disk takes longer for a state, and the kills must strike at all stages of several
+    pace = max(time.monotonic() - started, 0.03)
     rng, newest, left_behind = random.Random(0), 2, 0
     for _ in range(KILLS):
         process = _fork.Process(target=save_for_ever, args=(newest + 1,))
@@ -61,7 +64,7 @@ def test_killed_while_writing(model):
         limit = time.monotonic() + (20 if rng.random() < 0.8 else 0)  # some kills strike before anything is written
         while set(names('models') + names('training_states')) == before and time.monotonic() < limit:
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.06))
+        time.sleep(rng.uniform(0, 2 * pace))
         process.kill()
         process.join()
         left_behind += sum(name.endswith('.tmp') for name in names('models') + names('training_states'))

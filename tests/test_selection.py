@@ -159,18 +159,19 @@ def test_outputs_too_small_for_niqe_have_none(scenes, tools, scale):
     assert held_out.measure(outputs, outputs, *tools).niqe is None
 
 
-def test_choice_takes_the_best_psnr_and_of_equals_the_least_distance():
+def test_choice_takes_the_best_psnr_over_both_kinds_of_pairs():
     measured = {
-        10: replace(SIGNALS, simulated_psnr=20.00, simulated_distance=0.05),
-        20: replace(SIGNALS, simulated_psnr=20.98, simulated_distance=0.18),
-        30: replace(SIGNALS, simulated_psnr=21.00, simulated_distance=0.20),
-        40: replace(SIGNALS, simulated_psnr=20.99, simulated_distance=0.18),
-        50: replace(SIGNALS, simulated_psnr=20.96, simulated_distance=0.10),
+        10: replace(SIGNALS, simulated_psnr=20.00, synthetic_psnr=25.0),
+        20: replace(SIGNALS, simulated_psnr=20.95, synthetic_psnr=25.5),
+        30: replace(SIGNALS, simulated_psnr=21.00, synthetic_psnr=25.2),  # 0.04 better here, 0.06 worse there
+        40: replace(SIGNALS, simulated_psnr=20.95, synthetic_psnr=25.5),
+        50: replace(SIGNALS, simulated_psnr=20.60, synthetic_psnr=26.0),
     }
     choice = choose(measured)
     assert choice.key == 20  # the earlier of two that are alike
-    assert '20.98 dB' in choice.reason
+    assert '20.95 dB' in choice.reason
     assert '5 checkpoints' in choice.reason
+    assert choose({k: measured[k] for k in (10, 30)}).key == 30
 
 
 def test_choice_passes_over_what_is_no_number():

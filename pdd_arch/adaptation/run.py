@@ -34,7 +34,7 @@ from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import read_image
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.inference import TiledUpscaler
-from pdd_arch.selection import Choice, Signals, choose
+from pdd_arch.selection import Choice, Signals, choose, score
 from pdd_arch.utils.suggest import did_you_mean, one_of
 from pdd_arch.version import __version__
 
@@ -177,7 +177,7 @@ class _Job:
         tuning = None
         if settings['tune']:
             tuning = self._tune(judge, pixels, max(iterations // _TUNE_SHARE, 1), held_out)
-            ratio = max(tuning, key=lambda r: tuning[r].simulated_psnr)
+            ratio = max(tuning, key=lambda r: score(tuning[r]))
             self.say(f'ratio of the distances chosen: {ratio:g}')
             opt = self._options(_MAIN_RUN, pixels, iterations, ratio)
         measured = self._train_and_judge(_MAIN_RUN, opt, judge, held_out)
