@@ -36,8 +36,8 @@ def write_table(file: Path) -> None:
     rows = [f'| {cell(given)} | {cell(said)} |' for given, said in _said.items()]
     head = (
         f'# {len(rows)} bad inputs and what is said about them\n\n'
-        'Written by `python -m pytest -n 0 tests/test_bad_input.py tests/test_bad_files.py --bad-inputs FILE`. Each is one '
-        'line on standard error after `basicsr: error: `, with exit status 1 (the commands), or the message of the '
+        'Written by `python -m pytest -n 0 tests/test_bad_input.py tests/test_bad_files.py --bad-inputs FILE`. Each is '
+        'one line on standard error after `basicsr: error: `, with exit status 1 (the commands), or the message of the '
         'exception (the functions).\n\n| given | said |\n|---|---|\n'
     )
     file.write_text(head + '\n'.join(rows) + '\n', encoding='utf-8')
