@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import stat
 from dataclasses import replace
 
@@ -221,6 +222,67 @@ def test_card_of_an_adapted_model(weights, photos, tmp_path):
     assert '### High-resolution photographs\n\nNot known.' in card
     assert 'somebody' not in card
     assert str(tmp_path) not in card
+
+
+def adapted(weights, folder, note):
+    """A folder as `pdd adapt` leaves it, with that text in its note."""
+    folder.mkdir()
+    weights().rename(folder / 'model.pth')
+    (folder / 'adaptation.json').write_text(note)
+    return folder
+
+
+def test_card_of_a_hostile_note(weights, photos, tmp_path):
+    note = {
+        '<script>1</script>\n\n# Licences': '[x](javascript:1)',
+        'metrics': '```\n# free',
+        'options': {'a\n# b': {'c|d': '<img>'}, 'lone': '\ud800', 'deep': [[[[[[[[[[[['x']]]]]]]]]]]]},
+        'hr': 'y' * 10**6,
+        'photographs': {f'k{i}': i for i in range(10**4)},
+    }
+    folder = adapted(weights, tmp_path / 'a|b`c<d', json.dumps(note))
+    (file,) = export_model(folder, tmp_path / 'out', ['pth'], verify=photos)
+    card = (tmp_path / 'out' / CARD).read_text()
+    assert len(card) < 10**4
+    lines = card.splitlines()
+    assert [line for line in lines if line.startswith('# ')] == ['# a\\|b\\`c\\<d']
+    assert [line for line in lines if line.startswith('### \\<script')]
+    assert '<' not in card.partition('## Use')[0].replace('\\<', '')
+    for part in (
+        '- \\[x\\](javascript:1)',
+        '- \\`\\`\\` # free',
+        '- a # b:',
+        '- c\\|d: \\<img\\>',
+        'and 9900 more',
+        '- lone: ?',
+    ):
+        assert part in card
+    assert '| a\\|b\\`c\\<d.pth |' in card
+    assert f'--model {chr(39)}{file.path.name}{chr(39)}' in card  # for a shell
+
+
+@pytest.mark.parametrize('note', ['{"a":', '[1]', 'null', '[' * 10**5, '\x00'])
+def test_a_damaged_note_is_said_before_anything_is_written(weights, photos, tmp_path, note):
+    folder = adapted(weights, tmp_path / 'cam', note)
+    with pytest.raises(DataError, match=r'adaptation\.json: '):
+        export_model(folder, tmp_path / 'out', ['pth'], verify=photos)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_impossible_names_and_places(weights, photos, tmp_path):
+    folder = adapted(weights, tmp_path / 'cam', '{}')
+    (tmp_path / 'model').mkdir()
+    weights().rename(tmp_path / 'model/model.pth')
+    before = (folder / 'model.pth').read_bytes()
+    with pytest.raises(OptionError, match='is a model of `pdd adapt`, which is never replaced'):
+        export_model(tmp_path / 'model', folder, ['pth'], verify=photos, overwrite=True)
+    assert (folder / 'model.pth').read_bytes() == before
+    odd = tmp_path / os.fsdecode(b'\xff.pth')
+    odd.write_bytes(before)
+    with pytest.raises(OptionError, match='is not UTF-8'):
+        export_model(odd, tmp_path / 'out', ['pth'], verify=photos)
+    with pytest.raises(OptionError, match='is a file; expected a folder'):
+        export_model(folder, folder / 'model.pth', ['pth'], verify=photos)
 
 
 def test_card_says_what_is_not_known(weights, photos, tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from report_material import BLUE, GAINS, GREEN, IMAGES, RED, load, make_run, make_table, pdd, save
 
+from pdd_arch.report.page import Curve, Page, write_page
+
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
@@ -110,6 +112,17 @@ def test_browser_shows_significance(browser, tmp_path):
 
 
 @pytest.mark.browser
+def test_browser_shows_what_shall_be_first(browser, tmp_path):
+    curves = [Curve('PSNR', {'set': [(0.0, 20.0), (1.0, 21.0)]})]
+    write_page(Page('title', 'source', (), (), notes=['a note'], curves=curves, first=('notes',)), tmp_path / 'p.html')
+    watched = Watched(browser, tmp_path / 'p.html')
+    assert watched.page.locator('#nav a').all_text_contents() == ['Notes', 'Curves']
+    heads = watched.page.locator('main > section:not([hidden]) > h2').all_text_contents()
+    watched.context.close()
+    assert heads == ['Notes', 'Curves']
+    assert watched.wrong == []
+
+
 def test_browser_table_sorts(opened):
     def rows():
         return [

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,12 @@ from PIL import Image
 from pdd_arch.commands import upscale as command
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.errors import OptionError
 from pdd_arch.inference import LoadedNetwork
-from pdd_arch.photo_files import Photo, read_photo
+from pdd_arch.photo_files import read_photo
+from pdd_arch.training.folder_lock import LOCK_FILE
 from pdd_arch.upscaling import PhotoUpscaler
-from pdd_arch.upscaling.engine import match_levels
-from pdd_arch.upscaling.record import RECORD
+from pdd_arch.upscaling.record import RECORD, Record
 from pdd_arch.utils import atomic
-from pdd_arch.utils.color import match_color
 
 
 def pdd(*arguments):
@@ -55,7 +55,7 @@ def write(path, seed=0, kind='PNG'):
 def files(folder):
     """Names below a folder, without the record."""
     found = (p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
-    return sorted(name for name in found if not name.endswith(RECORD))
+    return sorted(name for name in found if not name.endswith((RECORD, LOCK_FILE)))
 
 
 # ---------------------------------------------------------------- a folder that is stopped and continued
@@ -119,6 +119,31 @@ def test_killed_between_record_and_name(place, monkeypatch, capsys):
     assert '0 written to out, 2 done already, 0 failed' in capsys.readouterr().out
     lines = record.read_text().splitlines()
     assert [json.loads(line)['output'] for line in lines if line.endswith('}')] == ['a.png', 'a.png', 'b.png']
+
+
+def test_two_at_once_in_a_folder(place, capsys):
+    (place / 'out').mkdir()
+    code = "import pathlib; from pdd_arch.upscaling import Record; place = Record(pathlib.Path('out'))"
+    command_line = [sys.executable, '-c', f'{code}\nwith place.alone(): print(flush=True); input()']
+    with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b'\n'
+        assert pdd('photos', '-o', 'out') == 1
+        told = capsys.readouterr().err
+        assert '-o: another run is writing to out. Wait for it' in told
+        assert told.count('\n') == 1
+        assert files(place / 'out') == []
+        assert pdd('photos', '-o', 'out', '--dry-run') == 0  # writes nothing
+        other.communicate(b'\n')
+    assert pdd('photos', '-o', 'out') == 0
+    assert files(place / 'out') == ['a.png', 'b.png']
+
+
+def test_what_another_process_has_recorded_meanwhile_is_known(place):
+    early = Record(place / 'out')
+    assert pdd('photos', '-o', 'out') == 0
+    assert not early.is_output('a.png')
+    with early.alone():
+        assert early.is_output('a.png')
 
 
 def test_a_disk_that_is_full_stops_and_leaves_nothing_half(place, monkeypatch, capsys):
@@ -252,6 +277,8 @@ def test_dry_run_writes_nothing(place, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (['', '-o', 'out'], "INPUT: expected a file, folder or pattern, found ''"),
+        (['photos/a.png', '-o', 'large.bmp'], '-o large.bmp: images of this kind are not written. Give a folder'),
         (['nothing', '-o', 'out'], 'nothing: there is no such file or folder.'),
         (['photo', '-o', 'out'], "Did you mean 'photos'?"),
         (['photos/*.jpg', '-o', 'out'], 'the pattern matches no image'),
@@ -300,60 +327,6 @@ def test_help_has_an_example(capsys):
     )
 
 
-# ---------------------------------------------------------------- the result
-@pytest.mark.parametrize(('outscale', 'size'), [(None, (20, 28)), (2.5, (25, 35)), (1, (10, 14)), (0.05, (1, 1))])
-@pytest.mark.parametrize('bits', [8, 16])
-def test_outscale(bits, outscale, size):
-    photo = Photo(pattern(3, bits), pattern(1, bits)[..., 0])
-    large = PhotoUpscaler(nearest(), outscale=outscale, device='cpu')(photo)
-    assert large.pixels.shape == (*size, 3)
-    assert large.alpha.shape == size
-    assert large.bits == bits
-    if outscale == 1:  # the area average of equal pixels
-        np.testing.assert_array_equal(large.pixels, photo.pixels)
-        np.testing.assert_array_equal(large.alpha, photo.alpha)
-
-
-@pytest.mark.parametrize('bits', [8, 16])
-def test_color_match_is_the_methods(bits):
-    class Tinted(Nearest):
-        def forward(self, x):
-            return super().forward(x) * torch.tensor([0.5, 0.8, 0.6]).view(3, 1, 1) + 0.1
-
-    photo = Photo(pattern(3, bits, 40, 50))
-    tinted = LoadedNetwork(Tinted(), 2, 'tinted', 'tinted', Path('tinted'))
-    found = PhotoUpscaler(tinted, color_match=True, tile=16, overlap=0, device='cpu')(photo)
-    levels = 2**bits - 1
-    reference = torch.from_numpy(photo.pixels[..., ::-1].astype(np.float32) / levels).permute(2, 0, 1)[None]
-    wanted = match_color(Tinted()(reference), reference)[0].permute(1, 2, 0).clamp(0, 1).numpy()[..., ::-1]
-    assert np.abs(found.pixels.astype(int) - np.rint(wanted * levels)).max() <= (1 if bits == 8 else 3)
-    assert found.pixels.dtype == photo.pixels.dtype
-    plain = PhotoUpscaler(tinted, device='cpu')(photo)
-    assert np.abs(plain.pixels.astype(int) - found.pixels).max() > levels // 10
-
-
-def test_color_match_of_one_level():
-    gray = np.full((4, 4, 3), 40000, np.uint16)
-    np.testing.assert_array_equal(match_levels(gray, np.full((2, 2, 3), 77, np.uint8)), np.full((4, 4, 3), 77))
-    one = match_levels(gray, np.full((1, 1, 3), 9, np.uint8))
-    np.testing.assert_array_equal(one, np.full((4, 4, 3), 9))
-
-
-def test_gray_stays_gray_and_alpha_that_is_the_same_everywhere_stays(model):
-    from pdd_arch.inference import load_network
-
-    upscale = PhotoUpscaler(load_network(model), device='cpu')
-    gray = Photo(np.repeat(pattern(1), 3, axis=2), np.full((10, 14), 200, np.uint8), gray=True)
-    large = upscale(gray)
-    assert (large.pixels[..., :1] == large.pixels).all()
-    assert (large.alpha == 200).all()
-    varied = upscale(Photo(gray.pixels, pattern(1)[..., 0]))
-    assert np.ptp(varied.pixels.astype(int), axis=2).max() > 0
-    assert varied.alpha.shape == (20, 28)
-    with pytest.raises(OptionError, match=r"tile: expected 'auto' or a whole number of at least 0, found 'big'"):
-        PhotoUpscaler(nearest(), tile='big')
-
-
 # ---------------------------------------------------------------- the page
 def test_compare(place, tmp_path, monkeypatch, capsys):
     def load(model, option):
@@ -375,3 +348,17 @@ def test_compare(place, tmp_path, monkeypatch, capsys):
     assert [v['label'] for v in data['pictures'][0]['versions']] == ['input, bicubic', 'theirs', 'mine']
     assert data['baseline'] == 'theirs'
     assert [data['pictures'][0][side] for side in ('width', 'height')] == [42, 30]
+
+
+def test_a_photograph_that_only_the_generalist_fails_on(place, monkeypatch, capsys):
+    class Failing(Nearest):
+        def forward(self, x):
+            return super().forward(x) * torch.nan
+
+    networks = {'mine': nearest(), 'theirs': LoadedNetwork(Failing(), 2, 'theirs', 'theirs', Path('theirs'))}
+    monkeypatch.setattr(command, 'load_network', lambda model, option: networks[model])
+    assert pdd('photos', '-o', 'out', '--model', 'mine', '--compare', 'theirs') == 1
+    told = capsys.readouterr()
+    assert '0 of 2 photographs beside theirs' in told.out
+    assert told.err.count('FAILED with theirs: photos/') == 2
+    assert files(place / 'out') == ['a.png', 'b.png', 'compare.html']

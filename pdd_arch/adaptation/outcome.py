@@ -150,13 +150,14 @@ def write_photographs_page(
     names = list(upscalers)
     page = Page(
         title='Adapted to your photographs',
-        source=f'{len(pictures)} photographs that were not trained with; iteration {choice.key} was chosen',
+        source=f'{len(pictures)} photographs that were not trained with; before and after',
         metrics=(),
         rows=(),
         baseline=names[0],
-        notes=[f'Chosen: {choice.reason}.', *lines],
+        notes=[*lines, f'Iteration {choice.key} was chosen: {choice.reason}.'],
         pictures=pictures,
         curves=_curves(measured),
+        first=('notes', 'images'),
     )
     count, _ = write_page(page, workspace.page)
     return count
@@ -173,12 +174,26 @@ def _shown(path: Path) -> np.ndarray:
     return image[top : top + _MOST_PIXELS, left : left + _MOST_PIXELS]
 
 
+#: headings of the curves
+_CURVES = {
+    'simulated_psnr': 'PSNR on simulated pairs',
+    'simulated_ssim': 'SSIM on simulated pairs',
+    'simulated_distance': 'Perceptual distance on simulated pairs',
+    'synthetic_psnr': 'PSNR on merely reduced pairs',
+    'consistency': 'Likeness to the photograph when reduced again, dB',
+    'structure': "Structure: SSIM against the generalist's output",
+    'inter': 'Inter-model distance',
+    'intra': 'Intra-model distance',
+    'niqe': 'NIQE',
+}
+
+
 def _curves(measured: Mapping[int, Signals]) -> list[Curve]:
     curves = []
     for name in Signals.names():
         points = [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
         better = 'lower' if name in ('simulated_distance', 'niqe') else None if name in ('inter', 'intra') else 'higher'
-        curves.append(Curve(name.replace('_', ' '), {'held-out images': points}, better=better))
+        curves.append(Curve(_CURVES[name], {'held-out images': points}, better=better))
     return curves
 
 

@@ -8,9 +8,10 @@ from tqdm import tqdm
 
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import image_size
+from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.inference import AUTO, LoadedNetwork, load_network
-from pdd_arch.photo_files import QUALITY, format_of_name
+from pdd_arch.photo_files import EXTENSIONS, QUALITY, format_of_name
 from pdd_arch.upscaling import (
     Events,
     Item,
@@ -129,7 +130,10 @@ def _run_all(args: argparse.Namespace, upscaler: PhotoUpscaler, items, record: R
         progress.close()
 
 
-def _compare(args: argparse.Namespace, generalist: LoadedNetwork, name: str, items, outscale: float) -> None:
+def _compare(
+    args: argparse.Namespace, generalist: LoadedNetwork, name: str, items, outscale: float
+) -> list[tuple[Item, str]]:
+    """Writes the page. Returns the photographs that the generalist failed on, with the reason."""
     folder = args.output / FOLDER / generalist.name
     progress = Progress(generalist.name)
     theirs = plan_outputs({i.source: Path(i.name) for i in items}, folder, 'png')
@@ -137,9 +141,10 @@ def _compare(args: argparse.Namespace, generalist: LoadedNetwork, name: str, ite
     page = args.output / PAGE
     done = [*outcome.written, *outcome.kept]
     count, reductions = write_comparison(page, items, done, name, generalist.name)
-    for text in (*(f'{shown(i.source)}: {reason}' for i, reason in outcome.broken), *reductions):
+    for text in reductions:
         sys.stderr.write(f'pdd upscale: NOTE: {text}\n')
     say(f'{shown(page)}: {count} of {len(items)} photographs beside {generalist.name}. Open it in a browser.')
+    return outcome.broken
 
 
 def _dry_run(upscaler: PhotoUpscaler, items, record: Record, args: argparse.Namespace) -> int:
@@ -159,8 +164,13 @@ def _dry_run(upscaler: PhotoUpscaler, items, record: Record, args: argparse.Name
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upscales. Returns 0, or 1 if a photograph failed; other errors are raised."""
+    """Upscales. Returns 0, or 1 if a photograph failed, also with the generalist only; other errors are raised."""
     into_file = format_of_name(args.output) is not None and not args.output.is_dir()
+    if not into_file and not args.output.is_dir() and is_image_name(args.output.name):
+        raise OptionError(
+            f'-o {shown(args.output)}: images of this kind are not written. Give a folder, or a name '
+            f'that ends in {", ".join(names[0] for names in EXTENSIONS.values())}'
+        )
     if not into_file and args.output.exists() and not args.output.is_dir():
         raise OptionError(f'-o {shown(args.output)}: is a file; expected a folder, or a name such as large.png')
     if into_file and args.compare is not None:
@@ -178,15 +188,19 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.dry_run:
         return _dry_run(upscaler, items, record, args)
-    outcome = _run_all(args, upscaler, items, record, progress)
-    done = [*outcome.written, *outcome.kept]
-    if generalist is not None and done:
-        _compare(args, generalist, network.name, done, upscaler.outscale)
+    missing = []
+    with record.alone():
+        outcome = _run_all(args, upscaler, items, record, progress)
+        done = [*outcome.written, *outcome.kept]
+        if generalist is not None and done:
+            missing = _compare(args, generalist, network.name, done, upscaler.outscale)
     already = f', {len(outcome.kept)} done already' if outcome.kept else ''
     say(f'{len(outcome.written)} written to {shown(args.output)}{already}, {len(outcome.broken)} failed')
     for item, reason in outcome.broken:
         sys.stderr.write(f'pdd upscale: FAILED: {shown(item.source)}: {reason}\n')
-    return 1 if outcome.broken else 0
+    for item, reason in missing:
+        sys.stderr.write(f'pdd upscale: FAILED with {generalist.name}: {shown(item.source)}: {reason}\n')
+    return 1 if outcome.broken or missing else 0
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

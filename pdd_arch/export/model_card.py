@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from pdd_arch.archs import zoo
 from pdd_arch.checkpoints import state_dict_hash
+from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError
+from pdd_arch.export.markdown import MOST_CHARACTERS, code, escaped
 from pdd_arch.export.readers import is_real_esrgan_network
 from pdd_arch.export.usage import usage
 from pdd_arch.export.verify import TOLERANCE, Windows
@@ -33,6 +36,8 @@ _TITLES = {
 }
 #: of a list with more entries the first are shown
 _MOST_ENTRIES = 12
+#: of a dictionary, and levels of containers in containers
+_MOST_KEYS, _MOST_LEVELS = 100, 8
 #: an absolute path inside a text, but no address
 _PATH = re.compile(r'(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s\'"]+[/\\])*([^/\\\s\'"]+)[/\\]?')
 _PACKAGES = ('torch', 'spandrel', 'safetensors', 'onnx', 'onnxruntime')
@@ -50,20 +55,19 @@ def facts_of(network: LoadedNetwork) -> dict[str, str]:
     }
 
 
-def model_card(network: LoadedNetwork, files: Sequence['ExportedFile'], windows: Windows) -> str:
+def model_card(
+    network: LoadedNetwork, files: Sequence['ExportedFile'], windows: Windows, adaptation: Mapping | None
+) -> str:
     """The card as Markdown; without absolute paths.
 
     Args:
         network: that was exported.
         files: that were written.
         windows: that they were compared on.
-
-    Raises:
-        DataError: the ``adaptation.json`` beside the network cannot be read.
+        adaptation: of :func:`adaptation_of`. Whatever it holds becomes text, long parts are cut.
     """
-    adaptation = _adaptation(network)
     parts = [
-        f'# {network.name}',
+        f'# {escaped(network.name)}',
         _summary(network),
         '## Files',
         _table_of(files),
@@ -100,23 +104,26 @@ def _table_of(files: Sequence['ExportedFile']) -> str:
     lines = ['| file | bytes | largest difference | read by | remark | SHA-256 |', '|---|---|---|---|---|---|']
     for file in files:
         tools = ', '.join(file.read_by)
-        lines.append(
-            f'| `{file.path.name}` | {file.bytes:,} | {file.difference:.4f} | {tools} | {file.note} | `{file.sha256}` |'
-        )
+        name = code(file.path.name)
+        lines.append(f'| {name} | {file.bytes:,} | {file.difference:.4f} | {tools} | {file.note} | `{file.sha256}` |')
     return '\n'.join(lines)
 
 
-def _adaptation(network: LoadedNetwork) -> dict | None:
-    """What `pdd adapt` noted about this very file, None if it did not."""
+def adaptation_of(network: LoadedNetwork) -> dict | None:
+    """What `pdd adapt` noted about this very file, None if it did not.
+
+    Raises:
+        DataError: the ``adaptation.json`` beside the network cannot be read.
+    """
     note = network.file.parent / ADAPTATION
     if network.file.name != ADAPTED_MODEL or not note.is_file():
         return None
     try:
         content = json.loads(note.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as e:
-        raise DataError(f'{note}: cannot be read ({e}). Run pdd adapt again, or remove it.') from None
+    except (OSError, ValueError, RecursionError) as e:
+        raise DataError(f'{shown(note)}: cannot be read ({e}). Run pdd adapt again, or remove it.') from None
     if not isinstance(content, dict):
-        raise DataError(f'{note}: expected a dictionary, found a {type(content).__name__}. Remove it.')
+        raise DataError(f'{shown(note)}: expected a dictionary, found a {type(content).__name__}. Remove it.')
     return content
 
 
@@ -124,7 +131,7 @@ def _origin(network: LoadedNetwork, adaptation: Mapping | None) -> str:
     if adaptation is not None:
         parts = []
         for key in [*_TITLES, *(key for key in adaptation if key not in _TITLES)]:
-            title = _TITLES.get(key, str(key).replace('_', ' ').capitalize())
+            title = _TITLES.get(key, _shown(str(key).replace('_', ' ').capitalize()))
             content = '\n'.join(_entries(adaptation[key])) if adaptation.get(key) else f'{_NOT_KNOWN}.'
             parts.append(f'### {title}\n\n{content}')
         return '\n\n'.join(parts)
@@ -134,7 +141,7 @@ def _origin(network: LoadedNetwork, adaptation: Mapping | None) -> str:
     if network.source.startswith(BUNDLED_PREFIX):
         return f'Shipped with pdd_arch as {network.source}; not adapted to a camera.'
     return (
-        f'{_NOT_KNOWN}: it was exported from the weight file `{network.file.name}`, which says nothing about the '
+        f'{_NOT_KNOWN}: it was exported from the weight file {code(network.file.name)}, which says nothing about the '
         'generalist, the photographs, the options of the training and the metrics. Add what you know here.'
     )
 
@@ -161,13 +168,17 @@ def _licences(network: LoadedNetwork, adaptation: Mapping | None) -> str:
 
 def _entries(value: object, indent: str = '') -> Iterator[str]:
     """Nested containers as Markdown lists."""
-    if isinstance(value, Mapping):
-        for key, content in value.items():
+    if len(indent) >= 2 * _MOST_LEVELS:
+        yield f'{indent}- ...'
+    elif isinstance(value, Mapping):
+        for key, content in islice(value.items(), _MOST_KEYS):
             if isinstance(content, Mapping | list) and content:
                 yield f'{indent}- {_shown(key)}:'
                 yield from _entries(content, indent + '  ')
             else:
                 yield f'{indent}- {_shown(key)}: {_shown(content)}'
+        if len(value) > _MOST_KEYS:
+            yield f'{indent}- and {len(value) - _MOST_KEYS} more'
     elif isinstance(value, list):
         for content in value[:_MOST_ENTRIES]:
             if isinstance(content, Mapping | list) and content:
@@ -189,19 +200,23 @@ def _shown(value: object) -> str:
         return 'yes' if value else 'no'
     if isinstance(value, float):
         return f'{value:.6g}'
-    text = ' '.join(str(value).split())
+    # before paths are looked for, which takes long in megabytes
+    text = ' '.join(str(value)[: 2 * MOST_CHARACTERS].split())
     for kind in (PurePath, PureWindowsPath):
         if kind(text).is_absolute():
-            return kind(text).name
-    return _PATH.sub(r'\1', text).replace('|', '\\|')
+            return escaped(kind(text).name)
+    text = _PATH.sub(r'\1', text)
+    return escaped(text) if isinstance(value, str) else text
 
 
-def _texts(value: object) -> list[str]:
+def _texts(value: object, levels: int = _MOST_LEVELS) -> list[str]:
     """All texts in nested containers; of paths also the name without suffix."""
     if isinstance(value, str):
         return [value, Path(value).stem]
+    if not levels:
+        return []
     contents = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return [text for content in contents for text in _texts(content)]
+    return [text for content in contents for text in _texts(content, levels - 1)]
 
 
 def _versions() -> Iterator[str]:

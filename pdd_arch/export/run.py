@@ -11,10 +11,10 @@ from pdd_arch.checkpoints import sha256_of
 from pdd_arch.data.files import shown
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.export.forms import Form, Write, chosen_forms
-from pdd_arch.export.model_card import facts_of, model_card
+from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
 from pdd_arch.export.readers import Reader
 from pdd_arch.export.verify import TOLERANCE, Reference, first_line, largest_difference, photographs, windows_of
-from pdd_arch.inference.load import LoadedNetwork, load_network
+from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import whole_file, writing
 
 CARD = 'MODEL_CARD.md'
@@ -81,9 +81,14 @@ def export_model(
     if isinstance(side, bool) or not isinstance(side, int) or (side and side < 16) or side < 0:
         raise OptionError(f'--verify-size: expected a whole number of at least 16, or 0, found {side!r}')
     network = load_network(model)
+    if network.name.encode(errors='ignore').decode() != network.name:  # the files get this name, and hold it
+        raise OptionError(f'model: the name {shown(network.name)} is not UTF-8. Rename it.')
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f'-o {shown(folder)}: is a file; expected a folder')
     paths = {name: folder / f'{network.name}{form.suffix}' for name, form in wanted.items()}
     _check_targets([*paths.values(), folder / CARD], network, overwrite)
+    adaptation = adaptation_of(network)
     windows = windows_of(*photographs(verify), side=side)
     reference = Reference(network, windows)
     files = []
@@ -97,7 +102,7 @@ def export_model(
         written = [file for file in files if file.problem is None]
         if written:
             with whole_file(folder / CARD) as partial:
-                partial.write_text(model_card(network, written, windows), encoding='utf-8')
+                partial.write_text(model_card(network, written, windows, adaptation), encoding='utf-8')
     failed = [file for file in files if file.problem is not None]
     if failed:
         why = '; '.join(f'{file.form}: {file.problem}' for file in failed)
@@ -110,12 +115,21 @@ def _check_targets(paths: list[Path], network: LoadedNetwork, overwrite: bool) -
     own = next((path for path in paths if path.exists() and path.samefile(network.file)), None)
     if own is not None:
         raise OptionError(f'-o: {shown(own)} is the model itself, which is never replaced. Choose another folder.')
+    another = next((path for path in paths if path.exists() and _is_adapted(path)), None)
+    if another is not None:
+        raise OptionError(
+            f'-o: {shown(another)} is a model of `pdd adapt`, which is never replaced. Choose another folder.'
+        )
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         names = ', '.join(shown(path.name) for path in existing)
         raise OptionError(
             f'-o: {shown(existing[0].parent)} holds {names} already. Choose another folder, or give --overwrite.'
         )
+
+
+def _is_adapted(path: Path) -> bool:
+    return path.name == ADAPTED_MODEL and (path.parent / ADAPTATION).exists()
 
 
 def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference) -> ExportedFile:

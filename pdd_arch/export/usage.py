@@ -1,8 +1,10 @@
 """How each exported file is used, for the model card."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pdd_arch.export.markdown import code
 from pdd_arch.inference.load import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -22,9 +24,9 @@ def usage(network: LoadedNetwork, files: Sequence['ExportedFile'], in_real_esrga
     weights = names.get('pth') or names.get('safetensors')
     if weights:
         parts.append(
-            f'**chaiNNer, ComfyUI and others that use spandrel**: load `{weights}` as an upscaling model.\n\n'
-            + _python('from spandrel import ModelLoader', '', f"net = ModelLoader().load_from_file('{weights}').eval()")
-            + f'\n\n**pdd_arch**:\n\n```sh\npdd upscale photographs -o upscaled --model {weights}\n```'
+            f'**chaiNNer, ComfyUI and others that use spandrel**: load {code(weights)} as an upscaling model.\n\n'
+            + _python('from spandrel import ModelLoader', '', f'net = ModelLoader().load_from_file({weights!r}).eval()')
+            + f'\n\n**pdd_arch**:\n\n```sh\npdd upscale photographs -o upscaled --model {shlex.quote(weights)}\n```'
         )
     if 'pth' in names:
         parts.append(_real_esrgan(network, names['pth']) if in_real_esrgan else _not_in_real_esrgan(network))
@@ -33,13 +35,13 @@ def usage(network: LoadedNetwork, files: Sequence['ExportedFile'], in_real_esrga
             parts.append(_onnx(names[form]))
     if 'onnx-fp16' in names:
         parts.append(
-            f'`{names["onnx-fp16"]}` was compared on a CPU, where ONNX Runtime computes float16 layers in float32. A '
-            'GPU that computes in float16 rounds after every layer as well: compare its output before relying on it.'
+            f'{code(names["onnx-fp16"])} was compared on a CPU, where ONNX Runtime computes float16 layers in float32. '
+            'A GPU that computes in float16 rounds after every layer as well: compare its output before relying on it.'
         )
     if 'torchscript' in names:
         parts.append(
             '**TorchScript**, which needs no code of the network:\n\n'
-            + _python('import torch', '', f"net = torch.jit.load('{names['torchscript']}')")
+            + _python('import torch', '', f'net = torch.jit.load({names["torchscript"]!r})')
         )
     return '\n\n'.join(parts)
 
@@ -67,7 +69,7 @@ def _real_esrgan(network: LoadedNetwork, name: str) -> str:
         'from realesrgan import RealESRGANer',
         '',
         f'net = {type(net).__name__}(3, 3, {arguments})',
-        f"upsampler = RealESRGANer(scale={network.scale}, model_path='{name}', model=net, pre_pad=0)",
+        f'upsampler = RealESRGANer(scale={network.scale}, model_path={name!r}, model=net, pre_pad=0)',
         'output, _ = upsampler.enhance(image)  # (H, W, 3) uint8, BGR, as cv2.imread gives it',
     )
 
@@ -77,11 +79,11 @@ def _not_in_real_esrgan(network: LoadedNetwork) -> str:
 
 
 def _onnx(name: str) -> str:
-    return f'**ONNX Runtime** (`{name}`; batch, height and width are free):\n\n' + _python(
+    return f'**ONNX Runtime** ({code(name)}; batch, height and width are free):\n\n' + _python(
         'import numpy as np',
         'import onnxruntime',
         '',
-        f"session = onnxruntime.InferenceSession('{name}')",
+        f'session = onnxruntime.InferenceSession({name!r})',
         'given = session.get_inputs()[0]',
         "kind = np.float16 if given.type == 'tensor(float16)' else np.float32",
         '# image: (h, w, 3) uint8, RGB',

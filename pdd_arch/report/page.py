@@ -72,7 +72,10 @@ class Curve:
 
 @dataclass
 class Page:
-    """Everything on a page. `problems` are shown as loudly as what was reduced; `notes` quietly."""
+    """Everything on a page. `problems` are shown as loudly as what was reduced; `notes` quietly.
+
+    `first` are parts (``notes``, ``images``, ``curves``, ``table``) that stand before the others, in this order.
+    """
 
     title: str
     source: str
@@ -83,6 +86,7 @@ class Page:
     problems: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    first: tuple[str, ...] = ()
 
     def gains(self, metric: int = 0) -> dict[tuple[str, str], float]:
         """(dataset, image) -> the largest gain or loss, by magnitude, of any row over the baseline."""
@@ -141,6 +145,7 @@ def page_data(page: Page) -> dict:
         rows=rows,
         scores=scores,
         curves=[vars(c) for c in page.curves],
+        first=page.first,
     )
 
 

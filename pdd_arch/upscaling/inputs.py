@@ -48,6 +48,8 @@ def find_inputs(
     found: dict[Path, Path] = {}
     known: set[Path] = set()
     for text in map(str, inputs):
+        if not text:  # would be the current folder
+            raise MissingFileError("INPUT: expected a file, folder or pattern, found ''")
         path = Path(os.path.expanduser(text))
         if path.is_dir():
             pairs = [pair for pair in _in_folder(path, recursive) if not but_not(pair[0])]

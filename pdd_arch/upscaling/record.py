@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pdd_arch.checkpoints import sha256_of
+from pdd_arch.data.files import shown
+from pdd_arch.errors import OptionError
+from pdd_arch.training.folder_lock import lock_folder
 from pdd_arch.utils.atomic import writing
 
 RECORD = '.pdd_upscale.jsonl'
@@ -27,15 +30,44 @@ class Record:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._entries: dict[str, dict] = {}
-        if folder is None:
+        self._read()
+
+    def _read(self) -> None:
+        if self._folder is None:
             return
         with suppress(OSError):
             # the last line may be half of one
-            for line in (folder / RECORD).read_text(encoding='utf-8', errors='replace').splitlines():
+            for line in (self._folder / RECORD).read_text(encoding='utf-8', errors='replace').splitlines():
                 with suppress(ValueError, TypeError, KeyError):
                     entry = json.loads(line)
                     if entry['version'] == _VERSION:
                         self._entries[entry['output']] = entry
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made if need be; what they have recorded so far is known.
+
+        Raises:
+            OptionError: another process writes to it.
+            DataError: it cannot be made.
+        """
+        if self._folder is None:
+            yield
+            return
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = lock_folder(self._folder)
+        except OptionError:
+            raise OptionError(
+                f'-o: another run is writing to {shown(self._folder)}. Wait for it, stop it, or choose another folder.'
+            ) from None
+        try:
+            self._read()
+            yield
+        finally:
+            if lock is not None:
+                lock.close()
 
     def is_output(self, name: str) -> bool:
         """Whether `name` (below the folder) has been recorded as an output."""

@@ -16,6 +16,11 @@ function buildHead() {
   notes.querySelector('ul').append(...DATA.notes.map((text) => el('li', {}, text)));
 }
 
+/** The parts that this page wants first. */
+function orderParts() {
+  for (const id of [...DATA.first].reverse()) document.getElementById('alerts').after(document.getElementById(id));
+}
+
 /** Links to the parts that this page has. */
 function buildNav() {
   for (const section of document.querySelectorAll('main > section')) {
@@ -27,4 +32,5 @@ buildHead();
 buildCurves();
 buildTable();
 buildGallery();
+orderParts();
 buildNav();
