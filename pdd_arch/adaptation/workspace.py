@@ -13,7 +13,7 @@ from pdd_arch.adaptation.photographs import Photograph, PhotographSet
 from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.inference.load import ADAPTED_MODEL
-from pdd_arch.training.folder_lock import LOCK_FILE, lock_folder
+from pdd_arch.training.folder_lock import LOCK_FILE, folder_held
 from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
 
 __all__ = ['Workspace', 'read_json', 'split']
@@ -120,18 +120,11 @@ class Workspace:
         """
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = lock_folder(self.root)
-        except OptionError:
-            raise OptionError(
-                f'-o: another `pdd adapt` is at work in {shown(self.root)}. Wait for it, stop it, or choose another '
-                'folder.'
-            ) from None
-        try:
+        taken = OptionError(
+            f'-o: another `pdd adapt` is at work in {shown(self.root)}. Wait for it, stop it, or choose another folder.'
+        )
+        with folder_held(self.root, taken):
             yield
-        finally:
-            if lock is not None:
-                lock.close()
 
     def begin(self, settings: Mapping, overwrite: bool) -> bool:
         """Note the settings, or make sure that they are those of the adaptation here. The folder is `held`.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.data.files import shown
 
 
@@ -56,9 +57,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--tune', action='store_true', help='first try three ratios of the two distances, in short runs'
     )
-    parser.add_argument('--iterations', type=_positive, metavar='N', help='steps of training (default: of the preset)')
     parser.add_argument(
-        '--batch', type=_positive, metavar='N', help='images of each kind in a step (default: by memory)'
+        '--iterations', type=whole_number(), metavar='N', help='steps of training (default: of the preset)'
+    )
+    parser.add_argument(
+        '--batch', type=whole_number(), metavar='N', help='images of each kind in a step (default: by memory)'
     )
     parser.add_argument(
         '--inter-weight', type=_weight, metavar='W', help='of the inter-model against the intra-model distance (1)'
@@ -73,13 +76,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--device', metavar='cpu|cuda', help='default: a GPU where there is one')
     parser.add_argument('--overwrite', action='store_true', help='start anew where OUT has another adaptation')
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
-    return value
 
 
 def _weight(text: str) -> float:

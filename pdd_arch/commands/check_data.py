@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
 from pdd_arch.prepare.measures import (
     MAX_COLOUR,
@@ -93,7 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'target', nargs='+', metavar='FOLDER|OPTION.yml', help='made by `pdd prepare`, a folder of images, or options'
     )
     parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
-    parser.add_argument('--sample', type=_positive, metavar='N', help='compare only N pairs of each set')
+    parser.add_argument('--sample', type=whole_number(), metavar='N', help='compare only N pairs of each set')
     parser.add_argument(
         '--max-shift', type=float, default=MAX_SHIFT, metavar='X', help=f'LR pixels (default: {MAX_SHIFT:g})'
     )
@@ -108,10 +109,3 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f'of near-duplicates, of 63 (default: {MAX_HASH_DISTANCE})',
     )
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
-    return value

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pdd_arch.commands import basicsr_cli
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.config.parse import load_options
 from pdd_arch.demo.photographs import (
     DATA_FOLDER,
@@ -157,15 +158,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         '--iterations',
-        type=_positive,
+        type=whole_number(),
         metavar='N',
         help=f'iterations of adaptation (default: as in {OPTION_FILE})',
     )
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
-    return value

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from pdd_arch.commands import prepare_synthetic
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.errors import OptionError
 from pdd_arch.prepare.layouts import CITY100_CAMERAS, LAYOUTS, Layout, own_folder
 from pdd_arch.prepare.run import Choices, prepare
@@ -112,13 +113,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--lmdb', action='store_true', help="also LMDBs, made with BasicSR's tool")
     parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
     workers = min(4, os.cpu_count() or 1)
-    parser.add_argument('--workers', type=_positive, default=workers, metavar='N', help=f'threads (default: {workers})')
+    parser.add_argument(
+        '--workers', type=whole_number(), default=workers, metavar='N', help=f'threads (default: {workers})'
+    )
 
 
 def _add_sub_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--sub-images', action='store_true', help='cut HR images into overlapping sub-images')
-    parser.add_argument('--size', type=_positive, default=480, help='of sub-images, in pixels (default: 480)')
-    parser.add_argument('--step', type=_positive, default=240, help='between them (default: 240)')
+    parser.add_argument('--size', type=whole_number(), default=480, help='of sub-images, in pixels (default: 480)')
+    parser.add_argument('--step', type=whole_number(), default=240, help='between them (default: 240)')
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
@@ -129,11 +132,4 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--test-lr', metavar='FOLDER', help='LR photographs for validation')
     parser.add_argument('--hr-template', default='{}', help='names of HR files, e.g. {}_HR (default: {})')
     parser.add_argument('--lr-template', default='{}', help='names of LR files, e.g. {}_LR4 (default: {})')
-    parser.add_argument('--scale', type=_positive, default=4, help='of the test pairs (default: 4)')
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
-    return value
+    parser.add_argument('--scale', type=whole_number(), default=4, help='of the test pairs (default: 4)')

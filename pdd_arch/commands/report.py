@@ -5,6 +5,7 @@ import math
 import sys
 from pathlib import Path
 
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.data.files import shown
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.of_table import TABLE, page_of_table
@@ -71,8 +72,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--max-size', type=_megabytes, default=20, metavar='MB', help='largest size of the page (default: 20)'
     )
-    parser.add_argument('--crop', type=_side, metavar='N', help='show at most N x N pixels of an image (64 or more)')
-    parser.add_argument('--limit', type=_count, metavar='N', help='show at most N images: the largest gains and losses')
+    parser.add_argument(
+        '--crop', type=whole_number(64), metavar='N', help='show at most N x N pixels of an image (64 or more)'
+    )
+    parser.add_argument(
+        '--limit', type=whole_number(), metavar='N', help='show at most N images: the largest gains and losses'
+    )
     parser.add_argument(
         '--generalist',
         action='store_true',
@@ -89,14 +94,3 @@ def _megabytes(text: str) -> float:
     if not 0 < value <= 2000:
         raise argparse.ArgumentTypeError(f'expected a number of megabytes above 0, 2000 at most, found {text!r}')
     return value
-
-
-def _count(text: str, least: int = 1) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < least:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, found {text!r}')
-    return value
-
-
-def _side(text: str) -> int:
-    return _count(text, 64)

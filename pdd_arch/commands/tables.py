@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.errors import OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.tables.check import check_cells
 from pdd_arch.tables.plan import Cell, Plan, cells, plain, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
-from pdd_arch.training.folder_lock import lock_folder
+from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import writing
 from pdd_arch.utils.suggest import one_of
 
@@ -32,7 +33,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('--only', metavar='TEXT', help='rows with this in their name')
     parser.add_argument('--datasets', metavar='NAME,NAME', help='of the list, separated by commas')
     parser.add_argument(
-        '--jobs', type=_jobs, metavar='N', help='training runs at a time (default: one for each device)'
+        '--jobs', type=whole_number(), metavar='N', help='training runs at a time (default: one for each device)'
     )
     parser.add_argument('--gpus', default='', metavar='N,N', help='devices to spread them over, separated by commas')
     parser.add_argument('--dry-run', action='store_true', help='say what would run')
@@ -44,12 +45,6 @@ def _seeds(text: str) -> list[int]:
     if not all(n.isdecimal() for n in numbers) or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f'expected different whole numbers separated by commas, found {text!r}')
     return [int(n) for n in numbers]
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, found {text!r}')
-    return int(text)
 
 
 def _chosen(args: argparse.Namespace, everything: Sequence[Cell]) -> list[Cell]:
@@ -86,18 +81,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with writing(args.out):
         args.out.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = lock_folder(args.out)
-    except OptionError:
-        raise OptionError(
-            f'-o {args.out}: another `pdd tables` is writing there. Wait for it, or choose another folder; --jobs and '
-            '--gpus spread one table over several devices.'
-        ) from None
-    try:
+    taken = OptionError(
+        f'-o {args.out}: another `pdd tables` is writing there. Wait for it, or choose another folder; --jobs and '
+        '--gpus spread one table over several devices.'
+    )
+    with folder_held(args.out, taken):
         return _run(args, plan, everything, todo)
-    finally:
-        if lock is not None:
-            lock.close()
 
 
 def _run(args: argparse.Namespace, plan: Plan, everything: Sequence[Cell], todo: Sequence[Cell]) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pdd_arch.commands.numbers import whole_number
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import image_size
 from pdd_arch.data.meta_info import is_image_name
@@ -225,14 +226,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add('--outscale', type=float, metavar='X', help='times the size of the input (default: that of the network)')
     add('--tile', type=_tile, default=AUTO, metavar='N', help='pixels a side; 0: no tiles (default: from free memory)')
-    add('--overlap', type=_whole, default=32, metavar='N', help='pixels that a tile sees beyond (default: 32)')
+    add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels that a tile sees beyond (default: 32)')
     add('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU where there is one)')
     add('--half', action='store_true', help='compute in fp16, on a GPU')
     add('--color-match', action='store_true', help="give the result the input's mean and spread of each colour")
     add('--format', choices=FORMATS, default=SAME, help='of the outputs (default: same as the input)')
     add(
         '--quality',
-        type=_quality,
+        type=whole_number(1, 100),
         default=QUALITY,
         metavar='N',
         help=f'of JPEG and WebP; 100: lossless WebP (default: {QUALITY})',
@@ -245,20 +246,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 0, found {text!r}')
-    return int(text)
-
-
 def _tile(text: str) -> int | str:
-    return AUTO if text == AUTO else _whole(text)
-
-
-def _quality(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f'expected a whole number from 1 to 100, found {text!r}')
-    return int(text)
+    return AUTO if text == AUTO else whole_number(0)(text)
 
 
 def _suffix(text: str) -> str:

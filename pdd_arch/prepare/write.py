@@ -17,11 +17,11 @@ from basicsr.utils.matlab_functions import imresize
 
 from pdd_arch.data.files import shown
 from pdd_arch.data.image_io import read_raw
-from pdd_arch.errors import DataError, OptionError
+from pdd_arch.errors import DataError
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.report import progress
 from pdd_arch.prepare.verify import Facts, Journal
-from pdd_arch.training.folder_lock import lock_folder
+from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
 
 __all__ = [
@@ -50,18 +50,12 @@ def only_run(home: Path) -> Iterator[None]:
     Raises:
         DataError: another process does.
     """
-    try:
-        lock = lock_folder(home)
-    except OptionError:
-        raise DataError(
-            f'{shown(home)}: another `pdd prepare` is writing to it. Wait for it, or stop it; then run the same '
-            'command again.'
-        ) from None
-    try:
+    taken = DataError(
+        f'{shown(home)}: another `pdd prepare` is writing to it. Wait for it, or stop it; then run the same '
+        'command again.'
+    )
+    with folder_held(home, taken):
         yield
-    finally:
-        if lock:
-            lock.close()
 
 
 def require_apart(sources: Iterable[str], out: Path) -> None:

@@ -1,7 +1,9 @@
 """One run at a time in a folder of experiments."""
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -38,3 +40,22 @@ def lock_folder(folder: str | Path) -> IO | None:
         file.close()
         return None
     return file
+
+
+@contextlib.contextmanager
+def folder_held(folder: str | Path, taken: Exception) -> Iterator[None]:
+    """Hold a folder within the block.
+
+    Args:
+        folder: as for :func:`lock_folder`.
+        taken: what is raised when another process holds it.
+    """
+    try:
+        lock = lock_folder(folder)
+    except OptionError:
+        raise taken from None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pdd_arch.checkpoints import sha256_of
 from pdd_arch.data.files import shown
 from pdd_arch.errors import OptionError
-from pdd_arch.training.folder_lock import lock_folder
+from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import writing
 
 RECORD = '.pdd_upscale.jsonl'
@@ -56,18 +56,12 @@ class Record:
             return
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = lock_folder(self._folder)
-        except OptionError:
-            raise OptionError(
-                f'-o: another run is writing to {shown(self._folder)}. Wait for it, stop it, or choose another folder.'
-            ) from None
-        try:
+        taken = OptionError(
+            f'-o: another run is writing to {shown(self._folder)}. Wait for it, stop it, or choose another folder.'
+        )
+        with folder_held(self._folder, taken):
             self._read()
             yield
-        finally:
-            if lock is not None:
-                lock.close()
 
     def is_output(self, name: str) -> bool:
         """Whether `name` (below the folder) has been recorded as an output."""
