@@ -154,13 +154,13 @@ class _Job:
     say: Callable[[str], None]
 
     def run(self, parts: dict, target: PhotographSet, clean: PhotographSet, settings: dict) -> Adaptation:
-        links = {kind: self.workspace.link(kind, split_of[0]) for kind, split_of in parts.items()}
-        for kind, split_of in parts.items():
-            self.workspace.link(f'{kind}_held_out', split_of[1])
-        trained = {kind: split_of[0] for kind, split_of in parts.items()}
-        held_out = {kind: split_of[1] for kind, split_of in parts.items()}
+        trained = {kind: side for kind, (side, _) in parts.items()}
+        held_out = {kind: side for kind, (_, side) in parts.items()}
+        for kind in parts:
+            self.workspace.link(kind, trained[kind])
+            self.workspace.link(f'{kind}_held_out', held_out[kind])
         self.say(
-            f'to learn from: {len(links["photographs"])} of the photographs and {len(links["hr"])} HR photographs; '
+            f'to learn from: {len(trained["photographs"])} of the photographs and {len(trained["hr"])} HR photographs; '
             f'to judge by: the other {len(held_out["photographs"])} and {len(held_out["hr"])}'
         )
         pixels = sum(p.height * p.width for side in trained.values() for p in side)

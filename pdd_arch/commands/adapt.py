@@ -2,19 +2,13 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
 from pdd_arch.commands.numbers import whole_number
 from pdd_arch.data.files import shown
-
-
-def say(text: str) -> None:
-    """A line on standard output, at once."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()
+from pdd_arch.utils.output import say
 
 
 def run(args: argparse.Namespace) -> int:

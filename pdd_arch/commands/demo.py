@@ -1,7 +1,6 @@
 """`pdd demo`: adapts a small blind-SR network to a camera it has not seen, offline, on the CPU, in minutes."""
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from pdd_arch.evaluation import (
     registered_measure,
     write_csv,
 )
+from pdd_arch.utils.output import say
 from pdd_arch.utils.resources import option_file
 
 OPTION_FILE = 'pdd_demo.yml'
@@ -66,12 +66,6 @@ FOOTNOTE = (
     '(Xue et al., 2014), both from the package piq, are perceptual distances that need no trained network:\n'
     'LPIPS would need weights, and the demo downloads nothing.'
 )
-
-
-def say(text: str = '') -> None:
-    """Writes a line of the demo's own report to standard output."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()
 
 
 def _step(number: int, text: str) -> None:

@@ -10,14 +10,9 @@ from pdd_arch.data.files import shown
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.of_table import TABLE, page_of_table
 from pdd_arch.report.page import MEGABYTE, Page, check_target, write_page
+from pdd_arch.utils.output import say
 
 DEFAULT_NAME = 'report.html'
-
-
-def say(text: str) -> None:
-    """A line on standard output, at once."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()
 
 
 def _page(path: Path, generalist: bool) -> Page:

@@ -14,6 +14,7 @@ from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
 from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.output import say
 from pdd_arch.utils.suggest import one_of
 
 
@@ -108,9 +109,3 @@ def _run(args: argparse.Namespace, plan: Plan, everything: Sequence[Cell], todo:
 def warn(text: str) -> None:
     """A line on standard error."""
     sys.stderr.write(f'pdd tables: {text}\n')
-
-
-def say(text: str) -> None:
-    """A line on standard output, at once."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()

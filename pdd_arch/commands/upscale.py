@@ -27,14 +27,9 @@ from pdd_arch.upscaling import (
 )
 from pdd_arch.upscaling.compare import FOLDER, PAGE, write_comparison
 from pdd_arch.upscaling.inputs import FORMATS, SAME
+from pdd_arch.utils.output import say
 
 DEFAULT_MODEL = 'zoo:realesr-general-x4v3'
-
-
-def say(text: str) -> None:
-    """A line on standard output, at once."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()
 
 
 class Progress(Events):

@@ -1,7 +1,6 @@
 """What is found wrong with a dataset, and how it is told."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError
+from pdd_arch.utils.output import say
 
 __all__ = ['Problem', 'progress', 'say', 'tell', 'write_json']
 
@@ -36,12 +36,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f'{shown(self.where)}: {self.text}'
-
-
-def say(text: str = '') -> None:
-    """Writes a line of the report to standard output."""
-    sys.stdout.write(text + '\n')
-    sys.stdout.flush()
 
 
 def progress(items: Iterable, total: int, what: str) -> Iterable:

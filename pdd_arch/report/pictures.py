@@ -59,7 +59,8 @@ def _read_part(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
     return read_rgb(path)[:height, :width]
 
 
-def _read_bicubic(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
+def read_bicubic(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
+    """An image enlarged to `height` x `width`, (height, width, 3) uint8 RGB."""
     return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
@@ -141,7 +142,7 @@ def make_picture(
     if lq and scale > 1:
         versions.append(Version('LR', 'lr', partial(read_rgb, lq), scale))
         if not any(o.row.lower() == 'bicubic' for o in outputs):
-            versions.append(Version('bicubic', 'bicubic', partial(_read_bicubic, lq, height, width)))
+            versions.append(Version('bicubic', 'bicubic', partial(read_bicubic, lq, height, width)))
     elif lq:
         versions.append(Version('input', 'lr', partial(read_rgb, lq)))
     for output in outputs:

@@ -4,20 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from pdd_arch.data.image_io import image_size
 from pdd_arch.report.page import Page, Picture, Version, write_page
-from pdd_arch.report.pictures import read_rgb
+from pdd_arch.report.pictures import read_bicubic, read_rgb
 from pdd_arch.upscaling.inputs import Item
 
 #: page and folder of the generalist's outputs, in the folder of outputs
 PAGE, FOLDER = 'compare.html', 'compare'
-
-
-def _read_bicubic(path: Path, height: int, width: int) -> np.ndarray:
-    return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def write_comparison(
@@ -47,7 +40,7 @@ def write_comparison(
             continue
         height, width = image_size(item.target)
         versions = (
-            Version('input, bicubic', 'bicubic', partial(_read_bicubic, item.source, height, width)),
+            Version('input, bicubic', 'bicubic', partial(read_bicubic, item.source, height, width)),
             Version(generalist, 'row', partial(read_rgb, theirs[item.source]), row=generalist),
             Version(name, 'row', partial(read_rgb, item.target), row=name),
         )
