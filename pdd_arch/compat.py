@@ -68,7 +68,7 @@ def _replace_parse_options() -> None:
     import basicsr.train
     import basicsr.utils.options
 
-    from pdd_arch.config.parse import parse_options
+    from pdd_arch.options.command_line import parse_options
 
     for module in (basicsr.utils.options, basicsr.train, basicsr.test):
         module.parse_options = parse_options
@@ -90,7 +90,7 @@ def _replace_init_dist() -> None:
     """
     import basicsr.utils.dist_util as dist_util
 
-    from pdd_arch.training import launchers
+    from pdd_arch.distributed import launchers
 
     dist_util.init_dist = launchers.init_dist
 

@@ -12,8 +12,8 @@ from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
 from basicsr.utils import img2tensor, tensor2img
 
-from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of
 from pdd_arch.inference import forward_padded, required_multiple
+from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray

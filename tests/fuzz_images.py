@@ -206,13 +206,13 @@ def mutated(seed: int, number: int, files: dict[str, bytes]) -> tuple[str, bytes
 # ---------------------------------------------------------------- one case
 def outcome_of(content: bytes, path: Path) -> str:
     """``image``, ``turned`` (an image whose EXIF rotation is in doubt), ``error``, or what is wrong here."""
-    from pdd_arch.data import image_io
-    from pdd_arch.data.image_structure import MAX_PIXELS
     from pdd_arch.errors import PDDError
+    from pdd_arch.images import decoding
+    from pdd_arch.images.structure import MAX_PIXELS
 
     path.write_bytes(content)
     found = {}
-    for look in (image_io.check_image_file, image_io.read_raw):
+    for look in (decoding.check_image_file, decoding.read_raw):
         try:
             found[look] = look(path)
         except PDDError as error:
@@ -221,16 +221,16 @@ def outcome_of(content: bytes, path: Path) -> str:
                 return f'BAD MESSAGE {text[:200]!r}'
         except Exception as error:
             return f'EXCEPTION {look.__name__}: {type(error).__name__}: {str(error)[:150]}'
-    image = found.get(image_io.read_raw)
+    image = found.get(decoding.read_raw)
     if image is None:
         return 'error'
     if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         return f'BAD IMAGE {image.dtype} {image.shape}'
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         return f'TOO LARGE {image.shape}'
-    if image_io.check_image_file not in found:
+    if decoding.check_image_file not in found:
         return 'BAD CHECK: refused by the header check, but decoded'
-    told = found[image_io.check_image_file]
+    told = found[decoding.check_image_file]
     if told == image.shape[1::-1] != image.shape[:2]:
         return 'turned'  # of a damaged EXIF block, OpenCV reads on where this package stops, or the other way round
     if told != image.shape[:2]:

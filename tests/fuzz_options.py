@@ -24,10 +24,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import pdd_arch  # noqa: F401
-from pdd_arch.config.check import check_plan
-from pdd_arch.config.parse import build_parser, load_options, read_options
-from pdd_arch.config.schema import Options
 from pdd_arch.errors import PDDError
+from pdd_arch.options.command_line import build_parser, load_options, read_options
+from pdd_arch.options.schema import Options
+from pdd_arch.preflight.checks import check_plan
 
 DEADLINE = 10  # seconds a case may take
 SHIPPED = Path(__file__).parents[1] / 'options'

@@ -13,15 +13,15 @@ import yaml
 from adapt_material import GENERALIST, make_folders
 from spandrel import ModelLoader
 
-from pdd_arch.adaptation import run as adaptation
-from pdd_arch.adaptation import training
+from pdd_arch.adaptation import child_training
+from pdd_arch.adaptation import job as adaptation
 from pdd_arch.adaptation.preset import PRESETS
 from pdd_arch.commands.basicsr_cli import main as basicsr
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.inference import load_network
 from pdd_arch.selection import camera, signals
-from pdd_arch.training.stopping import Stopped
+from pdd_arch.utils.signals import Stopped
 
 STEPS = 20
 GIVEN = ['photos', '--hr', 'hr', '--generalist', GENERALIST, '--feature-weights', 'features.pth', '--iterations', STEPS]
@@ -37,7 +37,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(camera, '_TRIED', 4)
         patch.setattr(camera, '_EVALUATIONS', 4)
-        patch.setattr(training, '_POLL_SECONDS', 0.1)
+        patch.setattr(child_training, '_POLL_SECONDS', 0.1)
         patch.setitem(PRESETS, 'fast', replace(PRESETS['fast'], checkpoints=5))
         patch.setattr(signals, '_niqe', lambda images: float(images.mean()))
         yield

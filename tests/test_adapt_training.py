@@ -4,12 +4,12 @@ import signal
 
 import pytest
 
-from pdd_arch.adaptation import training
-from pdd_arch.adaptation.training import TrainingFailed, train
+from pdd_arch.adaptation import child_training
+from pdd_arch.adaptation.child_training import TrainingFailed, train
 from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import DataError
 from pdd_arch.training import subprocesses
-from pdd_arch.training.stopping import Stopped
+from pdd_arch.utils.signals import Stopped
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def space(tmp_path):
 def trainer(space, tmp_path, monkeypatch):
     """Function of Python code: what runs in place of the training, in the folder of the adaptation."""
     space.root.mkdir()
-    monkeypatch.setattr(training, '_POLL_SECONDS', 0.01)
+    monkeypatch.setattr(child_training, '_POLL_SECONDS', 0.01)
 
     def put(code: str) -> None:
         (tmp_path / 'trainer.py').write_text(code)
@@ -95,7 +95,7 @@ def test_training_that_fails_says_why_and_what_to_do(space, trainer, code, said)
 
 def test_training_that_cannot_write_its_output(space, trainer):
     trainer('')
-    (space.root / training.OUTPUT).mkdir()
+    (space.root / child_training.OUTPUT).mkdir()
     with pytest.raises(DataError, match=r'adapt_output\.txt: cannot be written'):
         train(space, 'adapt', 50, lambda *_: None)
 
@@ -115,7 +115,7 @@ def test_a_signal_is_handed_on_and_a_second_one_too(space, trainer, capfd):
         train(space, 'adapt', 50, lambda *_: None)
     assert stopped.value.code == 128 + signal.SIGTERM
     assert stopped.value.message == 'stopped by SIGTERM while training. Give the same command to continue.'
-    assert (space.root / training.OUTPUT).read_text() == 'first\n'
+    assert (space.root / child_training.OUTPUT).read_text() == 'first\n'
     assert capfd.readouterr().err.count('saves its state. Once more: stop at once.') == 1
 
 

@@ -545,7 +545,7 @@ def test_option_file_that_may_not_be_read(basicsr, monkeypatch):
     def refuse(path, *args, **kwargs):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr('pdd_arch.config.yaml_file.open', refuse, raising=False)
+    monkeypatch.setattr('pdd_arch.options.yaml_file.open', refuse, raising=False)
     assert_refused(basicsr(run_options()), 'run.yml', 'cannot be read', 'Permission denied')
 
 
@@ -555,7 +555,7 @@ def test_outputs_where_a_file_is(basicsr, workplace):
 
 
 def test_outputs_that_may_not_be_written(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.config.check_basicsr.os.access', lambda *_: False)
+    monkeypatch.setattr('pdd_arch.preflight.basicsr_sections.os.access', lambda *_: False)
     assert_refused(basicsr(run_options()), 'experiments/tiny', 'not writable')
 
 
@@ -606,7 +606,7 @@ def test_state_that_is_none(basicsr, workplace):
 
 
 def test_bug_is_one_line_and_shows_its_traceback_with_debug(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.config.parse.check_options', lambda *_: 1 / 0)
+    monkeypatch.setattr('pdd_arch.options.command_line.check_options', lambda *_: 1 / 0)
     assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         basicsr(run_options(), '--debug')

@@ -12,8 +12,8 @@ from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
-from pdd_arch.config.check_weights import check_weights
-from pdd_arch.config.memory import estimate_memory
+from pdd_arch.preflight.memory import estimate_memory
+from pdd_arch.preflight.weights import check_weights
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import torch
 from child_runs import Child, losses_by_iteration, resumable_options, write_options
 from helpers import build, options, step
 
-from pdd_arch.checkpoints import CheckpointWriter, read_checkpoint, remove_temporary_files, write_checkpoint
 from pdd_arch.errors import NumbersError, WeightsError
 from pdd_arch.models.retention import prune
 from pdd_arch.training.resume import load_resume_state
-from pdd_arch.training.run import begin_run
+from pdd_arch.training.run_state import begin_run
+from pdd_arch.weights.checkpoints import CheckpointWriter, read_checkpoint, remove_temporary_files, write_checkpoint
 
 _fork = multiprocessing.get_context('fork')
 KILLS = 50

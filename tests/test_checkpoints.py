@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from pdd_arch.checkpoints import check_finite, read_checkpoint, state_dict_of, write_checkpoint
 from pdd_arch.errors import MissingFileError, WeightsError
+from pdd_arch.weights.checkpoints import check_finite, read_checkpoint, state_dict_of, write_checkpoint
 
 
 class Malicious:

@@ -5,13 +5,13 @@ import yaml
 from helpers import merge
 
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.config.check import check_file, check_network
-from pdd_arch.config.check_losses import check_losses
-from pdd_arch.config.convert import convert_options, report_lines
-from pdd_arch.config.convert_source import Source
-from pdd_arch.config.settings import AdaptationSettings
-from pdd_arch.config.yaml_file import load_options, parse_yaml
 from pdd_arch.errors import OptionError
+from pdd_arch.options.convert import convert_options, report_lines
+from pdd_arch.options.convert_source import Source
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.yaml_file import load_options, parse_yaml
+from pdd_arch.preflight.checks import check_file, check_network
+from pdd_arch.preflight.losses import check_losses
 
 RESIZE = dict(
     type='RandomResize',

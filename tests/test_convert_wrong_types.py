@@ -3,8 +3,8 @@
 import pytest
 from test_convert_options import released
 
-from pdd_arch.config.convert import convert_options
 from pdd_arch.errors import OptionError
+from pdd_arch.options.convert import convert_options
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pdd_arch.data import image_io
-from pdd_arch.data.image_io import check_image_file, decode_image, image_size, read_image
 from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.images import decoding
+from pdd_arch.images.decoding import check_image_file, decode_image, image_size, read_image
 
 RNG = np.random.default_rng(0)
 
@@ -242,7 +242,7 @@ def test_first_of_several_frames(kind):
     first = Image.fromarray(photograph(20, 30))
     options = {'lossless': True} if kind == 'WEBP' else {}
     content = encode_pil(first, kind, save_all=True, append_images=[Image.new('RGB', (30, 20))], **options)
-    np.testing.assert_array_equal(image_io.decode_raw(content, 'x')[..., ::-1], np.asarray(first))
+    np.testing.assert_array_equal(decoding.decode_raw(content, 'x')[..., ::-1], np.asarray(first))
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_cmyk_jpeg_and_content_against_extension(tmp_path):
 def test_jpeg_2000_needs_a_recent_opencv(monkeypatch):
     """OpenCV 4.10 crashes on damaged ones."""
     content = encode_pil(Image.fromarray(photograph(20, 30)), 'JPEG2000')
-    monkeypatch.setattr(image_io, '_READS_JPEG2000', False)
+    monkeypatch.setattr(decoding, '_READS_JPEG2000', False)
     for look in (decode_image, image_size):
         with pytest.raises(DataError, match=r'a\.jp2: is a JPEG 2000, which OpenCV .* not read safely.*4\.12 or newer'):
             look(content, 'a.jp2')

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdd_arch.data.lr_synthesis import DEFAULT_KERNELS, LRSynthesis, synthesise_lr
+from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS, LRSynthesis, synthesise_lr
 from pdd_arch.errors import OptionError
 
 ORACLE = Path(__file__).parent / 'oracle'

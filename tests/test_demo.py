@@ -13,15 +13,15 @@ import pytest
 import torch
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
-from pdd_arch.checkpoints import read_checkpoint
 from pdd_arch.commands import demo
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.config.parse import load_options
 from pdd_arch.demo import photographs, picture
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.evaluation import bicubic_upscaler, format_table, measure_methods, write_csv
+from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.resources import asset, option_file
+from pdd_arch.weights.checkpoints import read_checkpoint
 
 
 def contents(folder):

@@ -11,9 +11,9 @@ import torch.multiprocessing as mp
 from basicsr.archs import build_network
 from helpers import SMALL_FEATURES, SMALL_LAYERS, TINY_D, TINY_G, batch, merge, options
 
+from pdd_arch.distributed import processes
 from pdd_arch.features import FeatureNet
 from pdd_arch.models import PDDModel
-from pdd_arch.training import processes
 
 ITERATIONS = 3
 BATCH = 4

@@ -12,9 +12,9 @@ from basicsr.archs import build_network
 from child_runs import Child, differences, final_state, losses_by_iteration, ranks, resumable_options, write_options
 from helpers import TINY_G, merge
 
-from pdd_arch.config import parse
+from pdd_arch.distributed import launchers
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.training import launchers
+from pdd_arch.options import command_line
 
 ROOT = 'experiments/tiny'
 
@@ -119,14 +119,14 @@ def test_not_finite_in_one_process_skips_the_step_in_all(opt, monkeypatch):
 
 def test_none_starts_when_one_cannot(opt, monkeypatch, capfd):
     """They meet before they look at the data: nobody waits for a process that has ended."""
-    plain = parse.check_options
+    plain = command_line.check_options
 
     def check(options, is_train):
         if os.environ['RANK'] == '1':
             raise DataError('datasets.train.dataroot_gt: the folder hr does not exist')
         plain(options, is_train)
 
-    monkeypatch.setattr(parse, 'check_options', check)
+    monkeypatch.setattr(command_line, 'check_options', check)
     write_options(opt)
     assert finish(ranks(2)) == [1, 1]
     error = capfd.readouterr().err
@@ -135,7 +135,7 @@ def test_none_starts_when_one_cannot(opt, monkeypatch, capfd):
 
 
 def test_processes_with_different_options(opt, monkeypatch, capfd):
-    plain = parse.load_options
+    plain = command_line.load_options
 
     def load(path):
         options = plain(path)
@@ -143,7 +143,7 @@ def test_processes_with_different_options(opt, monkeypatch, capfd):
             options['train']['ema_decay'] = 0.5
         return options
 
-    monkeypatch.setattr(parse, 'load_options', load)
+    monkeypatch.setattr(command_line, 'load_options', load)
     write_options(opt)
     assert finish(ranks(2)) == [1, 1]
     assert 'train.ema_decay: 0.9 in process 0, 0.5 in process 1' in capfd.readouterr().err

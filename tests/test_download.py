@@ -15,8 +15,8 @@ import time
 import pytest
 
 from pdd_arch.errors import MissingFileError, WeightsError
-from pdd_arch.utils import download as module
-from pdd_arch.utils.download import download
+from pdd_arch.weights import download as module
+from pdd_arch.weights.download import download
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -14,12 +14,12 @@ from basicsr.archs import build_network
 from helpers import write_images
 from safetensors import safe_open
 
-from pdd_arch.checkpoints import read_checkpoint, state_dict_hash
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsError
 from pdd_arch.export import CARD, FORMS, export_model, forms, readers, verify
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import load_network
+from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_hash
 
 COMPACT = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=4, act_type='prelu')
 # spandrel knows RRDBNets of this growth only
@@ -119,7 +119,7 @@ def test_half_falls_back_to_what_agrees(weights, photos, tmp_path, monkeypatch):
         calls.append(args)
         return 1.5 if len(calls) < 3 else real(*args)
 
-    monkeypatch.setattr('pdd_arch.export.run.largest_difference', fails_twice)
+    monkeypatch.setattr('pdd_arch.export.job.largest_difference', fails_twice)
     (file,) = export_model(weights(), tmp_path / 'out', ['onnx-fp16'], verify=photos)
     assert file.note.startswith('weights stored in float16, computed in float32')
     assert file.note in (tmp_path / 'out' / CARD).read_text()

@@ -12,14 +12,13 @@ import yaml
 from basicsr.archs import build_network
 from helpers import NO_D, merge, options, release_logger, run_options
 
-from pdd_arch.archs import key_layouts, zoo
-from pdd_arch.checkpoints import read_checkpoint, state_dict_of
 from pdd_arch.commands.basicsr_cli import main
-from pdd_arch.config.check_weights import check_weights
 from pdd_arch.errors import MissingFileError, OptionError, WeightsError
 from pdd_arch.evaluation import network_upscaler
 from pdd_arch.inference import forward_padded, required_multiple
-from pdd_arch.utils import download
+from pdd_arch.preflight.weights import check_weights
+from pdd_arch.weights import download, key_layouts, zoo
+from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_of
 
 # spandrel knows RRDBNets of this growth only
 RRDB = dict(type='RRDBNet', num_in_ch=3, num_out_ch=3, scale=4, num_feat=8, num_block=1, num_grow_ch=32)

@@ -7,9 +7,9 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from photo_material import save_compact
 from safetensors.torch import save_file
 
-from pdd_arch.archs import zoo
 from pdd_arch.errors import MissingFileError, WeightsError
 from pdd_arch.inference import load_network
+from pdd_arch.weights import zoo
 
 
 def test_the_average_of_a_checkpoint_as_basicsrs_own_network(tmp_path):

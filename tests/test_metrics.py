@@ -16,7 +16,7 @@ from basicsr.metrics import calculate_metric
 
 from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsError
 from pdd_arch.metrics import availability, dists_metric, feature_distance, lpips_metric
-from pdd_arch.utils import download
+from pdd_arch.weights import download
 
 RANDOM = dict(type='squeezenet1_1', weights='random')
 #: of BasicSR's calculate_niqe with 4 border pixels cut; numpy 2.4, opencv 5.0, scipy 1.17

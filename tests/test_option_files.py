@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
-from pdd_arch.config import AdaptationSettings
-from pdd_arch.config.check import check_batch, check_file, check_network
-from pdd_arch.config.check_basicsr import check_dataset_types, check_schedule
-from pdd_arch.config.check_losses import check_feature_size, check_losses
-from pdd_arch.config.parse import load_options
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses import PairwiseDistanceLoss
+from pdd_arch.options.command_line import load_options
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.preflight.basicsr_sections import check_dataset_types, check_schedule
+from pdd_arch.preflight.checks import check_batch, check_file, check_network
+from pdd_arch.preflight.losses import check_feature_size, check_losses
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ROOT / 'options'

@@ -29,11 +29,11 @@ from dataset_trees import (
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.config.parse import load_options
 from pdd_arch.data import check_paired_dataset
-from pdd_arch.data.image_io import read_raw
 from pdd_arch.data.sources import LmdbSource, open_source
 from pdd_arch.errors import MissingFileError
+from pdd_arch.images.decoding import read_raw
+from pdd_arch.options.command_line import load_options
 from pdd_arch.prepare.sub_images import crop_positions
 from pdd_arch.utils.resources import option_file
 

@@ -9,9 +9,9 @@ from dataset_trees import city100, df2k, failure, fingerprint, names, ntire2020,
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.data.image_io import read_raw
 from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import DataError
+from pdd_arch.images.decoding import read_raw
 from pdd_arch.prepare import sub_images
 from pdd_arch.prepare.verify import Facts, Journal
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pdd_arch.config.check import check_file
-from pdd_arch.config.parse import load_options
+from pdd_arch.options.command_line import load_options
+from pdd_arch.preflight.checks import check_file
 from pdd_arch.utils.resources import option_file
 
 FOLDER = Path(__file__).parents[1] / 'experiments' / 'schedules'

@@ -9,12 +9,13 @@ import jsonschema
 import pytest
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from pdd_arch.config import AdaptationSettings, reference, schema
-from pdd_arch.config.explain import describe, document, validated
-from pdd_arch.config.parse import load_options
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses import FeaturePerceptualLoss
+from pdd_arch.options import reference, schema
+from pdd_arch.options.command_line import load_options
+from pdd_arch.options.messages import describe, document, validated
+from pdd_arch.options.settings import AdaptationSettings
 
 OPTIONS = Path(__file__).parents[1] / 'options'
 ALL = sorted(path.stem for path in OPTIONS.glob('*.yml'))
@@ -22,7 +23,7 @@ DISTILLATION = schema._DISTILLATION
 
 
 def test_reference_is_current():
-    """Run ``python -m pdd_arch.config.reference`` after a change of the schema."""
+    """Run ``python -m pdd_arch.options.reference`` after a change of the schema."""
     assert (OPTIONS / 'README.md').read_text(encoding='utf-8') == reference.reference()
 
 

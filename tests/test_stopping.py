@@ -10,7 +10,7 @@ import pytest
 from child_runs import Child, differences, final_state, losses_by_iteration, resumable_options, write_options
 from helpers import write_images
 
-from pdd_arch.training.stopping import Stopped, StopRequest
+from pdd_arch.utils.signals import Stopped, StopRequest
 
 ROOT = 'experiments/tiny'
 

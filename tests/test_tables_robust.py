@@ -19,8 +19,8 @@ from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.tables import runner
 from pdd_arch.training import subprocesses
-from pdd_arch.training.stopping import Stopped
 from pdd_arch.training.subprocesses import Trainings
+from pdd_arch.utils.signals import Stopped
 
 table_folder = pytest.fixture(make_folder)
 trained = pytest.fixture(train_here)
@@ -129,7 +129,7 @@ def test_a_damaged_result_is_named(table_folder):
 
 def test_one_at_a_time_in_a_folder(table_folder):
     Path('out').mkdir()
-    code = 'import sys; from pdd_arch.training.folder_lock import lock_folder; x = lock_folder("out"); print()'
+    code = 'import sys; from pdd_arch.utils.locks import lock_folder; x = lock_folder("out"); print()'
     code = f'{code}; sys.stdout.flush(); sys.stdin.read()'
     with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()

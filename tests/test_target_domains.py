@@ -8,9 +8,9 @@ import pytest
 from dataset_trees import scene, write
 from helpers import write_images
 
+from pdd_arch.degradations.camera import Jpeg, Reduce, SensorNoise
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.target_domains import DOMAINS, make_domain
-from pdd_arch.target_domains.degradations import Jpeg, Reduce, SensorNoise
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.photo_files import read_photo
-from pdd_arch.training.folder_lock import LOCK_FILE
 from pdd_arch.upscaling import PhotoUpscaler
 from pdd_arch.upscaling.record import RECORD, Record
 from pdd_arch.utils import atomic
+from pdd_arch.utils.locks import LOCK_FILE
 
 
 def pdd(*arguments):

@@ -32,9 +32,9 @@ from output import publish
 from realesrgan import RealESRGANer
 from step import highest_memory
 
-from pdd_arch.checkpoints import PARAM_KEYS, check_fits, read_checkpoint, state_dict_of
-from pdd_arch.data.image_io import read_raw
+from pdd_arch.images.decoding import read_raw
 from pdd_arch.inference import PRECISIONS, TiledUpscaler, receptive_radius
+from pdd_arch.weights.checkpoints import PARAM_KEYS, check_fits, read_checkpoint, state_dict_of
 
 SCALE = 4
 Method = Callable[[np.ndarray], np.ndarray]

@@ -21,9 +21,9 @@ from machine import description
 from output import publish
 from torch.utils.data import DataLoader
 
-from pdd_arch.config.parse import load_options
 from pdd_arch.data import UnpairedAdaptationDataset
 from pdd_arch.models import PDDModel
+from pdd_arch.options.command_line import load_options
 
 #: precision of the specialist and generalist, of the feature network; None: as the others
 KINDS = {

@@ -21,7 +21,6 @@ import torchvision
 import yaml
 
 import pdd_arch
-from pdd_arch.config.parse import load_options
 from pdd_arch.evaluation import (
     bicubic_upscaler,
     format_markdown,
@@ -30,6 +29,7 @@ from pdd_arch.evaluation import (
     registered_measure,
     write_csv,
 )
+from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.resources import option_file
 
 # rows of the table -> what is changed in the option file (dotted keys; None removes a key)

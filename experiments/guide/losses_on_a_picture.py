@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 import pdd_arch  # noqa: F401  (before basicsr)
-from pdd_arch.data.lr_synthesis import synthesise_lr
+from pdd_arch.degradations.lr_synthesis import synthesise_lr
 from pdd_arch.demo.photographs import Camera
 from pdd_arch.features import FeatureNet
 from pdd_arch.inference import load_network

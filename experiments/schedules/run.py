@@ -19,8 +19,8 @@ import yaml
 from domains import DEGRADATIONS, make_domain
 from schedules import SCHEDULES, options_of
 
-from pdd_arch.config.parse import load_options
 from pdd_arch.evaluation import mean_scores, measure_methods, network_upscaler, registered_measure
+from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.resources import option_file
 
 DOMAINS = ('phone', *DEGRADATIONS)

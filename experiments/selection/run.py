@@ -16,14 +16,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pdd_arch.adaptation.child_training import checkpoints, train
 from pdd_arch.adaptation.judge import Judge, load_student, on_any_size
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import write_options
-from pdd_arch.adaptation.training import checkpoints, train
 from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.config.parse import load_options
-from pdd_arch.data.image_io import image_size
 from pdd_arch.evaluation import registered_measure
+from pdd_arch.images.decoding import image_size
+from pdd_arch.options.command_line import load_options
 from pdd_arch.selection.signals import stacked
 from pdd_arch.utils.resources import option_file
 

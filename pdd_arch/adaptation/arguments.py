@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdd_arch.adaptation.preset import FEATURES
-from pdd_arch.archs import zoo
-from pdd_arch.checkpoints import sha256_of
-from pdd_arch.data.files import shown
 from pdd_arch.data.sources import require_folder
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.features.feature_net import imagenet_features
 from pdd_arch.inference import load_network
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.wording import did_you_mean, one_of, shown
+from pdd_arch.weights import zoo
 
 __all__ = ['HR_HELP', 'Network', 'check_folders', 'check_numbers', 'find_features', 'find_generalist']
 

@@ -17,17 +17,17 @@ from tqdm import tqdm
 
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.workspace import Workspace, read_json
-from pdd_arch.checkpoints import check_fits, read_checkpoint, state_dict_of
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_io import read_image
 from pdd_arch.errors import DataError, WeightsError
 from pdd_arch.features import FeatureNet
+from pdd_arch.images.decoding import read_image
 from pdd_arch.inference import forward_padded, required_multiple
 from pdd_arch.metrics.feature_distance import network_options
 from pdd_arch.selection import CameraEstimate, HeldOut, Signals, estimate_camera, hold_out
 from pdd_arch.selection.signals import CROP, Outputs, middle
 from pdd_arch.selection.statistics import BLOCK
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.wording import shown
+from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 __all__ = ['Judge', 'load_student']
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from pdd_arch.adaptation.photographs import Photograph, PhotographSet
 from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.checkpoints import read_checkpoint, write_checkpoint
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.report.page import Curve, Page, Picture, Version, write_page
 from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Choice, Signals
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.wording import shown
+from pdd_arch.weights.checkpoints import read_checkpoint, write_checkpoint
 
 __all__ = [
     'Adaptation',

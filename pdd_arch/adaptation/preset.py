@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.config.check_weights import check_weights
-from pdd_arch.config.memory import estimate_memory
-from pdd_arch.config.parse import load_options
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.options.command_line import load_options
+from pdd_arch.preflight.memory import estimate_memory
+from pdd_arch.preflight.weights import check_weights
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pdd_arch.adaptation.photographs import Photograph, PhotographSet
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.inference.load import ADAPTED_MODEL
-from pdd_arch.training.folder_lock import LOCK_FILE, folder_held
 from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
+from pdd_arch.utils.locks import LOCK_FILE, folder_held
+from pdd_arch.utils.wording import shown
 
 __all__ = ['Workspace', 'read_json', 'split']
 

@@ -9,9 +9,9 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from pdd_arch.archs.key_layouts import rename_rrdbnet, rrdbnet_layout
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.utils.registration import register
+from pdd_arch.weights.key_layouts import rename_rrdbnet, rrdbnet_layout
 
 #: colour channels times the pixels that BasicSR's RRDBNet folds into them -> scale
 _SCALE_OF_CHANNELS = {3: 4, 12: 2, 48: 1}
@@ -53,7 +53,7 @@ def recognised_network(path: str | Path, option: str) -> tuple[nn.Module, int]:
     Raises:
         OptionError, MissingFileError, WeightsError: as there, and where the file cannot be read.
     """
-    from pdd_arch.checkpoints import read_checkpoint  # which needs other modules of this package
+    from pdd_arch.weights.checkpoints import read_checkpoint  # which needs other modules of this package
 
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict

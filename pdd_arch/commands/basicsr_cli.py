@@ -10,8 +10,8 @@ from basicsr.train import train_pipeline
 
 from pdd_arch.commands.check_run import check_run
 from pdd_arch.commands.errors import run
-from pdd_arch.config.parse import build_parser
-from pdd_arch.training import processes
+from pdd_arch.distributed import processes
+from pdd_arch.options.command_line import build_parser
 
 PIPELINES = {
     'train': (train_pipeline, 'train or adapt a network; writes experiments/NAME/ and tb_logger/NAME/'),

@@ -5,15 +5,8 @@ from dataclasses import asdict
 
 from pdd_arch.commands.numbers import whole_number
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
-from pdd_arch.prepare.measures import (
-    MAX_COLOUR,
-    MAX_HASH_DISTANCE,
-    MAX_SHIFT,
-    Duplicate,
-    Thumbnails,
-    near_duplicates,
-)
-from pdd_arch.prepare.report import Problem, problems_as_json, raise_if_any, say, tell, write_json
+from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Duplicate, Thumbnails, near_duplicates
+from pdd_arch.prepare.problems import Problem, problems_as_json, raise_if_any, say, tell, write_json
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 
 from torch import nn
 
-from pdd_arch.config.check import check_datasets, check_options, check_plan, output_folder, plan_warnings
-from pdd_arch.config.check_basicsr import samples_of_a_step
-from pdd_arch.config.check_weights import check_weights, feature_layers, is_cached
-from pdd_arch.config.memory import estimate_memory
-from pdd_arch.config.parse import logger_left_alone, read_options
-from pdd_arch.config.settings import AdaptationSettings
 from pdd_arch.errors import OptionError
+from pdd_arch.options.command_line import logger_left_alone, read_options
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.preflight.basicsr_sections import samples_of_a_step
+from pdd_arch.preflight.checks import check_datasets, check_options, check_plan, output_folder, plan_warnings
+from pdd_arch.preflight.memory import estimate_memory
+from pdd_arch.preflight.weights import check_weights, feature_layers, is_cached
 from pdd_arch.training.resume import find_state
-from pdd_arch.training.run import TrainingRun
+from pdd_arch.training.run_state import TrainingRun
 
 NETWORKS = {'g': 'specialist', 'teacher': 'static teacher', 'd': 'discriminator'}
 
@@ -25,7 +25,7 @@ def check_run(args: argparse.Namespace, is_train: bool) -> int:
     """Check options, data and weights and write the plan of the run to standard output.
 
     Args:
-        args: of `pdd_arch.config.parse.build_parser`.
+        args: of `pdd_arch.options.command_line.build_parser`.
         is_train: train or test.
 
     Returns:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from pdd_arch.config.check import check_file, check_network
-from pdd_arch.config.check_losses import check_losses
-from pdd_arch.config.convert import Conversion, convert_options, report_lines
-from pdd_arch.config.settings import AdaptationSettings
-from pdd_arch.config.yaml_file import load_options
 from pdd_arch.errors import OptionError
+from pdd_arch.options.convert import Conversion, convert_options, report_lines
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.checks import check_file, check_network
+from pdd_arch.preflight.losses import check_losses
 from pdd_arch.utils.atomic import whole_file, writing
 
 

@@ -11,7 +11,6 @@ import torch
 
 from pdd_arch.commands import basicsr_cli
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.config.parse import load_options
 from pdd_arch.demo.photographs import (
     DATA_FOLDER,
     HR_REGIONS,
@@ -31,6 +30,7 @@ from pdd_arch.evaluation import (
     registered_measure,
     write_csv,
 )
+from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.output import say
 from pdd_arch.utils.resources import option_file
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
-from pdd_arch.training import processes
-from pdd_arch.training.stopping import Stopped
+from pdd_arch.utils.signals import Stopped
 
 EXIT_ERROR = 1
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from pdd_arch.data.files import shown
 from pdd_arch.export import CARD, FORMS, TOLERANCE, ExportedFile, export_model
+from pdd_arch.utils.wording import shown
 
 _HEADER = ('form', 'size', 'largest difference', 'read by', 'file')
 

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.data.files import shown
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.of_table import TABLE, page_of_table
 from pdd_arch.report.page import MEGABYTE, Page, check_target, write_page
 from pdd_arch.utils.output import say
+from pdd_arch.utils.wording import shown
 
 DEFAULT_NAME = 'report.html'
 

@@ -12,10 +12,10 @@ from pdd_arch.tables.check import check_cells
 from pdd_arch.tables.plan import Cell, Plan, cells, plain, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
-from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.output import say
-from pdd_arch.utils.suggest import one_of
+from pdd_arch.utils.wording import one_of
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

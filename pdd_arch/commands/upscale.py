@@ -7,10 +7,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_io import image_size
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.images.decoding import image_size
+from pdd_arch.images.names import is_image_name
 from pdd_arch.inference import AUTO, LoadedNetwork, load_network
 from pdd_arch.photo_files import EXTENSIONS, QUALITY, format_of_name
 from pdd_arch.upscaling import (
@@ -28,6 +27,7 @@ from pdd_arch.upscaling import (
 from pdd_arch.upscaling.compare import FOLDER, PAGE, write_comparison
 from pdd_arch.upscaling.inputs import FORMATS, SAME
 from pdd_arch.utils.output import say
+from pdd_arch.utils.wording import shown
 
 DEFAULT_MODEL = 'zoo:realesr-general-x4v3'
 

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from os import path as osp
 
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.data.sources import ImageSource, open_source
+from pdd_arch.images.names import is_image_name
 
 __all__ = ['data_identity', 'sources_identity']
 

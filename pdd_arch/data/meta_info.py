@@ -3,26 +3,19 @@
 import re
 from os import path as osp
 
-from pdd_arch.data.files import open_file, shown
 from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.images.names import is_image_name
+from pdd_arch.utils.files import open_file
+from pdd_arch.utils.wording import shown
 
-__all__ = ['IMAGE_EXTENSIONS', 'is_image_name', 'names_below', 'parse_meta_info']
+__all__ = ['names_below', 'parse_meta_info']
 
-IMAGE_EXTENSIONS = (
-    *('.png', '.jpg', '.jpeg', '.jpe', '.bmp', '.dib', '.tif', '.tiff', '.webp'),
-    *('.jp2', '.ppm', '.pgm', '.pbm', '.pnm'),
-)
 # longer than any path, two of them, and a size
 _MAX_LINE = 10_000
 
 # 'name', 'name (h,w)', 'name (h,w,c)', 'name (h,w,c) 1': BasicSR's line, the last number a PNG compression level
 _META_LINE = re.compile(r'^(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\S+)?)?$')
 _SPACES = re.compile(r'\s+')
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file name has the extension of an image."""
-    return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
 def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:

@@ -10,11 +10,12 @@ from os import path as osp
 
 from basicsr.utils import scandir
 
-from pdd_arch.data import image_io
-from pdd_arch.data.files import shown
-from pdd_arch.data.meta_info import is_image_name, names_below, parse_meta_info
+from pdd_arch.data.meta_info import names_below, parse_meta_info
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, check_io_backend, list_images, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
+from pdd_arch.images import decoding
+from pdd_arch.images.names import is_image_name
+from pdd_arch.utils.wording import shown
 
 __all__ = ['check_paired_dataset', 'explain_unreadable']
 
@@ -84,7 +85,7 @@ def explain_unreadable(exc: BaseException, paths: Iterable[str]) -> PDDError | N
         if not is_image_name(str(path)) and not osp.exists(path):
             continue
         try:
-            image_io.read_raw(path)
+            decoding.read_raw(path)
         except PDDError as error:
             error.__cause__ = exc
             return error
@@ -201,7 +202,7 @@ def _size(source: ImageSource, index: int) -> tuple[int, int]:
     try:
         if isinstance(source, FileSource):
             # validation sets are small: the checksums are worth reading all of the file
-            return image_io.check_image_file(source.path(index), deep=True)
+            return decoding.check_image_file(source.path(index), deep=True)
         return source.check(index)
     except PDDError as error:
         raise type(error)(f'`{source.key}`: {error}') from error

@@ -12,11 +12,11 @@ from os import path as osp
 
 import numpy as np
 
-from pdd_arch.data import image_io
-from pdd_arch.data.files import shown
-from pdd_arch.data.meta_info import IMAGE_EXTENSIONS, is_image_name, names_below, parse_meta_info
+from pdd_arch.data.meta_info import names_below, parse_meta_info
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.images import decoding
+from pdd_arch.images.names import IMAGE_EXTENSIONS, is_image_name
+from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
 __all__ = [
     'FileSource',
@@ -61,7 +61,7 @@ class ImageSource(ABC):
 
     def read(self, index: int) -> np.ndarray:
         """(H, W, 3) BGR float32 in [0, 1]. Raises as :meth:`read_raw`."""
-        return image_io.to_float32(self.read_raw(index))
+        return decoding.to_float32(self.read_raw(index))
 
 
 class FileSource(ImageSource):
@@ -85,10 +85,10 @@ class FileSource(ImageSource):
         return osp.join(self.root, self.names[index])
 
     def read_raw(self, index: int) -> np.ndarray:
-        return image_io.read_raw(self.path(index))
+        return decoding.read_raw(self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        return image_io.check_image_file(self.path(index))
+        return decoding.check_image_file(self.path(index))
 
 
 class LmdbSource(ImageSource):
@@ -178,11 +178,11 @@ class LmdbSource(ImageSource):
     def read_raw(self, index: int) -> np.ndarray:
         with self._value(index) as value:
             content = bytes(value)
-        return image_io.decode_raw(content, self.path(index))
+        return decoding.decode_raw(content, self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
         with self._value(index) as value:
-            return image_io.check_content(value, self.path(index))
+            return decoding.check_content(value, self.path(index))
 
 
 def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> ImageSource:

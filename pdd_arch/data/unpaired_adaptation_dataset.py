@@ -8,15 +8,14 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from pdd_arch.data.cache import CachedSource
-from pdd_arch.data.files import shown
 from pdd_arch.data.identity import sources_identity
-from pdd_arch.data.image_io import to_float32
-from pdd_arch.data.lr_synthesis import LRSynthesis
 from pdd_arch.data.positioned_index import PositionedIndex
 from pdd_arch.data.sources import ImageSource, open_source
+from pdd_arch.degradations.lr_synthesis import LRSynthesis
 from pdd_arch.errors import DataError, OptionError, PDDError
+from pdd_arch.images.decoding import to_float32
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
 __all__ = ['UnpairedAdaptationDataset']
 

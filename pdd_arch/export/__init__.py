@@ -1,7 +1,7 @@
 """Networks in the forms that other tools read, each verified by running it there."""
 
 from pdd_arch.export.forms import FORMS, Form
-from pdd_arch.export.run import CARD, ExportedFile, export_model
+from pdd_arch.export.job import CARD, ExportedFile, export_model
 from pdd_arch.export.verify import TOLERANCE
 
 __all__ = ['CARD', 'FORMS', 'TOLERANCE', 'ExportedFile', 'Form', 'export_model']

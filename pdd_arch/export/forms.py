@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from pdd_arch.checkpoints import write_checkpoint
 from pdd_arch.errors import OptionError
 from pdd_arch.export.any_size import any_size
 from pdd_arch.export.onnx_form import write_onnx, write_onnx_fp16, write_onnx_half_weights, write_onnx_mixed
 from pdd_arch.export.readers import ONNXRUNTIME, SPANDREL, TORCHSCRIPT, Reader, weight_file_readers
 from pdd_arch.inference.load import LoadedNetwork
-from pdd_arch.utils.suggest import one_of
+from pdd_arch.utils.wording import one_of
+from pdd_arch.weights.checkpoints import write_checkpoint
 
 Write = Callable[[LoadedNetwork, Path, dict[str, str]], None]
 

@@ -8,9 +8,6 @@ from itertools import islice
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from pdd_arch.archs import zoo
-from pdd_arch.checkpoints import state_dict_hash
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError
 from pdd_arch.export.markdown import MOST_CHARACTERS, code, escaped
 from pdd_arch.export.readers import is_real_esrgan_network
@@ -18,10 +15,13 @@ from pdd_arch.export.usage import usage
 from pdd_arch.export.verify import TOLERANCE, Windows
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
 from pdd_arch.utils.resources import BUNDLED_PREFIX
+from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
+from pdd_arch.weights import zoo
+from pdd_arch.weights.checkpoints import state_dict_hash
 
 if TYPE_CHECKING:
-    from pdd_arch.export.run import ExportedFile
+    from pdd_arch.export.job import ExportedFile
 
 #: what `pdd adapt` notes beside the model
 ADAPTATION = 'adaptation.json'

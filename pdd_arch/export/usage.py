@@ -8,7 +8,7 @@ from pdd_arch.export.markdown import code
 from pdd_arch.inference.load import LoadedNetwork
 
 if TYPE_CHECKING:
-    from pdd_arch.export.run import ExportedFile
+    from pdd_arch.export.job import ExportedFile
 
 
 def usage(network: LoadedNetwork, files: Sequence['ExportedFile'], in_real_esrgan: bool) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pdd_arch.data.image_io import read_image, to_float32
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.data.sources import list_images
 from pdd_arch.demo.photographs import demo_images
 from pdd_arch.errors import DataError, MissingFileError, WeightsError
 from pdd_arch.export.readers import Reader
+from pdd_arch.images.decoding import read_image, to_float32
+from pdd_arch.images.names import is_image_name
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import LoadedNetwork
 

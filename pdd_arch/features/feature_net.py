@@ -10,10 +10,10 @@ import torch
 import torchvision
 from torch import nn
 
-from pdd_arch.checkpoints import read_checkpoint
 from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.utils.download import download
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.download import download
 
 NETWORK_TYPES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1')
 
@@ -79,7 +79,7 @@ def imagenet_features(network: str, option: str = 'feature_net.weights') -> dict
     """Torchvision's IMAGENET1K_V1 weights: from its cache, or downloaded once; the hash is verified either way.
 
     Raises:
-        MissingFileError, WeightsError: as :func:`pdd_arch.utils.download.download`.
+        MissingFileError, WeightsError: as :func:`pdd_arch.weights.download.download`.
     """
     url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
     name = os.path.basename(url)

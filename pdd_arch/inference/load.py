@@ -6,13 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from pdd_arch.archs import zoo
 from pdd_arch.archs.spandrel_arch import recognised_network
-from pdd_arch.checkpoints import check_finite
-from pdd_arch.data.files import shown
 from pdd_arch.errors import MissingFileError
 from pdd_arch.utils.resources import BUNDLED_PREFIX, asset
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean, shown
+from pdd_arch.weights import zoo
+from pdd_arch.weights.checkpoints import check_finite
 
 #: the model in a folder that `pdd adapt` has made
 ADAPTED_MODEL = 'model.pth'
@@ -42,7 +41,7 @@ def load_network(model: str | Path, option: str = 'model') -> LoadedNetwork:
 
     Args:
         model: a weight file (.pth or .safetensors) of any network that spandrel recognises; a folder made by
-            ``pdd adapt``; ``bundled:NAME``; ``zoo:NAME`` (`pdd_arch.archs.zoo`), also without ``zoo:`` if there is no
+            ``pdd adapt``; ``bundled:NAME``; ``zoo:NAME`` (`pdd_arch.weights.zoo`), also without ``zoo:`` if there is no
             file of that name. A network of the zoo is downloaded when it is first needed.
         option: what named it; it appears in error messages.
 

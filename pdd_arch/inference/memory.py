@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pdd_arch.config.explain import show
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.inference.tiling import TilePlan
 from pdd_arch.inference.upscaler import TiledUpscaler
 from pdd_arch.utils.host_memory import available_host_memory
+from pdd_arch.utils.wording import show
 
 AUTO = 'auto'
 #: LR pixels a side that tiles are chosen from, and never made smaller than the last one

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pdd_arch.config.explain import show
 from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
 from pdd_arch.inference.receptive_field import required_multiple
 from pdd_arch.inference.tiling import Tile, TilePlan, plan_tiles
-from pdd_arch.utils.suggest import one_of
+from pdd_arch.utils.wording import one_of, show
 
 #: name -> type that the network computes in
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}

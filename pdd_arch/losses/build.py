@@ -9,7 +9,7 @@ from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.losses.perceptual import FeaturePerceptualLoss
 from pdd_arch.utils.registration import registered
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean
 
 # keys of BasicSR's PerceptualLoss that belong to the shared feature network (checked against train.feature_net)
 _NOT_THE_LOSS = ('type', 'vgg_type', 'use_input_norm', 'range_norm')

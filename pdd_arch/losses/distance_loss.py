@@ -10,7 +10,7 @@ from pdd_arch.features import FeatureNet
 from pdd_arch.losses import functional
 from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of
 
 #: layer weights of the released option files (VGG19)
 INTER_LAYERS = {'conv2_1': 0.25, 'conv3_1': 0.25, 'conv4_1': 0.25, 'conv5_1': 0.25}

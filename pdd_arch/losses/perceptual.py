@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import checked_layers
 from pdd_arch.losses.functional import frobenius_of_parts, gram_matrix
-from pdd_arch.utils.suggest import one_of
+from pdd_arch.utils.wording import one_of
 
 CRITERIA = {
     'l1': F.l1_loss,

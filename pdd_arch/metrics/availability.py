@@ -17,7 +17,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
 from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
 from pdd_arch.utils.registration import registered
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean
 
 #: which values of a metric are better, where it is known: ``better`` need not be said then
 DIRECTIONS = MappingProxyType(

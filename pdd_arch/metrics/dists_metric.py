@@ -11,12 +11,12 @@ import torchvision
 from basicsr.utils.registry import METRIC_REGISTRY
 from piq.perceptual import VGG16_LAYERS, ContentLoss
 
-from pdd_arch.checkpoints import read_checkpoint
 from pdd_arch.errors import WeightsError
 from pdd_arch.features.feature_net import imagenet_features
 from pdd_arch.metrics.images import check_same_shape, device, to_tensor
-from pdd_arch.utils.download import download
 from pdd_arch.utils.registration import register
+from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.download import download
 
 TRUNK = 'vgg16'
 #: channels of the image and of the five stages of VGG16

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.checkpoints import read_checkpoint
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.features.feature_net import imagenet_features
 from pdd_arch.metrics.images import check_same_shape, device, to_tensor
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.weights.checkpoints import read_checkpoint
 
 #: LPIPS's name of the trunk, and torchvision's
 TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}

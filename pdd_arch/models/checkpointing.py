@@ -10,7 +10,13 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from pdd_arch.checkpoints import (
+from pdd_arch.distributed import processes
+from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.models.retention import prune
+from pdd_arch.training.comparison import recorded_options
+from pdd_arch.training.run_state import current_run
+from pdd_arch.utils.random_state import random_state, restore_random_state
+from pdd_arch.weights.checkpoints import (
     CheckpointWriter,
     check_finite,
     check_fits,
@@ -19,12 +25,6 @@ from pdd_arch.checkpoints import (
     state_dict_of,
     write_checkpoint,
 )
-from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
-from pdd_arch.models.retention import prune
-from pdd_arch.training import processes
-from pdd_arch.training.comparison import recorded_options
-from pdd_arch.training.random_state import random_state, restore_random_state
-from pdd_arch.training.run import current_run
 
 
 class CheckpointMixin:
@@ -240,7 +240,7 @@ class CheckpointMixin:
         """As BasicSR's, with errors that name the option, the file and what differs.
 
         Raises:
-            MissingFileError, WeightsError: see `pdd_arch.checkpoints`.
+            MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net = self.get_bare_model(net)

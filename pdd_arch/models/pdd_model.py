@@ -14,19 +14,19 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from pdd_arch.config.check import check_network
-from pdd_arch.config.settings import AdaptationSettings
+from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.inference import forward_tiled, required_multiple
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.models.checkpointing import CheckpointMixin
 from pdd_arch.models.training_step import TrainingStepMixin
-from pdd_arch.training import processes
-from pdd_arch.training.run import current_run
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.preflight.checks import check_network
+from pdd_arch.training.run_state import current_run
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean
 
 
 @register(MODEL_REGISTRY)

@@ -11,12 +11,12 @@ from basicsr.utils import get_root_logger
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pdd_arch.distributed import processes
 from pdd_arch.errors import DataError, NumbersError
 from pdd_arch.losses import Views
 from pdd_arch.models.frozen import FrozenConvolutions
 from pdd_arch.models.whole_batch import Statistics, WholeBatch, power_iteration
-from pdd_arch.training import processes
-from pdd_arch.training.run import current_run
+from pdd_arch.training.run_state import current_run
 
 Terms = dict[str, torch.Tensor]
 #: by image and layer

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from pdd_arch.training import processes
+from pdd_arch.distributed import processes
 
 Statistics = Mapping[str, torch.Tensor]
 

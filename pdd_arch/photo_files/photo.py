@@ -16,7 +16,7 @@ class Photo:
         alpha: (H, W) of the type of `pixels`, or None.
         gray: the file is a gray image, and is written as one.
         metadata: that goes along.
-        format: of the file, one of ``pdd_arch.data.image_structure.FORMATS``; None for pixels that came from no file.
+        format: of the file, one of ``pdd_arch.images.structure.FORMATS``; None for pixels that came from no file.
         notes: what of the file could not be read, a sentence each.
     """
 

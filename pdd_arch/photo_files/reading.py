@@ -1,6 +1,6 @@
 """Reading a photograph with all that belongs to it.
 
-Pixels come from the project's checked reader (`pdd_arch.data.image_io`), which has an opinion on damage, size and
+Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which has an opinion on damage, size and
 orientation; alpha, gray or not, and metadata from Pillow. Nothing here changes colours, but for CMYK, which no network
 knows.
 """
@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pdd_arch.data.decoder_messages import messages_of_decoder
-from pdd_arch.data.files import read_content, shown
-from pdd_arch.data.image_io import decode_raw, turned_upright
-from pdd_arch.data.image_structure import format_of, without_animation
 from pdd_arch.errors import DataError
+from pdd_arch.images.decoder_messages import messages_of_decoder
+from pdd_arch.images.decoding import decode_raw, turned_upright
+from pdd_arch.images.structure import format_of, without_animation
 from pdd_arch.photo_files.metadata import Metadata, read_metadata, srgb_profile
 from pdd_arch.photo_files.photo import Photo
+from pdd_arch.utils.files import read_content
+from pdd_arch.utils.wording import shown
 
 _GRAY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
@@ -52,8 +53,8 @@ def decode_photo(content: bytes, source: str) -> Photo:
         source: what to call it in an error.
 
     Raises:
-        DataError: it cannot be read (`pdd_arch.data.image_io.decode_raw`), or is of a kind that would lose its meaning
-            (Lab, a TIFF of gray and alpha in 16 bits).
+        DataError: it cannot be read (`pdd_arch.images.decoding.decode_raw`), or is of a kind that would lose its
+            meaning (Lab, a TIFF of gray and alpha in 16 bits).
     """
     pixels, kind = decode_raw(content, source), format_of(content)
     image, reason = _opened(content)
@@ -101,7 +102,7 @@ def _opened(content: bytes) -> tuple[Image.Image | None, str]:
 
 @contextlib.contextmanager
 def _any_size() -> Iterator[None]:
-    """Pillow's own limit, lower than that of `pdd_arch.data.image_structure`, which has been held, does not apply."""
+    """Pillow's own limit, lower than that of `pdd_arch.images.structure`, which has been held, does not apply."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield

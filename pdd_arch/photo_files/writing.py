@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.photo_files.metadata import EXIF_MARKER, XMP_MARKER, Metadata
 from pdd_arch.photo_files.photo import Photo
 from pdd_arch.photo_files.png import encode_png
 from pdd_arch.photo_files.tiff import encode_tiff, takes_exif
 from pdd_arch.utils.atomic import whole_file, writing
-from pdd_arch.utils.suggest import one_of
+from pdd_arch.utils.wording import one_of, shown
 
 #: name of the format -> extensions; the first is given to new files
 EXTENSIONS = {

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.meta_info import is_image_name
+from pdd_arch.images.names import is_image_name
+from pdd_arch.utils.wording import shown
 
 __all__ = ['elsewhere', 'inside', 'name_problem']
 

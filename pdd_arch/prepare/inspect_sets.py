@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pdd_arch.config.parse import load_options
-from pdd_arch.data.files import read_content, shown
-from pdd_arch.data.image_io import decode_raw
-from pdd_arch.data.image_structure import structural_problem
 from pdd_arch.data.meta_info import names_below, parse_meta_info
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
+from pdd_arch.images.decoding import decode_raw
+from pdd_arch.images.structure import structural_problem
+from pdd_arch.options.command_line import load_options
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
-from pdd_arch.prepare.report import Problem, progress
+from pdd_arch.prepare.problems import Problem, progress
 from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
+from pdd_arch.utils.files import read_content
+from pdd_arch.utils.wording import shown
 
 __all__ = ['ImageSet', 'Limits', 'inspect', 'open_sets']
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.images.names import is_image_name
 from pdd_arch.prepare.hints import elsewhere, inside, name_problem
 from pdd_arch.prepare.layouts import Layout, Part, Side
-from pdd_arch.prepare.report import Problem
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.prepare.problems import Problem
+from pdd_arch.utils.wording import did_you_mean, shown
 
 __all__ = ['FoundPart', 'locate']
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from pdd_arch.data import image_io
-from pdd_arch.data.files import open_file, read_content, shown
-from pdd_arch.data.image_structure import format_of, structural_problem
 from pdd_arch.errors import DataError, PDDError
+from pdd_arch.images import decoding
+from pdd_arch.images.structure import format_of, structural_problem
 from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.report import Problem, progress
+from pdd_arch.prepare.problems import Problem, progress
 from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.files import open_file, read_content
+from pdd_arch.utils.wording import shown
 
 __all__ = ['Facts', 'Journal', 'format_text', 'read_facts', 'scale_problem', 'stored_format', 'verify']
 
@@ -98,7 +99,7 @@ def read_facts(path: str | os.PathLike, deep: bool = True) -> Facts:
         DataError, MissingFileError: it is missing, broken, or no image.
     """
     if not deep:
-        size = image_io.check_image_file(path)
+        size = decoding.check_image_file(path)
         with open_file(path) as file:
             head = file.read(_HEAD)
         return Facts(*size, *stored_format(read_content(path) if format_of(head) == 'TIFF' else head))
@@ -107,7 +108,7 @@ def read_facts(path: str | os.PathLike, deep: bool = True) -> Facts:
     problem = structural_problem(content, deep=True)
     if problem:
         raise DataError(f'{shown(path)}: {problem}. {_WAY_OUT}')
-    height, width = image_io.decode_raw(content, str(path)).shape[:2]
+    height, width = decoding.decode_raw(content, str(path)).shape[:2]
     return Facts(height, width, *stored_format(content))
 
 
@@ -117,7 +118,7 @@ def stored_format(content: bytes) -> tuple[int, int]:
         bits, colour = struct.unpack('>BB', content[24:26])
         return _PNG_CHANNELS.get(colour, 3), 8 if colour == 3 else bits
     if format_of(content) == 'TIFF':  # PIL's modes do not tell 16-bit RGB
-        raw = image_io.decode_raw(content, 'image')
+        raw = decoding.decode_raw(content, 'image')
         return 3, raw.dtype.itemsize * 8
     try:
         with warnings.catch_warnings():

@@ -14,16 +14,16 @@ import numpy as np
 from basicsr.archs import build_network
 from basicsr.utils import img2tensor, tensor2img
 
-from pdd_arch.config.yaml_file import load_options
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
 from pdd_arch.metrics.availability import better
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.of_table import unit_of
 from pdd_arch.report.page import Curve, Page, Picture, Version
 from pdd_arch.report.pictures import ImageFolder, LmdbImage, Output, make_picture
 from pdd_arch.report.run_log import RunLog, read_logs
 from pdd_arch.report.scores import Metric, Row, Seed
+from pdd_arch.utils.wording import shown
 
 SAVED = 'visualization'
 #: points of a curve; more of them are averaged

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pdd_arch.data.files import read_content, shown
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.report.page import Page
 from pdd_arch.report.pictures import ImageFolder, Output, make_picture
 from pdd_arch.report.scores import Metric, Row, Seed
+from pdd_arch.utils.files import read_content
+from pdd_arch.utils.wording import shown
 
 TABLE = 'table.json'
 MAX_NAMED = 3  # of many like things, so many are named

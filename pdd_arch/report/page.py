@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pdd_arch.data.files import shown
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.report.scores import Metric, Row, against, image_scores, mark_best, row_data
 from pdd_arch.tables.significance import LEAST_IMAGES, SIGNIFICANT, TEST
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
 
 MEGABYTE = 10**6

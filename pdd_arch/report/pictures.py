@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_io import image_size, read_raw
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import MissingFileError
+from pdd_arch.images.decoding import image_size, read_raw
+from pdd_arch.images.names import is_image_name
 from pdd_arch.report.page import Picture, Version
+from pdd_arch.utils.wording import shown
 
 # what data sets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
 _RESOLUTION = re.compile(r'(?:[_-]?x\d+|[_-](?:LR|HR|GT)\d*|[_-]x?\d?(?:LR|HR|GT))$', re.IGNORECASE)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pdd_arch.data.files import open_file
+from pdd_arch.utils.files import open_file
 
 _ITERATION = re.compile(r'\[epoch:\s*\d+, iter:\s*([\d,]+), lr:')
 _LOSS = re.compile(r'\b([A-Za-z_]\w*): ([-+]?(?:\d+\.\d+e[-+]?\d+|nan|inf))\b')

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import qmc
 
+from pdd_arch.degradations.camera import Blur, Domain, Jpeg, Reduce, SensorNoise
 from pdd_arch.errors import DataError
 from pdd_arch.selection.statistics import camera_statistics
-from pdd_arch.target_domains.degradations import Blur, Domain, Jpeg, Reduce, SensorNoise
 
 __all__ = ['CameraEstimate', 'estimate_camera']
 

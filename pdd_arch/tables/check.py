@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.config.check import check_file
-from pdd_arch.config.signatures import check_keywords, check_kinds
 from pdd_arch.errors import OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
+from pdd_arch.options.signatures import check_keywords, check_kinds
+from pdd_arch.preflight.checks import check_file
 from pdd_arch.tables.plan import Cell, plain
 from pdd_arch.utils.registration import registered
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean
 
 
 def check_cells(cells: Sequence[Cell]) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pdd_arch.config.explain import validated
-from pdd_arch.config.yaml_file import load_options
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.options.messages import validated
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import option_file
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of
 
 #: dotted path of a section or key -> what stands there instead; None takes it away
 Changes = dict[str, Any]

@@ -22,9 +22,9 @@ from pdd_arch.evaluation import Image, Measure, bicubic_upscaler, network_upscal
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
 from pdd_arch.tables.plan import Cell, plain, validation_set
-from pdd_arch.training.stopping import Stopped, StopRequest, signals_to
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.signals import Stopped, StopRequest, signals_to
 from pdd_arch.version import __version__
 
 CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'

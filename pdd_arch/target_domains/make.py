@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_io import check_image_file, read_image
-from pdd_arch.data.meta_info import is_image_name
+from pdd_arch.degradations.camera import DOMAINS
 from pdd_arch.errors import DataError, MissingFileError, OptionError
-from pdd_arch.prepare.report import progress
+from pdd_arch.images.decoding import check_image_file, read_image
+from pdd_arch.images.names import is_image_name
+from pdd_arch.prepare.problems import progress
 from pdd_arch.prepare.verify import Facts, Journal
 from pdd_arch.prepare.write import (
     JOURNAL,
@@ -25,9 +25,8 @@ from pdd_arch.prepare.write import (
     write_lists,
     write_manifest,
 )
-from pdd_arch.target_domains.degradations import DOMAINS
 from pdd_arch.utils.atomic import whole_file, writing
-from pdd_arch.utils.suggest import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
 
 DECLARATION = 'domain.json'

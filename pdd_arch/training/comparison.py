@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
-from pdd_arch.training import processes
 
 #: what cannot change in the middle of a run; prefixes of keys
 FIXED = (

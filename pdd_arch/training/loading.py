@@ -10,11 +10,11 @@ from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import DataLoader
 
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
+from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
-from pdd_arch.training import processes
-from pdd_arch.training.folder_lock import lock_folder
-from pdd_arch.training.run import current_run
-from pdd_arch.training.stopping import leave_signals_to_the_main_process
+from pdd_arch.training.run_state import current_run
+from pdd_arch.utils.locks import lock_folder
+from pdd_arch.utils.signals import leave_signals_to_the_main_process
 
 
 def remaining_samples(sampler: EnlargedSampler, indices: Iterable[int]) -> Iterator[PositionedIndex]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
+from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, PDDError, WeightsError
-from pdd_arch.training import processes
-from pdd_arch.training.run import TrainingRun, begin_run, current_run
-from pdd_arch.training.stopping import Stopped, signals_to
+from pdd_arch.training.run_state import TrainingRun, begin_run, current_run
+from pdd_arch.utils.signals import Stopped, signals_to
 
 
 def supervised(train_pipeline: Callable[[str], None]) -> Callable[[str], None]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from pdd_arch.checkpoints import read_checkpoint, remove_temporary_files, sha256_of
+from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
-from pdd_arch.training import processes
 from pdd_arch.training.comparison import compare_with_state
-from pdd_arch.training.folder_lock import lock_folder
-from pdd_arch.training.run import DataPosition, TrainingRun, current_run
+from pdd_arch.training.run_state import DataPosition, TrainingRun, current_run
+from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.locks import lock_folder
+from pdd_arch.weights.checkpoints import read_checkpoint, remove_temporary_files
 
 REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
 

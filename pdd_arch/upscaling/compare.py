@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pdd_arch.data.image_io import image_size
+from pdd_arch.images.decoding import image_size
 from pdd_arch.report.page import Page, Picture, Version, write_page
 from pdd_arch.report.pictures import read_bicubic, read_rgb
 from pdd_arch.upscaling.inputs import Item

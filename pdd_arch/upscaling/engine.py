@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import torch
 
-from pdd_arch.checkpoints import state_dict_hash
-from pdd_arch.config.explain import show
 from pdd_arch.errors import OptionError
 from pdd_arch.inference import AUTO, AdaptiveUpscaler, LoadedNetwork
 from pdd_arch.photo_files import Photo
+from pdd_arch.utils.wording import show
+from pdd_arch.weights.checkpoints import state_dict_hash
 
 #: times the size of the input
 MAX_OUTSCALE = 16

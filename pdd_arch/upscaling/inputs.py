@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_structure import format_of
-from pdd_arch.data.meta_info import is_image_name
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.images.names import is_image_name
+from pdd_arch.images.structure import format_of
 from pdd_arch.photo_files import EXTENSIONS, format_of_name
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean, shown
 
 SAME = 'same'
 #: what `--format` takes -> name of the format; None: that of the input

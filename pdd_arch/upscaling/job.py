@@ -4,14 +4,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pdd_arch.data.files import shown
-from pdd_arch.data.image_io import image_size
 from pdd_arch.errors import DataError, OptionError, PDDError
+from pdd_arch.images.decoding import image_size
 from pdd_arch.photo_files import QUALITY, encode_photo, read_photo, side_problem
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.inputs import Item
 from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.wording import shown
 
 
 class Refused(DataError):

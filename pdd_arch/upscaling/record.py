@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pdd_arch.checkpoints import sha256_of
-from pdd_arch.data.files import shown
 from pdd_arch.errors import OptionError
-from pdd_arch.training.folder_lock import folder_held
 from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.locks import folder_held
+from pdd_arch.utils.wording import shown
 
 RECORD = '.pdd_upscale.jsonl'
 _VERSION = 1

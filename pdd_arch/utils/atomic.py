@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pdd_arch.data.files import shown
 from pdd_arch.errors import DataError, PDDError
+from pdd_arch.utils.wording import shown
 
 __all__ = ['PARTIAL', 'whole_file', 'writing']
 

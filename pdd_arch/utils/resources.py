@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pdd_arch.errors import MissingFileError
-from pdd_arch.utils.suggest import did_you_mean
+from pdd_arch.utils.wording import did_you_mean
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

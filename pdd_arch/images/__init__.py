@@ -1,0 +1,1 @@
+"""Image files: names, structure and decoding, with errors that name the file."""

@@ -1,0 +1,1 @@
+"""Options: read from YAML and the command line once, into one typed tree."""

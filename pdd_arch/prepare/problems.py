@@ -1,0 +1,87 @@
+"""What is found wrong with a dataset, and how it is told."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pdd_arch.errors import DataError
+from pdd_arch.utils.output import say
+from pdd_arch.utils.wording import shown
+
+__all__ = ['Problem', 'progress', 'say', 'tell', 'write_json']
+
+#: lines of one kind that are shown; --json has them all
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as expected.
+
+    Attributes:
+        kind: a word to count by: missing, pair, broken, scale, format, name, shift, colour, duplicate, count.
+        where: the file or folder.
+        text: what was expected, what was found, what to do.
+        is_error: False for what is worth knowing but may be meant; the exit status stays 0.
+    """
+
+    kind: str
+    where: str
+    text: str
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f'{shown(self.where)}: {self.text}'
+
+
+def progress(items: Iterable, total: int, what: str) -> Iterable:
+    """Items, with a progress bar where standard error is a terminal."""
+    return tqdm(items, total=total, desc=what, unit='image', disable=None, leave=False)
+
+
+def tell(problems: Sequence[Problem]) -> None:
+    """Writes problems, errors first, and at most ``SHOWN`` of a kind."""
+    told: Counter = Counter()
+    for problem in sorted(problems, key=lambda p: not p.is_error):
+        kind = (problem.kind, problem.is_error)
+        told[kind] += 1
+        if told[kind] <= SHOWN:
+            say(f'  {"error" if problem.is_error else "note"} [{problem.kind}] {problem}')
+    for (kind, _), count in told.items():
+        if count > SHOWN:
+            say(f'  ... and {count - SHOWN} more [{kind}]; --json FILE lists all')
+
+
+def raise_if_any(problems: Sequence[Problem], outcome: str) -> None:
+    """Raises DataError that names the first error and counts the others."""
+    errors = [p for p in problems if p.is_error]
+    if errors:
+        others = f' ({len(errors)} errors in all, listed above.)' if len(errors) > 1 else ''
+        raise DataError(f'{errors[0]} {outcome}{others}')
+
+
+def problems_as_json(problems: Iterable[Problem]) -> list[dict]:
+    """Plain values of problems."""
+    return [asdict(p) for p in problems]
+
+
+def write_json(target: str, content: dict) -> None:
+    """Writes a report to a file, or to standard output where `target` is ``-``.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    text = json.dumps(content, indent=1)
+    if target == '-':
+        say(text)
+        return
+    try:
+        Path(target).write_text(text + '\n')
+    except OSError as error:
+        raise DataError(
+            f'{shown(target)}: cannot be written ({error.strerror}). Name another file for --json.'
+        ) from None

@@ -1,0 +1,53 @@
+"""Opening files that somebody else may have put there."""
+
+import os
+import stat
+from typing import BinaryIO
+
+from pdd_arch.errors import DataError, MissingFileError
+from pdd_arch.utils.wording import shown
+
+__all__ = ['MAX_FILE_BYTES', 'open_file', 'read_content']
+
+# an uncompressed RGB image of 16 bits and image_structure.MAX_PIXELS takes 1.5 GiB
+MAX_FILE_BYTES = 2**31 - 1
+
+
+def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -> BinaryIO:
+    """Opens a regular file for reading; never waits, as opening a named pipe would.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it cannot be opened (permissions, a loop of links), is no file (a folder, pipe or device), or
+            is larger than ``MAX_FILE_BYTES``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, 'O_NONBLOCK', 0))
+    except FileNotFoundError:
+        raise MissingFileError(
+            f'{shown(path)}: the file does not exist (any more). Restore it, or correct what names it.'
+        ) from None
+    except OSError as error:
+        raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). {way_out}') from None
+    except ValueError:
+        raise DataError(f'{shown(path)}: is no name of a file: it holds a zero byte. Correct it.') from None
+    status = os.fstat(descriptor)
+    problem = None
+    if not stat.S_ISREG(status.st_mode):
+        kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or device'
+        problem = f'cannot be read (it is {kind}, not a file)'
+    elif status.st_size > MAX_FILE_BYTES:
+        problem = f'cannot be read (it has {status.st_size} bytes, more than {MAX_FILE_BYTES})'
+    if problem:
+        os.close(descriptor)
+        raise DataError(f'{shown(path)}: {problem}. {way_out}')
+    return os.fdopen(descriptor, 'rb')
+
+
+def read_content(path: str | os.PathLike) -> bytes:
+    """The bytes of a file. Raises as :func:`open_file`, and DataError where reading fails halfway."""
+    with open_file(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). Replace or remove it.') from None

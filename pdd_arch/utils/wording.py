@@ -1,0 +1,47 @@
+"""Wording shared by error messages."""
+
+import difflib
+import os
+from collections.abc import Iterable
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f' Did you mean {near[0]!r}?' if near else ''
+
+
+def one_of(known: Iterable[str]) -> str:
+    """The allowed names as they stand in a message: ``'a', 'b' or 'c'``."""
+    names = [repr(k) for k in known]
+    return names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path for a message of one line: quoted where it holds line breaks or bytes that are no UTF-8."""
+    name = os.fsdecode(path)
+    return name if name.isprintable() else repr(name)
+
+
+def show(value: object) -> str:
+    """A value as it stands in a message: short, on one line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list that holds itself
+        return f'a {type(value).__name__} too large to show'
+    return text if len(text) <= 100 else f'{text[:90]} ... ({len(text)} characters)'
+
+
+def show_key(key: object) -> str:
+    """A key as it stands in a path."""
+    if isinstance(key, str) and key and key.isprintable() and len(key) <= 60:
+        return key
+    return show(key)
+
+
+def show_path(keys: Iterable[str | int]) -> str:
+    """Keys and positions as ``train.scheduler.milestones[0]``."""
+    text = ''
+    for key in keys:
+        text += f'[{key}]' if type(key) is int else ('.' if text else '') + key
+    return text or 'the options'
