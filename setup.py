@@ -60,6 +60,7 @@ setup(
         'piq>=0.8',  # the demo's perceptual distances, which need no weights
         'pydantic>=2.7',
         'pyyaml>=6.0',
+        'filelock>=3.12',  # torch needs it as well
         'lmdb>=1.3',
         'lpips>=0.1.4',
         'safetensors>=0.4',

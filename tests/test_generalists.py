@@ -14,8 +14,8 @@ from helpers import NO_D, merge, options, release_logger, run_options
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.errors import MissingFileError, OptionError, WeightsError
-from pdd_arch.evaluation import network_upscaler
 from pdd_arch.inference import forward_padded, required_multiple
+from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.preflight.weights import check_weights
 from pdd_arch.weights import download, key_layouts, zoo
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_of

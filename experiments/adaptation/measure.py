@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pdd_arch.evaluation import Measure, format_markdown, measure_methods, registered_measure
 from pdd_arch.inference import TiledUpscaler, load_network
+from pdd_arch.metrics.measuring import Measure, format_markdown, measure_methods, registered_measure
 
 
 def measures(features: Path) -> list[Measure]:

@@ -14,7 +14,7 @@ import numpy as np
 from measure import measures, read_pairs, upscaler
 
 from pdd_arch import adapt
-from pdd_arch.evaluation import mean_scores, measure_methods
+from pdd_arch.metrics.measuring import mean_scores, measure_methods
 
 COUNTS = (5, 10, 20, 50, 90)
 

@@ -21,14 +21,8 @@ import torchvision
 import yaml
 
 import pdd_arch
-from pdd_arch.evaluation import (
-    bicubic_upscaler,
-    format_markdown,
-    measure_methods,
-    network_upscaler,
-    registered_measure,
-    write_csv,
-)
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
+from pdd_arch.metrics.measuring import format_markdown, measure_methods, registered_measure, write_csv
 from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.resources import option_file
 

@@ -21,8 +21,9 @@ from pdd_arch.adaptation.preset import PRESETS
 from pdd_arch.commands.demo import MEASURES
 from pdd_arch.demo.photographs import SCALE, TARGET_REGIONS, TEST_REGIONS, prepare_data, read_pairs
 from pdd_arch.demo.picture import comparison_picture
-from pdd_arch.evaluation import bicubic_upscaler, format_table, measure_methods
 from pdd_arch.inference import TiledUpscaler, load_network
+from pdd_arch.inference.methods import bicubic_upscaler
+from pdd_arch.metrics.measuring import format_table, measure_methods
 
 GUIDE = Path(__file__).resolve().parent
 GENERALIST = 'bundled:demo_generalist.pth'

@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 
 from pdd_arch.adaptation.child_training import checkpoints, train
-from pdd_arch.adaptation.judge import Judge, load_student, on_any_size
+from pdd_arch.adaptation.judge import Judge
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import write_options
 from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.evaluation import registered_measure
 from pdd_arch.images.decoding import image_size
+from pdd_arch.inference.methods import tensor_upscaler, trained_network
+from pdd_arch.metrics.measuring import registered_measure
 from pdd_arch.options.command_line import load_options
 from pdd_arch.selection.signals import stacked
 from pdd_arch.utils.resources import option_file
@@ -90,7 +91,7 @@ def study(data: Path, domain: str, work: Path) -> dict:
     truth = json.loads(file.read_text()) if file.is_file() else {}
     for iteration, path in networks.items():
         if str(iteration) not in truth:
-            net = on_any_size(load_student(opt['network_g'], path, 'cpu'), 'cpu')
+            net = tensor_upscaler(trained_network(opt['network_g'], path, 'params_ema'), 'cpu')
             truth[str(iteration)] = with_ground_truth(root, net)
             print(domain, iteration, truth[str(iteration)], flush=True)
     file.write_text(json.dumps(truth))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pdd_arch.adaptation.arguments import HR_HELP, Network, check_folders, check_numbers, find_features, find_generalist
 from pdd_arch.adaptation.child_training import candidates, train
-from pdd_arch.adaptation.judge import Judge, load_student, on_any_size, write_signals
+from pdd_arch.adaptation.judge import Judge, write_signals
 from pdd_arch.adaptation.outcome import (
     Adaptation,
     recorded,
@@ -24,6 +24,7 @@ from pdd_arch.adaptation.workspace import Workspace, split
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.images.decoding import read_image
 from pdd_arch.inference import TiledUpscaler
+from pdd_arch.inference.methods import tensor_upscaler, trained_network
 from pdd_arch.options.command_line import load_options
 from pdd_arch.selection import Choice, Signals, choose, score
 from pdd_arch.utils.hashing import sha256_of
@@ -201,10 +202,12 @@ class _Job:
             write_options(opt, file, f'Written by `pdd adapt`. To repeat this run, in this folder:\n    {command}')
         photograph = read_image(held_out['photographs'][0].path)
         device = self.machine.device
-        generalist = on_any_size(load_student(opt['network_g'], None, device), device)
+        generalist = tensor_upscaler(trained_network(opt['network_g'], None, device=device), device)
 
         def preview(_iteration: int, path: Path) -> None:
-            student = on_any_size(load_student(opt['network_g'], path, device), device)
+            student = tensor_upscaler(
+                trained_network(opt['network_g'], path, 'params_ema', device, 'checkpoint'), device
+            )
             write_preview(self.workspace.preview, photograph, (generalist, student))
 
         label = 'adapting' if name == _MAIN_RUN else name
@@ -241,10 +244,10 @@ class _Job:
         write_signals(workspace.checkpoints, measured, choice.key)
         improved, lines = statement(before, after, len(judge.held_out.hr), len(judge.held_out.photographs))
         device = self.machine.device
-        upscalers = {
-            name: TiledUpscaler(load_student(opt['network_g'], weights, 'cpu'), opt['scale'], device=device)
-            for name, weights in (('generalist', None), ('adapted', path))
-        }
+        upscalers = {}
+        for name, weights in (('generalist', None), ('adapted', path)):
+            net = trained_network(opt['network_g'], weights, 'params_ema', option='checkpoint')
+            upscalers[name] = TiledUpscaler(net, opt['scale'], device=device)
         write_photographs_page(workspace, held_out['photographs'], upscalers, measured, choice, lines)
         write_model(workspace, path)
         write_record(

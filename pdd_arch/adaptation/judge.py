@@ -3,16 +3,13 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from torch import nn
 from tqdm import tqdm
 
 from pdd_arch.adaptation.photographs import Photograph
@@ -20,49 +17,18 @@ from pdd_arch.adaptation.workspace import Workspace, read_json
 from pdd_arch.errors import DataError, WeightsError
 from pdd_arch.features import FeatureNet
 from pdd_arch.images.decoding import read_image
-from pdd_arch.inference import forward_padded, required_multiple
+from pdd_arch.inference.methods import tensor_upscaler, trained_network
 from pdd_arch.metrics.feature_distance import network_options
 from pdd_arch.selection import CameraEstimate, HeldOut, Signals, estimate_camera, hold_out
 from pdd_arch.selection.signals import CROP, Outputs, middle
 from pdd_arch.selection.statistics import BLOCK
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
-from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
-__all__ = ['Judge', 'load_student']
+__all__ = ['Judge']
 
 #: images that the camera is estimated from, and the LR pixels a side of each that are looked at
 _PHOTOGRAPHS, _SCENES, _ESTIMATE_CROP = 96, 64, 64
-
-
-def load_student(section: Mapping, weights: Path | None, device: str) -> nn.Module:
-    """The network of an option file's ``network_g``, with the averaged weights of a checkpoint.
-
-    Args:
-        section: ``network_g``, a `SpandrelNet`, which brings the generalist's weights.
-        weights: checkpoint of a run; None: the generalist.
-        device: to compute on.
-
-    Raises:
-        MissingFileError, WeightsError: the weights cannot be read or do not fit.
-    """
-    net = build_network(dict(section))
-    if weights is not None:
-        state = state_dict_of(read_checkpoint(weights), 'params_ema', weights, 'checkpoint', net)
-        check_fits(net, state, weights, 'checkpoint')
-        net.load_state_dict(state)
-    return net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-
-
-def on_any_size(net: nn.Module, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function from (N, 3, h, w) on the CPU to the network's output there."""
-    multiple = required_multiple(net)
-
-    def run(images: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():
-            return forward_padded(net, images.to(device), multiple).float().cpu()
-
-    return run
 
 
 @dataclass(frozen=True)
@@ -144,7 +110,7 @@ class Judge:
 
     def _outputs(self, weights: Path | None) -> Outputs:
         try:
-            student = load_student(self.opt['network_g'], weights, self.device)
+            student = trained_network(self.opt['network_g'], weights, 'params_ema', self.device, 'checkpoint')
         except WeightsError as error:
             if weights is None:
                 raise
@@ -152,7 +118,7 @@ class Judge:
                 f'{error} Or remove {shown(weights)} and give the same command again: the choice is then among the '
                 'other checkpoints.'
             ) from None
-        return self.held_out.enlarge(on_any_size(student, self.device))
+        return self.held_out.enlarge(tensor_upscaler(student, self.device))
 
     def _feature_options(self) -> dict:
         options = dict(self.opt['train']['feature_net'])

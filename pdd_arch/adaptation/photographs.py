@@ -16,9 +16,9 @@ from pdd_arch.errors import DataError, PDDError
 from pdd_arch.images.decoding import decode_raw, to_float32
 from pdd_arch.images.structure import format_of
 from pdd_arch.prepare.measures import Thumbnails, near_duplicates
-from pdd_arch.prepare.problems import progress
 from pdd_arch.selection.signals import middle
 from pdd_arch.utils.files import read_content
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
 __all__ = ['Finding', 'Photograph', 'PhotographSet', 'identity', 'inspect_photographs', 'jpeg_quality']

@@ -21,15 +21,8 @@ from pdd_arch.demo.photographs import (
     read_pairs,
 )
 from pdd_arch.demo.picture import comparison_picture
-from pdd_arch.evaluation import (
-    Measure,
-    bicubic_upscaler,
-    format_table,
-    measure_methods,
-    network_upscaler,
-    registered_measure,
-    write_csv,
-)
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
+from pdd_arch.metrics.measuring import Measure, format_table, measure_methods, registered_measure, write_csv
 from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.output import say
 from pdd_arch.utils.resources import option_file

@@ -16,10 +16,11 @@ from pdd_arch.images.decoding import decode_raw
 from pdd_arch.images.structure import structural_problem
 from pdd_arch.options.command_line import load_options
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
-from pdd_arch.prepare.problems import Problem, progress
+from pdd_arch.prepare.problems import Problem
 from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
 from pdd_arch.utils.files import read_content
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
 __all__ = ['ImageSet', 'Limits', 'inspect', 'open_sets']

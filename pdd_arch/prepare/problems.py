@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pdd_arch.errors import DataError
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
-__all__ = ['Problem', 'progress', 'say', 'tell', 'write_json']
+__all__ = ['Problem', 'say', 'tell', 'write_json']
 
 #: lines of one kind that are shown; --json has them all
 SHOWN = 10
@@ -36,11 +34,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f'{shown(self.where)}: {self.text}'
-
-
-def progress(items: Iterable, total: int, what: str) -> Iterable:
-    """Items, with a progress bar where standard error is a terminal."""
-    return tqdm(items, total=total, desc=what, unit='image', disable=None, leave=False)
 
 
 def tell(problems: Sequence[Problem]) -> None:

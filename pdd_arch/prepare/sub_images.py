@@ -18,11 +18,11 @@ from basicsr.utils.lmdb_util import LmdbMaker
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
-from pdd_arch.prepare.problems import progress
 from pdd_arch.prepare.verify import Facts, Journal
 from pdd_arch.prepare.write import encode_png
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.files import read_content
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
 __all__ = ['crop_positions', 'cut_sub_images', 'make_lmdb']

@@ -16,9 +16,10 @@ from pdd_arch.images import decoding
 from pdd_arch.images.structure import format_of, structural_problem
 from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.problems import Problem, progress
+from pdd_arch.prepare.problems import Problem
 from pdd_arch.utils.atomic import writing
 from pdd_arch.utils.files import open_file, read_content
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
 __all__ = ['Facts', 'Journal', 'format_text', 'read_facts', 'scale_problem', 'stored_format', 'verify']

@@ -18,10 +18,10 @@ from basicsr.utils.matlab_functions import imresize
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
 from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.problems import progress
 from pdd_arch.prepare.verify import Facts, Journal
 from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
 from pdd_arch.utils.locks import folder_held
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
 __all__ = [

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from basicsr.archs import build_network
-from basicsr.utils import img2tensor, tensor2img
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
-from pdd_arch.evaluation import Measure, bicubic_upscaler, network_upscaler, registered_measure
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import better
+from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.of_table import unit_of
 from pdd_arch.report.page import Curve, Page, Picture, Version
@@ -236,18 +235,8 @@ def _generalist(options: Mapping) -> Callable[[np.ndarray], np.ndarray]:
     static = (options.get('train') or {}).get('teacher') == 'static' and options.get('network_teacher')
     letter = 'teacher' if static else 'g'
     network, weights = options.get(f'network_{letter}'), path.get(f'pretrain_network_{letter}')
-    if network and weights:
+    if network and (weights or network.get('path')):  # `SpandrelNet` brings its weights
         return network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
-    if network and network.get('path'):  # `SpandrelNet` brings its weights
-        import torch
-
-        net = build_network(dict(network)).eval()
-
-        def upscale(lr: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                return tensor2img(net(img2tensor(lr.astype(np.float32) / 255).unsqueeze(0)))
-
-        return upscale
     raise MissingFileError(
         f'--generalist: the options name no weights that the run has started from (path.pretrain_network_{letter}), so '
         'there is no generalist. Leave --generalist out.'

@@ -18,9 +18,10 @@ from basicsr.utils import tensor2img
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.evaluation import Image, Measure, bicubic_upscaler, network_upscaler, registered_measure
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
+from pdd_arch.metrics.measuring import Image, Measure, registered_measure
 from pdd_arch.tables.plan import Cell, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import whole_file, writing

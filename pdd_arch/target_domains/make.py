@@ -13,7 +13,6 @@ from pdd_arch.degradations.camera import DOMAINS
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images.decoding import check_image_file, read_image
 from pdd_arch.images.names import is_image_name
-from pdd_arch.prepare.problems import progress
 from pdd_arch.prepare.verify import Facts, Journal
 from pdd_arch.prepare.write import (
     JOURNAL,
@@ -26,6 +25,7 @@ from pdd_arch.prepare.write import (
     write_manifest,
 )
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from types import FrameType
 
 #: Ctrl-C; what batch systems and `kill` send; SLURM's early warning (``#SBATCH --signal=USR1@120``); a closed terminal
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# Windows has the first two only
+_NAMES = ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 # torchrun passes a Ctrl-C on that the terminal has already sent to everyone: the same signal, seconds later at most
 _ECHO_SECONDS = 5.0

@@ -1,19 +1,12 @@
-"""Upscaling pairs with several methods, measuring the outputs, and putting the numbers into tables."""
+"""Measuring what several methods make of the same pairs, and putting the numbers into tables."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
-from basicsr.utils import img2tensor, tensor2img
-
-from pdd_arch.inference import forward_padded, required_multiple
-from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray
@@ -49,35 +42,6 @@ def registered_measure(name: str, options: Mapping, decimals: int = 4) -> Measur
         return float(calculate_metric({'img': output, 'img2': truth}, options))
 
     return Measure(name, options.get('better', 'higher'), compute, decimals)
-
-
-def bicubic_upscaler(scale: int) -> Callable[[Image], Image]:
-    """Bicubic interpolation (OpenCV)."""
-    return lambda lr: cv2.resize(lr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-
-
-def network_upscaler(
-    network: Mapping, weights: str | Path, param_key: str | None, device: str | torch.device = 'cpu'
-) -> Callable[[Image], Image]:
-    """A function from LR to HR images out of a ``network_g`` section and a weight file.
-
-    Raises:
-        MissingFileError, WeightsError: the weights cannot be read or do not fit.
-    """
-    net = build_network(dict(network))
-    state = state_dict_of(read_checkpoint(weights), param_key, weights, 'weights', net)
-    check_fits(net, state, weights, 'weights')
-    net.load_state_dict(state)
-    net.eval().to(device, memory_format=torch.channels_last)  # about twice as fast, on CPUs too
-
-    multiple = required_multiple(net)
-
-    def upscale(lr: Image) -> Image:
-        with torch.no_grad():
-            tensor = img2tensor(lr.astype(np.float32) / 255).unsqueeze(0).to(device)
-            return tensor2img(forward_padded(net, tensor, multiple))
-
-    return upscale
 
 
 def measure_methods(
@@ -126,13 +90,6 @@ def format_table(scores: Scores, measures: Sequence[Measure], corner: str = 'mea
     ]
     lines.insert(1, '-' * len(lines[0]))
     return '\n'.join(lines)
-
-
-def format_markdown(scores: Scores, measures: Sequence[Measure], corner: str = 'mean over images') -> str:
-    """Means as a Markdown table."""
-    head, *rows = _cells(scores, measures, corner)
-    rule = ['---', *('---:' for _ in measures)]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in (head, rule, *rows)) + '\n'
 
 
 def write_csv(path: Path, scores: Scores, measures: Sequence[Measure]) -> None:
