@@ -46,7 +46,7 @@ setup(
     packages=[*find_packages(include=['pdd_arch', 'pdd_arch.*']), 'pdd_arch.option_files'],
     package_dir={'pdd_arch.option_files': 'options'},
     package_data={
-        'pdd_arch': ['assets/*', 'report/static/*'],
+        'pdd_arch': ['README.md', 'py.typed', 'assets/*', 'report/static/*'],
         'pdd_arch.option_files': ['*.yml', 'fast/*.yml', 'schema.json', 'README.md'],
     },
     install_requires=[
@@ -71,14 +71,19 @@ setup(
     ],
     extras_require={
         'test': [
+            'grimp>=3.5',
             'hypothesis>=6',
+            'import-linter>=2.1',
             'jsonschema>=4.10',
+            'mypy>=1.15',
             'onnx>=1.16',
             'onnxruntime>=1.18',
             'pytest>=8',
             'pytest-timeout>=2.3',
             'pytest-xdist>=3.5',
             'ruff>=0.9',
+            'types-PyYAML',
+            'types-tqdm',
         ],
         'eval': ['pyiqa>=0.1.10'],
         'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
