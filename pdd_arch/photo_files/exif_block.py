@@ -1,6 +1,7 @@
 """EXIF blocks, changed where they lie: what is not understood (maker notes) stays as it is, byte for byte."""
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
@@ -12,14 +13,14 @@ _JPEG = b'\xff\xd8'
 
 
 def adjusted(block: bytes, width: int | None = None, height: int | None = None) -> bytes:
-    """A block for an upright image of another size.
+    """The block of an upright image of that size.
 
-    The orientation becomes 1, sizes that are stated become those given, and the thumbnail goes: it shows the image as
-    it was.
+    The orientation becomes 1, sizes that are stated become those given, and the thumbnail, which shows
+    the image as it was, is removed.
 
     Args:
         block: in TIFF's structure, without the ``Exif`` marker before it.
-        width, height: pixels; None leaves what is stated.
+        width, height: in pixels; None leaves what is stated.
 
     Raises:
         ValueError: the block is damaged.
@@ -67,7 +68,7 @@ def _adjusted(block: bytearray, width: int | None, height: int | None) -> bytes:
     return bytes(block)
 
 
-def _remove_thumbnail(block: bytearray, directory: dict[int, int], number) -> None:
+def _remove_thumbnail(block: bytearray, directory: dict[int, int], number: Callable[[int], int]) -> None:
     if _THUMBNAIL in directory and _THUMBNAIL_BYTES in directory:
         start, length = number(directory[_THUMBNAIL]), number(directory[_THUMBNAIL_BYTES])
         if block[start : start + 2] != _JPEG:  # what is there is something else

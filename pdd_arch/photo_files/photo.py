@@ -15,7 +15,7 @@ class Photo:
         pixels: (H, W, 3) uint8 or uint16, BGR, not premultiplied by alpha; of a gray image three equal channels.
         alpha: (H, W) of the type of `pixels`, or None.
         gray: the file is a gray image, and is written as one.
-        metadata: that goes along.
+        metadata: what else the file says.
         format: of the file, one of ``pdd_arch.images.structure.FORMATS``; None for pixels that came from no file.
         notes: what of the file could not be read, a sentence each.
     """

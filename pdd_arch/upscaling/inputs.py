@@ -9,7 +9,7 @@ from pathlib import Path
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.images.names import is_image_name
 from pdd_arch.images.structure import format_of
-from pdd_arch.photo_files import EXTENSIONS, format_of_name
+from pdd_arch.photo_files.writing import EXTENSIONS, format_of_name
 from pdd_arch.utils.wording import did_you_mean, shown
 
 SAME = 'same'
@@ -48,7 +48,7 @@ def find_inputs(
     known: set[Path] = set()
     for text in map(str, inputs):
         if not text:  # would be the current folder
-            raise MissingFileError("INPUT: expected a file, folder or pattern, found ''")
+            raise MissingFileError(where='INPUT', expected='a file, folder or pattern', found="''")
         path = Path(os.path.expanduser(text))
         if path.is_dir():
             pairs = [pair for pair in _in_folder(path, recursive) if not but_not(pair[0])]
@@ -58,9 +58,9 @@ def find_inputs(
             pairs = [pair for pair in _of_pattern(os.path.expanduser(text)) if not but_not(pair[0])]
         else:
             near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
-            raise MissingFileError(f'{shown(text)}: there is no such file or folder.{near}')
+            raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near.strip())
         if not pairs:
-            raise MissingFileError(f'{shown(text)}: {_why_nothing(path, recursive)}')
+            raise MissingFileError(_why_nothing(path, recursive), where=shown(text))
         for source, relative in pairs:
             if source.resolve() not in known:
                 known.add(source.resolve())
@@ -87,10 +87,10 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
 
 def _why_nothing(path: Path, recursive: bool) -> str:
     if not path.is_dir():
-        return 'the pattern matches no image.'
+        return 'the pattern matches no image'
     if not recursive and _in_folder(path, recursive=True):
-        return 'the folder holds images in sub-folders only; --recursive goes into them.'
-    return 'the folder holds no image (.png, .jpg, .webp, .tif ...).'
+        return 'the folder holds images in sub-folders only; --recursive goes into them'
+    return 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
 
 
 def plan_outputs(
@@ -118,16 +118,17 @@ def plan_outputs(
         if target in items:
             other = items[target].source
             raise OptionError(
-                f'{shown(source)} and {shown(other)} would both become {shown(target)}. Rename one, or upscale them '
-                'into different folders.'
+                f'{shown(source)} and {shown(other)} would both become {shown(target)}',
+                way_out='Rename one, or upscale them into different folders.',
             )
         items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
     inputs = {source.resolve() for source in sources}
     for target, item in items.items():
         if target.resolve() in inputs:
             raise OptionError(
-                f'{shown(target)}: the output for {shown(item.source)} would replace an input. Choose another -o, or '
-                'a --suffix such as _x4.'
+                f'the output for {shown(item.source)} would replace an input',
+                where=shown(target),
+                way_out='Choose another -o, or a --suffix such as _x4.',
             )
     return list(items.values())
 
