@@ -11,16 +11,15 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
-from pdd_arch.inference import required_multiple
-from pdd_arch.inference.load import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork, required_multiple
 
 
 class Opened(NamedTuple):
-    """A file in the hands of a tool.
+    """A file that a tool has opened.
 
     Attributes:
-        run: (N, 3, h, w) in [0, 1], float32, to (N, 3, h * scale, w * scale), float32.
-        multiple: of pixels, to which the tool continues images by their mirror image.
+        run: maps (N, 3, h, w) in [0, 1], float32, to (N, 3, h * scale, w * scale), float32.
+        multiple: number of pixels to a multiple of which the tool continues images by their mirror image.
     """
 
     run: Callable[[torch.Tensor], torch.Tensor]
@@ -28,12 +27,7 @@ class Opened(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """A tool.
-
-    Attributes:
-        name: of it.
-        open: a file, and the network that it was written from.
-    """
+    """A tool: its name, and what opens a file, given the network that the file was written from."""
 
     name: str
     open: Callable[[Path, LoadedNetwork], Opened]

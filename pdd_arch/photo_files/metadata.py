@@ -110,8 +110,8 @@ def _exif(image: Image.Image) -> bytes | None:
 
 def _xmp(image: Image.Image) -> bytes | None:
     if isinstance(image, JpegImageFile):
-        found = next((data for name, data in image.applist if name == 'APP1' and data.startswith(XMP_MARKER)), b'')
-        return found.removeprefix(XMP_MARKER) or None
+        packets = (data for name, data in image.applist if name == 'APP1' and data.startswith(XMP_MARKER))
+        return next(packets, b'').removeprefix(XMP_MARKER) or None
     if isinstance(image, TiffImageFile):
         found = image.tag_v2.get(_XMP_TAG)
     else:

@@ -159,21 +159,16 @@ def match_levels(result: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3), of the type of `reference`.
     """
+    (mean, std), (wanted_mean, wanted_std) = _moments(result), _moments(reference)
+    gain = np.divide(wanted_std, std, out=np.zeros(3), where=std > 0)
+    values = np.arange(_LEVELS_OF_16_BITS)[:, None] / (_LEVELS_OF_16_BITS - 1)
     levels = np.iinfo(reference.dtype).max
-    matched = np.empty(result.shape, reference.dtype)
-    values = np.arange(_LEVELS_OF_16_BITS) / (_LEVELS_OF_16_BITS - 1)
-    for channel in range(result.shape[2]):
-        mean, std = _moments(result[..., channel])
-        wanted_mean, wanted_std = _moments(reference[..., channel])
-        gain = wanted_std / std if std > 0 else 0.0
-        table = np.rint(((values - mean) * gain + wanted_mean).clip(0, 1) * levels).astype(reference.dtype)
-        matched[..., channel] = table[result[..., channel]]
-    return matched
+    table = np.rint(((values - mean) * gain + wanted_mean).clip(0, 1) * levels).astype(reference.dtype)
+    return np.dstack([table[result[..., channel], channel] for channel in range(3)])
 
 
-def _moments(channel: np.ndarray) -> tuple[float, float]:
-    """Mean and unbiased standard deviation, in [0, 1]."""
-    mean, std = (float(v[0, 0]) for v in cv2.meanStdDev(np.ascontiguousarray(channel)))
-    levels = np.iinfo(channel.dtype).max
-    # a single pixel has no spread
-    return mean / levels, std / levels * math.sqrt(channel.size / max(channel.size - 1, 1))
+def _moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased standard deviation of each of three channels, in [0, 1]."""
+    mean, std = (values[:, 0] / np.iinfo(image.dtype).max for values in cv2.meanStdDev(image))
+    pixels = image.shape[0] * image.shape[1]
+    return mean, std * math.sqrt(pixels / max(pixels - 1, 1))  # a single pixel has no spread
