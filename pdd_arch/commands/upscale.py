@@ -16,7 +16,7 @@ from pdd_arch.photo_files.writing import EXTENSIONS, QUALITY, format_of_name
 from pdd_arch.upscaling.compare import FOLDER, PAGE, write_comparison
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.inputs import FORMATS, SAME, Item, find_inputs, plan_outputs
-from pdd_arch.upscaling.job import job_settings, pending, run_job
+from pdd_arch.upscaling.job import pending, run_job
 from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
@@ -95,7 +95,7 @@ def _run_all(
 
     Returns what was written, what was there already, and an error for each photograph that failed.
     """
-    todo, kept = pending(items, job_settings(upscaler, args.quality), record, args.overwrite)
+    todo, kept = pending(items, upscaler.settings(args.quality), record, args.overwrite)
     written, errors = [], []
     with tqdm(total=len(todo), desc=upscaler.network.name, unit='image', disable=None, file=sys.stderr) as bar:
 
@@ -133,7 +133,7 @@ def _compare(
 
 
 def _dry_run(args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record) -> int:
-    todo, kept = pending(items, job_settings(upscaler, args.quality), record, args.overwrite)
+    todo, kept = pending(items, upscaler.settings(args.quality), record, args.overwrite)
     status = 0
     for item in todo:
         try:

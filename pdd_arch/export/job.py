@@ -11,7 +11,7 @@ from pdd_arch.export.exported_file import ExportedFile
 from pdd_arch.export.forms import Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
 from pdd_arch.export.onnx_form import Write
-from pdd_arch.export.verify import Reference, first_line, photographs, verified_difference
+from pdd_arch.export.verify import Reference, photographs, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.hashing import sha256_of
@@ -132,6 +132,5 @@ def _write(write: Write, network: LoadedNetwork, path: Path) -> None:
     except OSError:
         raise
     except Exception as e:  # an exporter that does not know an operation of the network
-        raise WeightsError(
-            f'cannot be made of {type(network.net).__name__} ({type(e).__name__}: {first_line(e)})'
-        ) from e
+        reason = ' '.join(str(e).split())[:200]
+        raise WeightsError(f'cannot be made of {type(network.net).__name__} ({type(e).__name__}: {reason})') from e

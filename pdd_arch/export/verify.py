@@ -12,7 +12,6 @@ from pdd_arch.demo.photographs import demo_images
 from pdd_arch.errors import DataError, MissingFileError, WeightsError
 from pdd_arch.export.readers import Reader
 from pdd_arch.images.decoding import read_image, to_float32
-from pdd_arch.images.names import is_image_name
 from pdd_arch.inference import LoadedNetwork, forward_padded
 from pdd_arch.utils.wording import shown
 
@@ -48,8 +47,6 @@ def photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
             where='--verify',
             way_out='Give a photograph or a folder of them.',
         )
-    if not is_image_name(path.name):
-        raise DataError(where='--verify', expected='a photograph or a folder of them', found=shown(path.name))
     return [read_image(path)], 'the photograph given'
 
 
@@ -153,10 +150,6 @@ def largest_difference(path: Path, reader: Reader, reference: Reference) -> floa
     except WeightsError:
         raise
     except Exception as e:  # every tool has its own
-        raise WeightsError(f'{reader.name} cannot use it ({type(e).__name__}: {first_line(e)})') from e
+        reason = ' '.join(str(e).split())[:200]
+        raise WeightsError(f'{reader.name} cannot use it ({type(e).__name__}: {reason})') from e
     return largest
-
-
-def first_line(error: Exception) -> str:
-    """First line of a message that may be a page long."""
-    return (str(error).strip().splitlines() or [''])[0][:200]

@@ -26,7 +26,7 @@ def encode_tiff(image: np.ndarray, metadata: Metadata) -> bytes:
 
     Args:
         image: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA; uint8 or uint16.
-        metadata: texts other than EXIF's have no place in a TIFF.
+        metadata: what to store; texts other than EXIF's have no place in a TIFF.
 
     Raises:
         DataError: the file would be larger than 4 GiB.

@@ -103,7 +103,7 @@ def _samples(photo: Photo, kind: str, notes: list[str]) -> tuple[np.ndarray, boo
 
 
 def _fitting_metadata(metadata: Metadata, kind: str, gray: bool, notes: list[str]) -> Metadata:
-    """What the format has a place for."""
+    """The metadata that the format has a place for; `notes` gets a sentence on the rest."""
     space = metadata.profile_space
     if space not in (None, 'GRAY' if gray else 'RGB'):
         notes.append(f'its colour profile is one for {space}, does not fit the file written, and is left out')

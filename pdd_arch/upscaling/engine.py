@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -92,15 +92,19 @@ class PhotoUpscaler:
         """Device the network runs on."""
         return self._upscaler.device
 
-    @property
-    def settings(self) -> Mapping[str, object]:
-        """What decides the pixels of a result, up to rounding: weights and options, but neither tiles nor device."""
+    def settings(self, quality: int) -> dict[str, object]:
+        """What decides an output besides its photograph and format, up to rounding: neither tiles nor device.
+
+        Args:
+            quality: of JPEG and WebP.
+        """
         return dict(
             weights=self._weights,
             scale=self.network.scale,
             outscale=self.outscale,
             half=self._half,
             color_match=self._color_match,
+            quality=quality,
         )
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:

@@ -35,8 +35,8 @@ def find_inputs(
     Args:
         inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
             and ``**``.
-        recursive: folders with their sub-folders.
-        but_not: whether an image of a folder or pattern does not count: an output of before, in the same place.
+        recursive: search sub-folders as well.
+        but_not: whether an image of a folder or pattern is passed over: an earlier output, in the same place.
 
     Returns:
         Path of each -> its path below the folder that was given, or below the part of a pattern without wildcards.
@@ -101,15 +101,16 @@ def plan_outputs(
     Args:
         sources: of :func:`find_inputs`.
         output: folder of outputs; with `into_file` the file itself.
-        format: one of ``FORMATS``. ``same``: that of the input, with its extension where that fits; PNG for formats
-            that are not written.
-        suffix: put behind the names.
-        into_file: for a single photograph, `output` is the file.
+        format: one of ``FORMATS``. ``same``: the format of the input, with its extension where that fits; PNG for
+            formats that are not written.
+        suffix: appended to the names, before their extension.
+        into_file: `output` is the file, for a single photograph.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input.
     """
     items: dict[Path, Item] = {}
+    inputs = {source.resolve() for source in sources}
     for source, relative in sources.items():
         kind = FORMATS[format] or (format_of_name(output) if into_file else None) or _own_format(source)
         own = source.suffix if format_of_name(source) == kind else EXTENSIONS[kind][0]
@@ -121,20 +122,18 @@ def plan_outputs(
                 f'{shown(source)} and {shown(other)} would both become {shown(target)}',
                 way_out='Rename one, or upscale them into different folders.',
             )
-        items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
-    inputs = {source.resolve() for source in sources}
-    for target, item in items.items():
         if target.resolve() in inputs:
             raise OptionError(
-                f'the output for {shown(item.source)} would replace an input',
+                f'the output for {shown(source)} would replace an input',
                 where=shown(target),
                 way_out='Choose another -o, or a --suffix such as _x4.',
             )
+        items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
     return list(items.values())
 
 
 def _own_format(source: Path) -> str:
-    """That of the file's content; by its name if it cannot be read, which is reported when its turn comes."""
+    """The format of a file's content; by its name if it cannot be read, which is reported when its turn comes."""
     try:
         with source.open('rb') as file:
             kind = format_of(file.read(16))

@@ -37,7 +37,7 @@ def pending(
 
     Args:
         items: of `pdd_arch.upscaling.inputs.plan_outputs`.
-        settings: of :func:`job_settings`.
+        settings: of `PhotoUpscaler.settings`.
         record: of the folder of outputs.
         overwrite: whether files that are not outputs of the same job may be replaced.
 
@@ -70,11 +70,6 @@ def _is_done(item: Item, settings: Mapping[str, object], record: Record) -> bool
         return False
 
 
-def job_settings(upscaler: PhotoUpscaler, quality: int) -> dict[str, object]:
-    """What decides an output besides its photograph and its format."""
-    return {**upscaler.settings, 'quality': quality}
-
-
 def run_job(
     upscaler: PhotoUpscaler,
     items: Sequence[Item],
@@ -98,7 +93,7 @@ def run_job(
         OptionError: an option does not fit the network, whatever the photograph.
         DataError: an output cannot be written (disk full ...).
     """
-    settings = job_settings(upscaler, quality)
+    settings = upscaler.settings(quality)
     for item in items:
         name = shown(item.source)
         error = None
