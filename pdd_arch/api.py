@@ -29,7 +29,8 @@ class UpscaledPhoto:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height), as Pillow has it."""
-        return self.photo.width, self.photo.height
+        height, width = self.photo.pixels.shape[:2]
+        return width, height
 
     @property
     def array(self) -> np.ndarray:

@@ -161,14 +161,15 @@ def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, con
     assert list((tmp_path / 'out').iterdir()) == []
 
 
-def test_outputs_that_are_not_finite_are_refused(weights, photos):
+def test_outputs_that_are_not_finite_are_refused(weights, photos, monkeypatch):
     network = load_network(weights())
     reference = verify.Reference(network, *verify.photographs(photos))
-    nan = readers.Reader('tool', lambda path, network: readers.Opened(lambda x: reference.outputs(1)[0] * torch.nan, 1))
-    assert verify.largest_difference(weights(), nan, reference) == np.inf
-    small = readers.Reader('tool', lambda path, network: readers.Opened(lambda x: x, 1))
+    nan = reference.outputs(1)[0] * torch.nan
+    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
+    assert verify.largest_difference(weights(), 'tool', reference) == np.inf
+    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: x, 1))
     with pytest.raises(WeightsError, match='tool makes'):
-        verify.largest_difference(weights(), small, reference)
+        verify.largest_difference(weights(), 'tool', reference)
 
 
 def test_missing_package_is_said_before_anything_is_written(weights, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from safetensors.torch import save
 from pdd_arch.errors import OptionError
 from pdd_arch.export.any_size import any_size
 from pdd_arch.export.onnx_form import Write, in_float16, onnx_writer, second_half_in_float16, with_half_weights
-from pdd_arch.export.readers import ONNXRUNTIME, SPANDREL, TORCHSCRIPT, Reader, weight_file_readers
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.utils.wording import one_of
 from pdd_arch.weights.checkpoints import write_checkpoint
@@ -26,13 +25,13 @@ class Form:
         suffix: what its name ends in.
         candidates: a note for the user (may be empty) -> what writes a network to a path. The first whose file agrees
             with PyTorch is kept.
-        readers: a network -> the tools that must read its file.
+        readers: names in `pdd_arch.export.readers.READERS` of the tools that must read it.
         packages: packages needed beyond those that pdd_arch always needs.
     """
 
     suffix: str
     candidates: Mapping[str, Write]
-    readers: Callable[[LoadedNetwork], tuple[Reader, ...]]
+    readers: tuple[str, ...]
     packages: tuple[str, ...] = ()
 
 
@@ -58,9 +57,9 @@ def _write_torchscript(network: LoadedNetwork, path: Path, _facts: Mapping[str, 
 
 _ONNX = ('onnx', 'onnxruntime')
 FORMS = {
-    'pth': Form('.pth', {'': _write_pth}, weight_file_readers),
-    'safetensors': Form('.safetensors', {'': _write_safetensors}, lambda _: (SPANDREL,)),
-    'onnx': Form('.onnx', {'': onnx_writer()}, lambda _: (ONNXRUNTIME,), _ONNX),
+    'pth': Form('.pth', {'': _write_pth}, ('spandrel', 'RealESRGANer')),
+    'safetensors': Form('.safetensors', {'': _write_safetensors}, ('spandrel',)),
+    'onnx': Form('.onnx', {'': onnx_writer()}, ('onnxruntime',), _ONNX),
     'onnx-fp16': Form(
         '_fp16.onnx',
         {
@@ -72,10 +71,10 @@ FORMS = {
                 onnx_writer(with_half_weights)
             ),
         },
-        lambda _: (ONNXRUNTIME,),
+        ('onnxruntime',),
         _ONNX,
     ),
-    'torchscript': Form('.torchscript.pt', {'': _write_torchscript}, lambda _: (TORCHSCRIPT,)),
+    'torchscript': Form('.torchscript.pt', {'': _write_torchscript}, ('torch.jit',)),
 }
 
 

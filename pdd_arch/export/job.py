@@ -11,6 +11,7 @@ from pdd_arch.export.exported_file import ExportedFile
 from pdd_arch.export.forms import Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
 from pdd_arch.export.onnx_form import Write
+from pdd_arch.export.readers import readers_of
 from pdd_arch.export.verify import Reference, photographs, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
@@ -105,7 +106,7 @@ def _check_targets(paths: Sequence[Path], network: LoadedNetwork, overwrite: boo
 
 def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference) -> ExportedFile:
     network, staged = reference.network, stage / path.name
-    readers = form.readers(network)
+    readers = readers_of(form.readers, network)
     problems = []
     for note, write in form.candidates.items():
         try:
@@ -117,7 +118,7 @@ def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference
         digest, size = sha256_of(staged), staged.stat().st_size
         flush(staged)
         os.replace(staged, path)
-        return ExportedFile(name, path, size, digest, difference, tuple(reader.name for reader in readers), note)
+        return ExportedFile(name, path, size, digest, difference, readers, note)
     if path.exists():
         problems.append(f'the earlier {shown(path.name)} is untouched')
     return ExportedFile(name, path, problem='; '.join(problems))

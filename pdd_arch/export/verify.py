@@ -10,7 +10,7 @@ import torch
 from pdd_arch.data.sources import list_images
 from pdd_arch.demo.photographs import demo_images
 from pdd_arch.errors import DataError, MissingFileError, WeightsError
-from pdd_arch.export.readers import Reader
+from pdd_arch.export.readers import READERS
 from pdd_arch.images.decoding import read_image, to_float32
 from pdd_arch.inference import LoadedNetwork, forward_padded
 from pdd_arch.utils.wording import shown
@@ -106,7 +106,7 @@ def _middle(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return images[..., top : top + height, left : left + width].contiguous()
 
 
-def verified_difference(path: Path, readers: Sequence[Reader], reference: Reference) -> float:
+def verified_difference(path: Path, readers: Sequence[str], reference: Reference) -> float:
     """:func:`largest_difference` over all tools.
 
     Raises:
@@ -117,15 +117,20 @@ def verified_difference(path: Path, readers: Sequence[Reader], reference: Refere
         difference = largest_difference(path, reader, reference)
         if not difference <= TOLERANCE:
             raise WeightsError(
-                f'its output in {reader.name} differs from that of PyTorch by {difference:.2f} levels of 255, more '
+                f'its output in {reader} differs from that of PyTorch by {difference:.2f} levels of 255, more '
                 f'than {TOLERANCE:g}'
             )
         largest = max(largest, difference)
     return largest
 
 
-def largest_difference(path: Path, reader: Reader, reference: Reference) -> float:
+def largest_difference(path: Path, reader: str, reference: Reference) -> float:
     """The largest difference between a tool's output and PyTorch's, in levels of 255; both clamped to [0, 1].
+
+    Args:
+        path: the file.
+        reader: the tool, one of `READERS`.
+        reference: outputs of PyTorch.
 
     Returns:
         The difference; infinite where an output is not finite.
@@ -135,14 +140,13 @@ def largest_difference(path: Path, reader: Reader, reference: Reference) -> floa
     """
     largest = 0.0
     try:
-        run, multiple = reader.open(path, reference.network)
+        run, multiple = READERS[reader](path, reference.network)
         for window, wanted in zip(reference.windows, reference.outputs(multiple), strict=True):
             with torch.no_grad():
                 found = run(window)
             if found.shape != wanted.shape:
                 raise WeightsError(
-                    f'{reader.name} makes {tuple(found.shape)} out of {tuple(window.shape)}, expected '
-                    f'{tuple(wanted.shape)}'
+                    f'{reader} makes {tuple(found.shape)} out of {tuple(window.shape)}, expected {tuple(wanted.shape)}'
                 )
             if not torch.isfinite(found).all():
                 return math.inf
@@ -151,5 +155,5 @@ def largest_difference(path: Path, reader: Reader, reference: Reference) -> floa
         raise
     except Exception as e:  # every tool has its own
         reason = ' '.join(str(e).split())[:200]
-        raise WeightsError(f'{reader.name} cannot use it ({type(e).__name__}: {reason})') from e
+        raise WeightsError(f'{reader} cannot use it ({type(e).__name__}: {reason})') from e
     return largest

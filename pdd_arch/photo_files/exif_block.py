@@ -46,20 +46,17 @@ def _adjusted(block: bytearray, width: int | None, height: int | None) -> bytes:
         kind = 'H' if struct.unpack_from(f'{order}H', block, entry + 2)[0] == _SHORT else 'I'
         return struct.unpack_from(order + kind, block, entry + 8)[0]
 
-    def put(entry: int, value: int) -> None:
-        struct.pack_into(f'{order}HII', block, entry + 2, _LONG, 1, value)
-
     first, end = entries(struct.unpack_from(f'{order}I', block, 4)[0])
     if _ORIENTATION in first:
         struct.pack_into(f'{order}HIHH', block, first[_ORIENTATION] + 2, _SHORT, 1, 1, 0)
     directories = [first]
     if _EXIF_DIRECTORY in first:
         directories.append(entries(number(first[_EXIF_DIRECTORY]))[0])
+    sides = dict.fromkeys(_WIDTHS, width) | dict.fromkeys(_HEIGHTS, height)
     for directory in directories:
-        for tags, side in ((_WIDTHS, width), (_HEIGHTS, height)):
-            for tag in tags:
-                if side is not None and tag in directory:
-                    put(directory[tag], side)
+        for tag, side in sides.items():
+            if side is not None and tag in directory:
+                struct.pack_into(f'{order}HII', block, directory[tag] + 2, _LONG, 1, side)
     (second,) = struct.unpack_from(f'{order}I', block, end)
     if second:
         struct.pack_into(f'{order}I', block, end, 0)

@@ -63,26 +63,44 @@ def read_metadata(image: Image.Image, content: bytes) -> tuple[Metadata, list[st
         image: opened with Pillow, and loaded: a PNG may have texts behind its pixels.
         content: the file.
     """
-    info, notes = image.info, []
-    exif, xmp = _exif(image), _xmp(image)
+    info, texts = image.info, {}
+    color_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    exif, xmp, iptc, dpi = info.get('exif'), info.get('xmp') or info.get(XMP_KEYWORD), None, info.get('dpi')
+    if isinstance(image, TiffImageFile):  # which has EXIF data among its own tags
+        kept = descriptive_tags(image.getexif())
+        exif = kept.tobytes() if len(kept) else None
+        xmp, iptc = image.tag_v2.get(_XMP_TAG), image.tag_v2.get(_IPTC_TAG)
+        if _RESOLUTION_TAG not in image.tag_v2:
+            dpi = None  # Pillow says 1 where the file says nothing
+    elif isinstance(image, JpegImageFile):
+        packets = (data for name, data in image.applist if name == 'APP1' and data.startswith(XMP_MARKER))
+        xmp = next(packets, b'').removeprefix(XMP_MARKER)
+        iptc = (info.get('photoshop') or {}).get(_IPTC_RESOURCE)
+        if info.get('comment'):
+            texts = {'Comment': info['comment'].decode('utf-8', 'replace')}
+    elif isinstance(image, PngImageFile):
+        texts = {str(k): str(v) for k, v in image.text.items() if k != XMP_KEYWORD}
+        color_chunks = _color_chunks(content)
+    notes = []
+    exif = (exif or b'').removeprefix(EXIF_MARKER) or None
     if exif:
         try:
             exif = exif_block.adjusted(exif)
         except ValueError as error:
             exif = None
             notes.append(f'its EXIF data are damaged and left out ({error})')
-    dpi = info.get('dpi')
-    if isinstance(image, TiffImageFile) and _RESOLUTION_TAG not in image.tag_v2:
-        dpi = None  # Pillow says 1 where the file says nothing
-    usable = isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < float(v) < 1e6 for v in dpi)
+    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(0 < float(v) < 1e6 for v in dpi):
+        dpi = None
+    if xmp:
+        xmp = _put_in_xmp(xmp.encode() if isinstance(xmp, str) else bytes(xmp))
     found = Metadata(
         icc=info.get('icc_profile') or None,
         exif=exif,
-        xmp=_put_in_xmp(xmp) if xmp else None,
-        iptc=_iptc(image),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and usable else None,
-        texts=_texts(image),
-        color_chunks=_color_chunks(content) if isinstance(image, PngImageFile) else (),
+        xmp=xmp or None,
+        iptc=iptc if iptc and isinstance(iptc, bytes) else None,
+        dpi=dpi and (float(dpi[0]), float(dpi[1])),
+        texts=texts,
+        color_chunks=color_chunks,
     )
     return found, notes
 
@@ -99,41 +117,6 @@ def descriptive_tags(tags: Image.Exif) -> Image.Exif:
         if values:
             kept[directory] = values
     return kept
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    if isinstance(image, TiffImageFile):  # which has them among its own tags
-        kept = descriptive_tags(image.getexif())
-        return kept.tobytes().removeprefix(EXIF_MARKER) if len(kept) else None
-    return (image.info.get('exif') or b'').removeprefix(EXIF_MARKER) or None
-
-
-def _xmp(image: Image.Image) -> bytes | None:
-    if isinstance(image, JpegImageFile):
-        packets = (data for name, data in image.applist if name == 'APP1' and data.startswith(XMP_MARKER))
-        return next(packets, b'').removeprefix(XMP_MARKER) or None
-    if isinstance(image, TiffImageFile):
-        found = image.tag_v2.get(_XMP_TAG)
-    else:
-        found = image.info.get('xmp') or image.info.get(XMP_KEYWORD)
-    if isinstance(found, str):
-        return found.encode()
-    return bytes(found) if found else None
-
-
-def _iptc(image: Image.Image) -> bytes | None:
-    if isinstance(image, JpegImageFile):
-        return (image.info.get('photoshop') or {}).get(_IPTC_RESOURCE) or None
-    found = image.tag_v2.get(_IPTC_TAG) if isinstance(image, TiffImageFile) else None
-    return found if isinstance(found, bytes) else None
-
-
-def _texts(image: Image.Image) -> dict[str, str]:
-    if isinstance(image, JpegImageFile):
-        comment = image.info.get('comment')
-        return {'Comment': comment.decode('utf-8', 'replace')} if comment else {}
-    texts = image.text if isinstance(image, PngImageFile) else {}
-    return {str(k): str(v) for k, v in texts.items() if k != XMP_KEYWORD}
 
 
 def _color_chunks(content: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -28,16 +28,6 @@ class Photo:
     notes: tuple[str, ...] = ()
 
     @property
-    def height(self) -> int:
-        """Rows."""
-        return self.pixels.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.pixels.shape[1]
-
-    @property
     def bits(self) -> int:
         """Bits per channel: 8 or 16."""
         return 8 * self.pixels.dtype.itemsize

@@ -2,7 +2,7 @@
 
 Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which settles damage, size and orientation;
 alpha, whether the image is gray, and metadata come from Pillow. Nothing here changes colours, except for CMYK, which no
-network knows. (Tifffile would read some TIFFs that these two do not, but none with LZW unless imagecodecs is installed.)
+network knows. Tifffile reads some TIFFs that these two do not, but none with LZW unless imagecodecs is installed.
 """
 
 import io

@@ -73,7 +73,8 @@ def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes
         raise OptionError(where='format', expected=one_of(EXTENSIONS), found=repr(kind))
     if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
         raise OptionError(where='quality', expected='a whole number from 1 to 100', found=repr(quality))
-    check_size(photo.width, photo.height, kind)
+    height, width = photo.pixels.shape[:2]
+    check_size(width, height, kind)
     notes: list[str] = []
     image, gray = _samples(photo, kind, notes)
     metadata = _fitting_metadata(photo.metadata, kind, gray, notes)

@@ -144,7 +144,7 @@ class PhotoUpscaler:
         return self._resized(cv2.cvtColor(result, cv2.COLOR_BGR2GRAY), photo)
 
     def _resized(self, result: np.ndarray, photo: Photo) -> np.ndarray:
-        height, width = self.output_size(photo.height, photo.width)
+        height, width = self.output_size(*photo.pixels.shape[:2])
         if result.shape[:2] == (height, width):
             return result
         method = cv2.INTER_AREA if height <= result.shape[0] else cv2.INTER_LANCZOS4

@@ -108,9 +108,13 @@ def run_job(
             error = PDDError(what, where=name)
         if error is not None:
             yield Result(item, error=error)
-        else:
-            _write(item, content, settings, record)
-            yield Result(item, notes)
+            continue
+        with writing(item.target):
+            item.target.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(item.target) as partial:
+                partial.write_bytes(content)
+                record.add(item.name, item.source, settings, content)
+        yield Result(item, notes)
 
 
 def _upscaled(
@@ -123,11 +127,3 @@ def _upscaled(
     large = upscaler.upscale(photo, lambda done, total: progress(item, done, total))
     content, lost = encode_photo(large, item.format, quality)
     return content, [*photo.notes, *lost]
-
-
-def _write(item: Item, content: bytes, settings: Mapping[str, object], record: Record) -> None:
-    with writing(item.target):
-        item.target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(item.target) as partial:
-            partial.write_bytes(content)
-            record.add(item.name, item.source, settings, content)
