@@ -3,8 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path, PurePath, PureWindowsPath
 
@@ -74,7 +74,7 @@ def model_card(reference: Reference, files: Sequence[ExportedFile], adaptation: 
         '## Use',
         usage(network, files),
         '## Made with',
-        ', '.join([f'pdd_arch {__version__}', *(f'{p} {version(p)}' for p in _PACKAGES if find_spec(p))]) + '.',
+        ', '.join([f'pdd_arch {__version__}', *_versions()]) + '.',
     ]
     return '\n\n'.join(parts) + '\n'
 
@@ -207,3 +207,9 @@ def _texts(value: object, levels: int = _MOST_LEVELS) -> list[str]:
         return []
     contents = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return [text for content in contents for text in _texts(content, levels - 1)]
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):  # not installed, or under another name, such as onnxruntime-gpu
+            yield f'{package} {version(package)}'

@@ -12,8 +12,8 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
 from pdd_arch.inference import LoadedNetwork, required_multiple
 
-#: a function from (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), float32, and the number of pixels to a multiple
-#: of which the tool continues images by their mirror image
+#: a function from (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), float32, and the number of pixels to a
+#: multiple of which the tool continues images by their mirror image
 Opened = tuple[Callable[[torch.Tensor], torch.Tensor], int]
 
 
