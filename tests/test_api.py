@@ -8,7 +8,7 @@ from PIL import Image
 import pdd_arch
 from pdd_arch import Upscaler
 from pdd_arch.errors import DataError, MissingFileError, OptionError
-from pdd_arch.photo_files import read_photo
+from pdd_arch.photo_files.reading import read_photo
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,10 @@ from safetensors import safe_open
 
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsError
-from pdd_arch.export import CARD, FORMS, export_model, forms, readers, verify
+from pdd_arch.export import forms, readers, verify
+from pdd_arch.export.forms import FORMS
+from pdd_arch.export.job import CARD, export_model
+from pdd_arch.export.onnx_form import in_float16, onnx_writer, second_half_in_float16, with_half_weights
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import load_network
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_hash
@@ -119,23 +122,20 @@ def test_half_falls_back_to_what_agrees(weights, photos, tmp_path, monkeypatch):
         calls.append(args)
         return 1.5 if len(calls) < 3 else real(*args)
 
-    monkeypatch.setattr('pdd_arch.export.job.largest_difference', fails_twice)
+    monkeypatch.setattr('pdd_arch.export.verify.largest_difference', fails_twice)
     (file,) = export_model(weights(), tmp_path / 'out', ['onnx-fp16'], verify=photos)
     assert file.note.startswith('weights stored in float16, computed in float32')
     assert file.note in (tmp_path / 'out' / CARD).read_text()
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize('kind', ['fp16', 'mixed', 'half_weights'])
-def test_types_of_half_files(weights, tmp_path, kind):
-    from pdd_arch.export import onnx_form
-
+@pytest.mark.parametrize('transform', [in_float16, second_half_in_float16, with_half_weights])
+def test_types_of_half_files(weights, tmp_path, transform):
     path = tmp_path / 'half.onnx'
-    write = getattr(onnx_form, f'write_onnx_{kind}')
-    write(load_network(weights('rrdb')), path, {})
+    onnx_writer(transform)(load_network(weights('rrdb')), path, {})
     given = onnxruntime.InferenceSession(str(path)).get_inputs()[0]
-    assert given.type == ('tensor(float16)' if kind == 'fp16' else 'tensor(float)')
-    onnx_form.write_onnx(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
+    assert given.type == ('tensor(float16)' if transform is in_float16 else 'tensor(float)')
+    onnx_writer()(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
     assert path.stat().st_size < 0.9 * (tmp_path / 'whole.onnx').stat().st_size
 
 
@@ -161,14 +161,15 @@ def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, con
     assert list((tmp_path / 'out').iterdir()) == []
 
 
-def test_outputs_that_are_not_finite_are_refused(weights, photos):
+def test_outputs_that_are_not_finite_are_refused(weights, photos, monkeypatch):
     network = load_network(weights())
-    reference = verify.Reference(network, verify.windows_of(*verify.photographs(photos)))
-    nan = readers.Reader('tool', lambda path, network: readers.Opened(lambda x: reference.outputs(1)[0] * torch.nan, 1))
-    assert verify.largest_difference(weights(), nan, reference) == np.inf
-    small = readers.Reader('tool', lambda path, network: readers.Opened(lambda x: x, 1))
+    reference = verify.Reference(network, *verify.photographs(photos))
+    nan = reference.outputs(1)[0] * torch.nan
+    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
+    assert verify.largest_difference(weights(), 'tool', reference) == np.inf
+    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: x, 1))
     with pytest.raises(WeightsError, match='tool makes'):
-        verify.largest_difference(weights(), small, reference)
+        verify.largest_difference(weights(), 'tool', reference)
 
 
 def test_missing_package_is_said_before_anything_is_written(weights, tmp_path, monkeypatch):

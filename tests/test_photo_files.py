@@ -27,13 +27,15 @@ from photo_material import (
 from PIL import Image
 
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.photo_files import EXTENSIONS, Photo, decode_photo, encode_photo, read_photo, side_problem, write_photo
-from pdd_arch.upscaling import PhotoUpscaler
+from pdd_arch.photo_files.photo import Photo
+from pdd_arch.photo_files.reading import decode_photo, read_photo
+from pdd_arch.photo_files.writing import EXTENSIONS, check_size, encode_photo, write_photo
+from pdd_arch.upscaling.engine import PhotoUpscaler
 
 READS_ANIMATED_WEBP = pytest.mark.skipif(
     tuple(map(int, cv2.__version__.split('.')[:2])) < (4, 11), reason='OpenCV reads no animated WebP before 4.11'
 )
-UPSCALE = PhotoUpscaler(nearest(), device='cpu')
+UPSCALE = PhotoUpscaler(nearest(), device='cpu').upscale
 LOSSY = {'JPEG': 4, 'WebP': 0}  # at quality 100
 
 
@@ -355,8 +357,9 @@ def test_what_cannot_be_written(tmp_path):
         write_photo(Photo(pattern(3)), tmp_path / 'a.jpg', quality=0)
     with pytest.raises(DataError, match='a WebP has at most 16383 pixels a side, and the result has 16384 x 2'):
         encode_photo(Photo(np.zeros((2, 16384, 3), np.uint8)), 'WebP')
-    assert 'a JPEG has at most 65500 pixels a side' in side_problem(3, 70000, 'JPEG')
-    assert side_problem(70000, 70000, 'PNG') is None
+    with pytest.raises(DataError, match='a JPEG has at most 65500 pixels a side'):
+        check_size(3, 70000, 'JPEG')
+    check_size(70000, 70000, 'PNG')
     with pytest.raises(DataError, match='photo: is a truncated JPEG'):
         decode_photo(pillow(pattern(3), 'JPEG')[:300], 'photo')
     assert list(tmp_path.iterdir()) == []

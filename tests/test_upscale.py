@@ -17,8 +17,8 @@ from pdd_arch.commands import upscale as command
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.inference import LoadedNetwork
-from pdd_arch.photo_files import read_photo
-from pdd_arch.upscaling import PhotoUpscaler
+from pdd_arch.photo_files.reading import read_photo
+from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.record import RECORD, Record
 from pdd_arch.utils import atomic
 from pdd_arch.utils.locks import LOCK_FILE
@@ -67,7 +67,7 @@ def test_a_hundred_photographs_three_broken_stopped_halfway(tmp_path, model, mon
     (photos / '010x.png').write_bytes(good[: len(good) // 2])
     (photos / '050x.jpg').write_bytes(b'')
     (photos / '090x.webp').write_bytes(b'not an image at all')
-    seen, made = [], PhotoUpscaler.__call__
+    seen, made = [], PhotoUpscaler.upscale
 
     def stopping(self, photo, progress=None):
         if len(seen) == 50:
@@ -75,14 +75,14 @@ def test_a_hundred_photographs_three_broken_stopped_halfway(tmp_path, model, mon
         seen.append(photo.pixels.tobytes())
         return made(self, photo, progress)
 
-    monkeypatch.setattr(PhotoUpscaler, '__call__', stopping)
+    monkeypatch.setattr(PhotoUpscaler, 'upscale', stopping)
     assert pdd(photos, '-o', out, '--model', model) == 130
     assert 'the same command again continues' in capsys.readouterr().err
     first = {name: (out / name).read_bytes() for name in files(out)}
     times = {name: (out / name).stat().st_mtime_ns for name in first}
     assert len(first) == 50
 
-    monkeypatch.setattr(PhotoUpscaler, '__call__', lambda *a, **k: seen.append(a[1].pixels.tobytes()) or made(*a, **k))
+    monkeypatch.setattr(PhotoUpscaler, 'upscale', lambda *a, **k: seen.append(a[1].pixels.tobytes()) or made(*a, **k))
     assert pdd(photos, '-o', out, '--model', model) == 1
     told = capsys.readouterr()
     assert '47 written to' in told.out
@@ -123,7 +123,7 @@ def test_killed_between_record_and_name(place, monkeypatch, capsys):
 
 def test_two_at_once_in_a_folder(place, capsys):
     (place / 'out').mkdir()
-    code = "import pathlib; from pdd_arch.upscaling import Record; place = Record(pathlib.Path('out'))"
+    code = "import pathlib; from pdd_arch.upscaling.record import Record; place = Record(pathlib.Path('out'))"
     command_line = [sys.executable, '-c', f'{code}\nwith place.alone(): print(flush=True); input()']
     with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b'\n'
@@ -279,7 +279,7 @@ def test_dry_run_writes_nothing(place, capsys):
     [
         (['', '-o', 'out'], "INPUT: expected a file, folder or pattern, found ''"),
         (['photos/a.png', '-o', 'large.bmp'], '-o large.bmp: images of this kind are not written. Give a folder'),
-        (['nothing', '-o', 'out'], 'nothing: there is no such file or folder.'),
+        (['nothing', '-o', 'out'], 'nothing: there is no such file or folder'),
         (['photo', '-o', 'out'], "Did you mean 'photos'?"),
         (['photos/*.jpg', '-o', 'out'], 'the pattern matches no image'),
         (['.', '-o', 'out'], 'holds images in sub-folders only; --recursive goes into them'),

@@ -9,9 +9,8 @@ from photo_material import Nearest, nearest, pattern, save_compact
 
 from pdd_arch.errors import OptionError
 from pdd_arch.inference import LoadedNetwork, load_network
-from pdd_arch.photo_files import Photo
-from pdd_arch.upscaling import PhotoUpscaler
-from pdd_arch.upscaling.engine import match_levels
+from pdd_arch.photo_files.photo import Photo
+from pdd_arch.upscaling.engine import PhotoUpscaler, match_levels
 from pdd_arch.utils.color import match_color
 
 
@@ -19,7 +18,7 @@ from pdd_arch.utils.color import match_color
 @pytest.mark.parametrize('bits', [8, 16])
 def test_outscale(bits, outscale, size):
     photo = Photo(pattern(3, bits), pattern(1, bits)[..., 0])
-    large = PhotoUpscaler(nearest(), outscale=outscale, device='cpu')(photo)
+    large = PhotoUpscaler(nearest(), outscale=outscale, device='cpu').upscale(photo)
     assert large.pixels.shape == (*size, 3)
     assert large.alpha.shape == size
     assert large.bits == bits
@@ -36,13 +35,13 @@ def test_color_match_is_the_methods(bits):
 
     photo = Photo(pattern(3, bits, 40, 50))
     tinted = LoadedNetwork(Tinted(), 2, 'tinted', 'tinted', Path('tinted'))
-    found = PhotoUpscaler(tinted, color_match=True, tile=16, overlap=0, device='cpu')(photo)
+    found = PhotoUpscaler(tinted, color_match=True, tile=16, overlap=0, device='cpu').upscale(photo)
     levels = 2**bits - 1
     reference = torch.from_numpy(photo.pixels[..., ::-1].astype(np.float32) / levels).permute(2, 0, 1)[None]
     wanted = match_color(Tinted()(reference), reference)[0].permute(1, 2, 0).clamp(0, 1).numpy()[..., ::-1]
     assert np.abs(found.pixels.astype(int) - np.rint(wanted * levels)).max() <= (1 if bits == 8 else 3)
     assert found.pixels.dtype == photo.pixels.dtype
-    plain = PhotoUpscaler(tinted, device='cpu')(photo)
+    plain = PhotoUpscaler(tinted, device='cpu').upscale(photo)
     assert np.abs(plain.pixels.astype(int) - found.pixels).max() > levels // 10
 
 
@@ -54,7 +53,7 @@ def test_color_match_of_one_level():
 
 
 def test_gray_stays_gray_and_alpha_that_is_the_same_everywhere_stays(tmp_path):
-    upscale = PhotoUpscaler(load_network(save_compact(tmp_path / 'model.pth')), device='cpu')
+    upscale = PhotoUpscaler(load_network(save_compact(tmp_path / 'model.pth')), device='cpu').upscale
     gray = Photo(np.repeat(pattern(1), 3, axis=2), np.full((10, 14), 200, np.uint8), gray=True)
     large = upscale(gray)
     assert (large.pixels[..., :1] == large.pixels).all()

@@ -1,44 +1,32 @@
 """`pdd export`: a network in the forms that other tools read."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from pdd_arch.export import CARD, FORMS, TOLERANCE, ExportedFile, export_model
+from pdd_arch.export.exported_file import ExportedFile
+from pdd_arch.export.forms import FORMS
+from pdd_arch.export.job import CARD, export_model
+from pdd_arch.export.verify import TOLERANCE
+from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
-_HEADER = ('form', 'size', 'largest difference', 'read by', 'file')
-
-
-def _row(form: str, size: str, difference: str, read_by: str, file: str) -> str:
-    return f'{form:<12} {size:>10}  {difference:<18}  {read_by:<22} {file}\n'
-
-
-def _size(count: int) -> str:
-    return f'{count / 2**20:.2f} MiB'
-
-
-def _print_file(file: ExportedFile) -> None:
-    if file.problem is not None:
-        sys.stdout.write(_row(file.form, '-', 'FAILED', '-', 'not written'))
-    else:
-        difference = f'{file.difference:.4f} of 255'
-        sys.stdout.write(_row(file.form, _size(file.bytes), difference, ', '.join(file.read_by), shown(file.path.name)))
-        if file.note:
-            sys.stdout.write(f'{"":<12} {file.note}\n')
-    sys.stdout.flush()
+_ROW = '{:<12} {:>10}  {:<18}  {:<22} {}'
 
 
 def run(args: argparse.Namespace) -> int:
     """Write and verify the forms. Returns the exit status 0; errors are raised."""
-    started = False
+    header = [_ROW.format('form', 'size', 'largest difference', 'read by', 'file')]
 
     def on_file(file: ExportedFile) -> None:
-        nonlocal started
-        if not started:
-            sys.stdout.write(_row(*_HEADER))
-        started = True
-        _print_file(file)
+        while header:
+            say(header.pop())
+        if file.problem is not None:
+            say(_ROW.format(file.form, '-', 'FAILED', '-', 'not written'))
+            return
+        size, difference = f'{file.bytes / 2**20:.2f} MiB', f'{file.difference:.4f} of 255'
+        say(_ROW.format(file.form, size, difference, ', '.join(file.read_by), shown(file.path.name)))
+        if file.note:
+            say(f'{"":<12} {file.note}')
 
     export_model(
         args.model,
@@ -49,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         on_file=on_file,
     )
-    sys.stdout.write(f'{shown(args.output / CARD)} says how each is used.\n')
+    say(f'{shown(args.output / CARD)} says how each is used.')
     return 0
 
 
@@ -77,14 +65,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel',
     )
     parser.add_argument(
-        '--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some of scikit-image)'
+        '--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some from scikit-image)'
     )
     parser.add_argument(
         '--verify-size',
         type=int,
         default=128,
         metavar='PIXELS',
-        help='compare on windows of this side from the middle of each photograph; 0: all of it (default: 128)',
+        help='compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace existing files')
     parser.set_defaults(run=run)

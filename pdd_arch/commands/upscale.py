@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,76 +12,47 @@ from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.images.decoding import image_size
 from pdd_arch.images.names import is_image_name
 from pdd_arch.inference import AUTO, LoadedNetwork, load_network
-from pdd_arch.photo_files import EXTENSIONS, QUALITY, format_of_name
-from pdd_arch.upscaling import (
-    Events,
-    Item,
-    Outcome,
-    PhotoUpscaler,
-    Record,
-    find_inputs,
-    job_settings,
-    pending,
-    plan_outputs,
-    run_job,
-)
+from pdd_arch.photo_files.writing import EXTENSIONS, QUALITY, format_of_name
 from pdd_arch.upscaling.compare import FOLDER, PAGE, write_comparison
-from pdd_arch.upscaling.inputs import FORMATS, SAME
+from pdd_arch.upscaling.engine import PhotoUpscaler
+from pdd_arch.upscaling.inputs import FORMATS, SAME, Item, find_inputs, plan_outputs
+from pdd_arch.upscaling.job import pending, run_job
+from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
 DEFAULT_MODEL = 'zoo:realesr-general-x4v3'
 
 
-class Progress(Events):
-    """A bar on a terminal; a line for each photograph elsewhere."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._bar, self._total, self._ended = what, None, 0, 0
-
-    def begin(self, total: int) -> None:
-        """As `Events.begin`."""
-        self._total = total
-        self._bar = tqdm(total=total, desc=self._what, unit='image', disable=None, file=sys.stderr)
-
-    def tiles(self, item: Item, done: int, total: int) -> None:
-        """As `Events.tiles`."""
-        self._bar.set_postfix_str(f'{item.source.name} {done}/{total} tiles')
-
-    def note(self, item: Item, text: str) -> None:
-        """As `Events.note`."""
-        self.warn(f'{shown(item.source)}: {text}')
-
-    def end(self, item: Item, reason: str | None) -> None:
-        """As `Events.end`."""
-        self._ended += 1
-        self._bar.update()
-        if self._bar.disable:
-            how = shown(item.target) if reason is None else 'FAILED'
-            self._write(f'{self._ended}/{self._total} {shown(item.source)} -> {how}')
-
-    def warn(self, text: str) -> None:
-        """A note that does not break the bar."""
-        self._write(f'pdd upscale: NOTE: {text}')
-
-    def close(self) -> None:
-        """Ends the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-    @staticmethod
-    def _write(text: str) -> None:
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
+def _tell(text: str) -> None:
+    """A line on standard error that does not break a progress bar."""
+    tqdm.write(text, file=sys.stderr)
+    sys.stderr.flush()
 
 
-def _load(args: argparse.Namespace) -> LoadedNetwork:
-    if args.model is None:
-        say(
-            f'NO --model GIVEN: using {DEFAULT_MODEL}, a published generalist that knows nothing of your camera '
-            '(`pdd adapt` makes a model that does).'
+def _note(text: str) -> None:
+    _tell(f'pdd upscale: NOTE: {text}')
+
+
+def _into_file(args: argparse.Namespace) -> bool:
+    """Whether -o names a file rather than a folder."""
+    where = f'-o {shown(args.output)}'
+    if args.output.is_dir():
+        return False
+    if format_of_name(args.output) is not None:
+        if args.compare is not None:
+            raise OptionError('writes a page beside the outputs; give a folder as -o', where='--compare')
+        return True
+    if is_image_name(args.output.name):
+        endings = ', '.join(names[0] for names in EXTENSIONS.values())
+        raise OptionError(
+            'images of this kind are not written',
+            where=where,
+            way_out=f'Give a folder, or a name that ends in {endings}.',
         )
-    return load_network(args.model or DEFAULT_MODEL, '--model')
+    if args.output.exists():
+        raise OptionError('is a file; expected a folder, or a name such as large.png', where=where)
+    return False
 
 
 def _items(args: argparse.Namespace, record: Record, into_file: bool) -> list[Item]:
@@ -94,15 +66,16 @@ def _items(args: argparse.Namespace, record: Record, into_file: bool) -> list[It
     sources = find_inputs(args.inputs, args.recursive, is_output)
     if into_file and (len(sources) > 1 or not Path(args.inputs[0]).is_file()):
         raise OptionError(
-            f'-o {shown(args.output)}: a file takes the output of one photograph, found {len(sources)} in what was '
-            'given. Give a folder.'
+            f'a file takes the output of one photograph, found {len(sources)} in what was given',
+            where=f'-o {shown(args.output)}',
+            way_out='Give a folder.',
         )
     if into_file and args.format != SAME and FORMATS[args.format] != format_of_name(args.output):
-        raise OptionError(f'--format {args.format} does not fit -o {shown(args.output)}. Leave it out.')
+        raise OptionError(f'--format {args.format} does not fit -o {shown(args.output)}', way_out='Leave it out.')
     return plan_outputs(sources, args.output, args.format, args.suffix, into_file)
 
 
-def _upscaler(args: argparse.Namespace, network: LoadedNetwork, outscale: float | None, progress: Progress):
+def _upscaler(args: argparse.Namespace, network: LoadedNetwork, outscale: float | None) -> PhotoUpscaler:
     return PhotoUpscaler(
         network,
         tile=args.tile,
@@ -111,46 +84,62 @@ def _upscaler(args: argparse.Namespace, network: LoadedNetwork, outscale: float 
         half=args.half,
         outscale=outscale,
         color_match=args.color_match,
-        say=progress.warn,
+        say=_note,
     )
 
 
-def _run_all(args: argparse.Namespace, upscaler: PhotoUpscaler, items, record: Record, progress: Progress) -> Outcome:
-    try:
-        return run_job(upscaler, items, record, quality=args.quality, overwrite=args.overwrite, events=progress)
-    except KeyboardInterrupt:
-        progress.close()
-        sys.stderr.write('pdd upscale: stopped; the same command again continues\n')
-        raise
-    finally:
-        progress.close()
+def _run_all(
+    args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record
+) -> tuple[list[Item], list[Item], list[PDDError]]:
+    """Upscales with a bar on a terminal, and a line for each photograph elsewhere.
+
+    Returns what was written, what was there already, and an error for each photograph that failed.
+    """
+    todo, kept = pending(items, upscaler.settings(args.quality), record, args.overwrite)
+    written, errors = [], []
+    with tqdm(total=len(todo), desc=upscaler.network.name, unit='image', disable=None, file=sys.stderr) as bar:
+
+        def progress(item: Item, done: int, total: int) -> None:
+            bar.set_postfix_str(f'{item.source.name} {done}/{total} tiles')
+
+        for number, result in enumerate(run_job(upscaler, todo, record, args.quality, progress), 1):
+            item = result.item
+            for text in result.notes:
+                _note(f'{shown(item.source)}: {text}')
+            if result.error is None:
+                written.append(item)
+            else:
+                errors.append(result.error)
+            bar.update()
+            if bar.disable:
+                how = shown(item.target) if result.error is None else 'FAILED'
+                _tell(f'{number}/{len(todo)} {shown(item.source)} -> {how}')
+    return written, kept, errors
 
 
 def _compare(
-    args: argparse.Namespace, generalist: LoadedNetwork, name: str, items, outscale: float
-) -> list[tuple[Item, str]]:
-    """Writes the page. Returns the photographs that the generalist failed on, with the reason."""
+    args: argparse.Namespace, generalist: LoadedNetwork, name: str, items: Sequence[Item], outscale: float
+) -> list[PDDError]:
+    """Writes the page. Returns an error for each photograph that the generalist failed on."""
     folder = args.output / FOLDER / generalist.name
-    progress = Progress(generalist.name)
     theirs = plan_outputs({i.source: Path(i.name) for i in items}, folder, 'png')
-    outcome = _run_all(args, _upscaler(args, generalist, outscale, progress), theirs, Record(folder), progress)
+    written, kept, errors = _run_all(args, _upscaler(args, generalist, outscale), theirs, Record(folder))
     page = args.output / PAGE
-    done = [*outcome.written, *outcome.kept]
-    count, reductions = write_comparison(page, items, done, name, generalist.name)
+    count, reductions = write_comparison(page, items, [*written, *kept], name, generalist.name)
     for text in reductions:
-        sys.stderr.write(f'pdd upscale: NOTE: {text}\n')
+        _note(text)
     say(f'{shown(page)}: {count} of {len(items)} photographs beside {generalist.name}. Open it in a browser.')
-    return outcome.broken
+    return errors
 
 
-def _dry_run(upscaler: PhotoUpscaler, items, record: Record, args: argparse.Namespace) -> int:
-    todo, kept = pending(items, job_settings(upscaler, args.quality), record, args.overwrite)
+def _dry_run(args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record) -> int:
+    todo, kept = pending(items, upscaler.settings(args.quality), record, args.overwrite)
     status = 0
     for item in todo:
         try:
             height, width = image_size(item.source)
         except PDDError as error:
-            say(f'{shown(item.source)}: would fail: {str(error).removeprefix(f"{shown(item.source)}: ")}')
+            say(f'{shown(item.source)}: would fail: {error.with_fields(where="")}')
             status = 1
             continue
         large, wide = upscaler.output_size(height, width)
@@ -160,43 +149,41 @@ def _dry_run(upscaler: PhotoUpscaler, items, record: Record, args: argparse.Name
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upscales. Returns 0, or 1 if a photograph failed, also with the generalist only; other errors are raised."""
-    into_file = format_of_name(args.output) is not None and not args.output.is_dir()
-    if not into_file and not args.output.is_dir() and is_image_name(args.output.name):
-        raise OptionError(
-            f'-o {shown(args.output)}: images of this kind are not written. Give a folder, or a name '
-            f'that ends in {", ".join(names[0] for names in EXTENSIONS.values())}'
-        )
-    if not into_file and args.output.exists() and not args.output.is_dir():
-        raise OptionError(f'-o {shown(args.output)}: is a file; expected a folder, or a name such as large.png')
-    if into_file and args.compare is not None:
-        raise OptionError('--compare: writes a page beside the outputs; give a folder as -o')
+    """Upscales. Returns 0, or 1 if a photograph failed, even if only with the generalist; other errors are raised."""
+    into_file = _into_file(args)
     record = Record(None if into_file else args.output)
     items = _items(args, record, into_file)
-    network = _load(args)
+    if args.model is None:
+        say(
+            f'NO --model GIVEN: using {DEFAULT_MODEL}, a published generalist that knows nothing of your camera '
+            '(`pdd adapt` makes a model that does).'
+        )
+    network = load_network(args.model or DEFAULT_MODEL, '--model')
     generalist = None if args.compare is None else load_network(args.compare, '--compare')
-    progress = Progress(network.name)
-    upscaler = _upscaler(args, network, args.outscale, progress)
+    upscaler = _upscaler(args, network, args.outscale)
     tile = 'tiles from free memory' if args.tile == AUTO else f'tiles of {args.tile}' if args.tile else 'no tiles'
     say(
         f'{network.name} (x{network.scale}, {shown(network.file)}) on {upscaler.device}, '
         f'{"fp16" if args.half else "fp32"}, {tile}; {len(items)} photographs, x{upscaler.outscale:g}'
     )
     if args.dry_run:
-        return _dry_run(upscaler, items, record, args)
-    missing = []
-    with record.alone():
-        outcome = _run_all(args, upscaler, items, record, progress)
-        done = [*outcome.written, *outcome.kept]
-        if generalist is not None and done:
-            missing = _compare(args, generalist, network.name, done, upscaler.outscale)
-    already = f', {len(outcome.kept)} done already' if outcome.kept else ''
-    say(f'{len(outcome.written)} written to {shown(args.output)}{already}, {len(outcome.broken)} failed')
-    for item, reason in outcome.broken:
-        sys.stderr.write(f'pdd upscale: FAILED: {shown(item.source)}: {reason}\n')
-    for item, reason in missing:
-        sys.stderr.write(f'pdd upscale: FAILED with {generalist.name}: {shown(item.source)}: {reason}\n')
-    return 1 if outcome.broken or missing else 0
+        return _dry_run(args, upscaler, items, record)
+    try:
+        with record.alone():
+            written, kept, errors = _run_all(args, upscaler, items, record)
+            failures = [f'FAILED: {error}' for error in errors]
+            done = [*written, *kept]
+            if generalist is not None and done:
+                missing = _compare(args, generalist, network.name, done, upscaler.outscale)
+                failures += [f'FAILED with {generalist.name}: {error}' for error in missing]
+    except KeyboardInterrupt:
+        sys.stderr.write('pdd upscale: stopped; the same command again continues\n')
+        raise
+    already = f', {len(kept)} done already' if kept else ''
+    say(f'{len(written)} written to {shown(args.output)}{already}, {len(errors)} failed')
+    for text in failures:
+        sys.stderr.write(f'pdd upscale: {text}\n')
+    return 1 if failures else 0
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -204,10 +191,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         'upscale',
         help='upscale photographs: files, folders, patterns',
-        description='Upscales photographs with an adapted or published network. Orientation, colour profile, metadata, '
-        'transparency and 16 bits are kept where the format of the output has a place for them; what is lost is said. '
-        'A photograph that cannot be read is reported at the end, and the exit status is 1. After an interruption the '
-        'same command continues.',
+        description='Upscale photographs with an adapted or published network. Orientation, colour profile, metadata, '
+        'transparency and 16 bits are kept where the output format has a place for them, and what is lost is reported. '
+        'Photographs that cannot be read are listed at the end, and the exit status is then 1. After an interruption '
+        'the same command continues.',
         epilog="example: pdd upscale photos 'more/*.jpg' -o large --model adapted --outscale 2.5",
     )
     add = parser.add_argument
@@ -219,25 +206,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus '
         f'(default: {DEFAULT_MODEL})',
     )
-    add('--outscale', type=float, metavar='X', help='times the size of the input (default: that of the network)')
-    add('--tile', type=_tile, default=AUTO, metavar='N', help='pixels a side; 0: no tiles (default: from free memory)')
-    add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels that a tile sees beyond (default: 32)')
-    add('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU where there is one)')
+    add('--outscale', type=float, metavar='X', help='times the size of the input (default: the scale of the network)')
+    add('--tile', type=_tile, default=AUTO, metavar='N', help='side in pixels; 0: no tiles (default: from free memory)')
+    add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels seen beyond a tile (default: 32)')
+    add('--device', metavar='NAME', help='device the network runs on: cpu, cuda, cuda:1 ... (default: a GPU, if any)')
     add('--half', action='store_true', help='compute in fp16, on a GPU')
-    add('--color-match', action='store_true', help="give the result the input's mean and spread of each colour")
-    add('--format', choices=FORMATS, default=SAME, help='of the outputs (default: same as the input)')
+    add('--color-match', action='store_true', help='give each colour channel the mean and spread of the input')
+    add('--format', choices=FORMATS, default=SAME, help='format of the outputs (default: same as the input)')
     add(
         '--quality',
         type=whole_number(1, 100),
         default=QUALITY,
         metavar='N',
-        help=f'of JPEG and WebP; 100: lossless WebP (default: {QUALITY})',
+        help=f'quality of JPEG and WebP; 100: lossless WebP (default: {QUALITY})',
     )
-    add('--suffix', type=_suffix, default='', metavar='TEXT', help='put behind the names, such as _x4')
-    add('--recursive', action='store_true', help='go into sub-folders')
-    add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and write OUT/{PAGE}: both, to slide')
+    add('--suffix', type=_suffix, default='', metavar='TEXT', help='text appended to the names, such as _x4')
+    add('--recursive', action='store_true', help='search sub-folders as well')
+    add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and show both in OUT/{PAGE}')
     add('--overwrite', action='store_true', help='replace files that are in the way')
-    add('--dry-run', action='store_true', help='say what would be done')
+    add('--dry-run', action='store_true', help='only say what would be done')
     parser.set_defaults(run=run)
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from pdd_arch.inference import required_multiple
-from pdd_arch.inference.load import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork, required_multiple
 
 
 class AnySize(nn.Module):
@@ -14,7 +13,7 @@ class AnySize(nn.Module):
     Args:
         net: maps (N, 3, h, w) to (N, 3, h * scale, w * scale) where h and w are multiples of `multiple`.
         scale: upscaling factor.
-        multiple: of `pdd_arch.inference.required_multiple`.
+        multiple: what `pdd_arch.inference.required_multiple` says of `net`.
     """
 
     def __init__(self, net: nn.Module, scale: int, multiple: int) -> None:

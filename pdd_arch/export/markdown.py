@@ -10,7 +10,7 @@ _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
 def escaped(text: str) -> str:
-    """In one line of `MOST_CHARACTERS` at most, without markup and what a file in UTF-8 cannot hold."""
+    """The text in one line of `MOST_CHARACTERS` at most, without markup and without what UTF-8 cannot hold."""
     text = _CONTROL.sub('?', ' '.join(text.split()))
     if len(text) > MOST_CHARACTERS:
         text = f'{text[:MOST_CHARACTERS]} ...'
@@ -18,5 +18,5 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """As code, unless that would end inside the text, or the cell of a table."""
+    """The text as code, unless something in it would end the code or the cell of a table."""
     return escaped(text) if text != escaped(text) else f'`{text}`'

@@ -3,25 +3,22 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import TYPE_CHECKING
 
 from pdd_arch.errors import DataError
+from pdd_arch.export.exported_file import ExportedFile
 from pdd_arch.export.markdown import MOST_CHARACTERS, code, escaped
-from pdd_arch.export.readers import is_real_esrgan_network
 from pdd_arch.export.usage import usage
-from pdd_arch.export.verify import TOLERANCE, Windows
-from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
+from pdd_arch.export.verify import TOLERANCE, Reference
+from pdd_arch.inference import ADAPTED_MODEL, LoadedNetwork
 from pdd_arch.utils.resources import BUNDLED_PREFIX
 from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
 from pdd_arch.weights import zoo
 from pdd_arch.weights.checkpoints import state_dict_hash
-
-if TYPE_CHECKING:
-    from pdd_arch.export.job import ExportedFile
 
 #: what `pdd adapt` notes beside the model
 ADAPTATION = 'adaptation.json'
@@ -34,17 +31,15 @@ _TITLES = {
     'chosen': 'Choice of the checkpoint',
     'metrics': 'Metrics',
 }
-#: of a list with more entries the first are shown
-_MOST_ENTRIES = 12
-#: of a dictionary, and levels of containers in containers
-_MOST_KEYS, _MOST_LEVELS = 100, 8
+#: entries of a list and of a dictionary that are shown, and levels of containers in containers
+_MOST_ENTRIES, _MOST_KEYS, _MOST_LEVELS = 12, 100, 8
 #: an absolute path inside a text, but no address
 _PATH = re.compile(r'(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s\'"]+[/\\])*([^/\\\s\'"]+)[/\\]?')
 _PACKAGES = ('torch', 'spandrel', 'safetensors', 'onnx', 'onnxruntime')
 
 
 def facts_of(network: LoadedNetwork) -> dict[str, str]:
-    """What forms with room for it say about a network: ``name``, ``architecture``, ``scale``, ``weights`` (a hash of
+    """What a file says about its network where it can: ``name``, ``architecture``, ``scale``, ``weights`` (a hash of
     names, types, shapes and values) and ``made_by``."""
     return {
         'name': network.name,
@@ -55,31 +50,29 @@ def facts_of(network: LoadedNetwork) -> dict[str, str]:
     }
 
 
-def model_card(
-    network: LoadedNetwork, files: Sequence['ExportedFile'], windows: Windows, adaptation: Mapping | None
-) -> str:
-    """The card as Markdown; without absolute paths.
+def model_card(reference: Reference, files: Sequence[ExportedFile], adaptation: Mapping[str, object] | None) -> str:
+    """The card as Markdown, without absolute paths.
 
     Args:
-        network: that was exported.
-        files: that were written.
-        windows: that they were compared on.
-        adaptation: of :func:`adaptation_of`. Whatever it holds becomes text, long parts are cut.
+        reference: the network that was exported, and what its files were compared on.
+        files: the files that were written.
+        adaptation: of :func:`adaptation_of`. Whatever it holds becomes text, and long parts are cut.
     """
+    network = reference.network
     parts = [
         f'# {escaped(network.name)}',
         _summary(network),
         '## Files',
         _table_of(files),
-        f'Every file was run by the tools named and compared with PyTorch on {windows.source}, in windows of '
-        f'{windows.sizes} pixels (height x width; two images at once for the last). The difference is the largest of '
-        f'any pixel, in levels of 255; more than {TOLERANCE:g} is refused.',
+        f'Every file was run by the tools named and compared with PyTorch on {reference.source}, in windows of '
+        f'{reference.sizes} pixels (height x width; the last with two images at once). The difference is the largest '
+        f'of any pixel, in levels of 255; a file with more than {TOLERANCE:g} is not written.',
         '## Where it comes from',
         _origin(network, adaptation),
         '## Licences',
         _licences(network, adaptation),
         '## Use',
-        usage(network, files, is_real_esrgan_network(network)),
+        usage(network, files),
         '## Made with',
         ', '.join([f'pdd_arch {__version__}', *_versions()]) + '.',
     ]
@@ -94,13 +87,13 @@ def _summary(network: LoadedNetwork) -> str:
         ('Scale', f'{network.scale}x'),
         ('Parameters', f'{parameters:,}'),
         ('Input', 'RGB in [0, 1], (N, 3, h, w), of any size'),
-        ('Output', f'RGB, (N, 3, {network.scale} h, {network.scale} w); clamp it to [0, 1]'),
+        ('Output', f'RGB, (N, 3, {network.scale} h, {network.scale} w), to be clamped to [0, 1]'),
         ('Weights (hash of names and values)', f'`{facts_of(network)["weights"]}`'),
     ]
     return '\n'.join(['| | |', '|---|---|', *(f'| {name} | {value} |' for name, value in rows)])
 
 
-def _table_of(files: Sequence['ExportedFile']) -> str:
+def _table_of(files: Sequence[ExportedFile]) -> str:
     lines = ['| file | bytes | largest difference | read by | remark | SHA-256 |', '|---|---|---|---|---|---|']
     for file in files:
         tools = ', '.join(file.read_by)
@@ -109,8 +102,8 @@ def _table_of(files: Sequence['ExportedFile']) -> str:
     return '\n'.join(lines)
 
 
-def adaptation_of(network: LoadedNetwork) -> dict | None:
-    """What `pdd adapt` noted about this very file, None if it did not.
+def adaptation_of(network: LoadedNetwork) -> dict[str, object] | None:
+    """What `pdd adapt` noted about this very file, or None.
 
     Raises:
         DataError: the ``adaptation.json`` beside the network cannot be read.
@@ -121,13 +114,15 @@ def adaptation_of(network: LoadedNetwork) -> dict | None:
     try:
         content = json.loads(note.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f'{shown(note)}: cannot be read ({e}). Run pdd adapt again, or remove it.') from None
+        way_out = 'Run `pdd adapt` again, or remove it.'
+        raise DataError(f'cannot be read ({e})', where=shown(note), way_out=way_out) from None
     if not isinstance(content, dict):
-        raise DataError(f'{shown(note)}: expected a dictionary, found a {type(content).__name__}. Remove it.')
+        found = f'a {type(content).__name__}'
+        raise DataError(where=shown(note), expected='a dictionary', found=found, way_out='Remove it.')
     return content
 
 
-def _origin(network: LoadedNetwork, adaptation: Mapping | None) -> str:
+def _origin(network: LoadedNetwork, adaptation: Mapping[str, object] | None) -> str:
     if adaptation is not None:
         parts = []
         for key in [*_TITLES, *(key for key in adaptation if key not in _TITLES)]:
@@ -146,23 +141,23 @@ def _origin(network: LoadedNetwork, adaptation: Mapping | None) -> str:
     )
 
 
-def _licences(network: LoadedNetwork, adaptation: Mapping | None) -> str:
+def _licences(network: LoadedNetwork, adaptation: Mapping[str, object] | None) -> str:
     names = [network.source] if adaptation is None else _texts(adaptation.get('generalist'))
-    known = next((n.removeprefix(zoo.ZOO_PREFIX) for n in names if n.removeprefix(zoo.ZOO_PREFIX) in zoo.ZOO), None)
+    known = next((n for n in (name.removeprefix(zoo.ZOO_PREFIX) for name in names) if n in zoo.ZOO), None)
     whose = 'The network' if adaptation is None else 'The generalist'
     if known is not None:
         weights = (
-            f'{whose}, {known}, is published under {zoo.ZOO[known].licence}; keep the notice of its authors with what '
-            'is made from it.'
+            f"{whose}, {known}, is published under {zoo.ZOO[known].licence}; keep its authors' notice with whatever is "
+            'made from it.'
         )
     elif any(name.startswith(BUNDLED_PREFIX) for name in names):
         weights = f'{whose} is shipped with pdd_arch, under the MIT licence.'
     else:
-        weights = f'{_NOT_KNOWN} for the weights that this started from; ask who published them before you pass it on.'
+        weights = f'{_NOT_KNOWN} for the weights that it started from; ask who published them before you pass it on.'
     return (
         f'- {weights}\n'
         f'- {_NOT_KNOWN} for the photographs that it was trained on. If they are not your own, or show people, look up '
-        'what their licence says about models trained on them (many data sets are for research only).'
+        'what their licence says about models trained on them (many datasets are for research only).'
     )
 
 
@@ -170,30 +165,25 @@ def _entries(value: object, indent: str = '') -> Iterator[str]:
     """Nested containers as Markdown lists."""
     if len(indent) >= 2 * _MOST_LEVELS:
         yield f'{indent}- ...'
-    elif isinstance(value, Mapping):
-        for key, content in islice(value.items(), _MOST_KEYS):
-            if isinstance(content, Mapping | list) and content:
-                yield f'{indent}- {_shown(key)}:'
-                yield from _entries(content, indent + '  ')
-            else:
-                yield f'{indent}- {_shown(key)}: {_shown(content)}'
-        if len(value) > _MOST_KEYS:
-            yield f'{indent}- and {len(value) - _MOST_KEYS} more'
-    elif isinstance(value, list):
-        for content in value[:_MOST_ENTRIES]:
-            if isinstance(content, Mapping | list) and content:
-                yield f'{indent}-'
-                yield from _entries(content, indent + '  ')
-            else:
-                yield f'{indent}- {_shown(content)}'
-        if len(value) > _MOST_ENTRIES:
-            yield f'{indent}- and {len(value) - _MOST_ENTRIES} more'
-    else:
-        yield f'{indent}- {_shown(value)}'
+        return
+    if not isinstance(value, Mapping | list):
+        value = [value]
+    keyed = isinstance(value, Mapping)
+    most = _MOST_KEYS if keyed else _MOST_ENTRIES
+    for entry in islice(value, most):
+        content = value[entry] if keyed else entry
+        start = f'{indent}- {_shown(entry)}:' if keyed else f'{indent}-'
+        if isinstance(content, Mapping | list) and content:
+            yield start
+            yield from _entries(content, indent + '  ')
+        else:
+            yield f'{start} {_shown(content)}'
+    if len(value) > most:
+        yield f'{indent}- and {len(value) - most} more'
 
 
 def _shown(value: object) -> str:
-    """A single value in one line; a path is reduced to its name, as folders tell who and where somebody is."""
+    """A single value in one line; of a path only the name is shown, as folders tell who and where somebody is."""
     if value is None or value in ({}, []):
         return '-'
     if isinstance(value, bool):
@@ -210,7 +200,7 @@ def _shown(value: object) -> str:
 
 
 def _texts(value: object, levels: int = _MOST_LEVELS) -> list[str]:
-    """All texts in nested containers; of paths also the name without suffix."""
+    """All texts in nested containers; of paths, the name without suffix as well."""
     if isinstance(value, str):
         return [value, Path(value).stem]
     if not levels:
@@ -221,7 +211,5 @@ def _texts(value: object, levels: int = _MOST_LEVELS) -> list[str]:
 
 def _versions() -> Iterator[str]:
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):  # not installed, or under another name, such as onnxruntime-gpu
             yield f'{package} {version(package)}'
-        except PackageNotFoundError:
-            continue

@@ -1,7 +1,10 @@
-"""ONNX files: batch, height and width are free; float32, or float16 as far as the network allows."""
+"""ONNX files: batch, height and width are free; float32, or float16 as far as the network allows.
 
-import copy
+The packages onnx and onnxruntime are optional, so they are imported where they are needed.
+"""
+
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +12,13 @@ import numpy as np
 import torch
 
 from pdd_arch.export.any_size import any_size
-from pdd_arch.inference.load import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+#: writes a network to a path, with facts about it for forms that can hold them
+Write = Callable[[LoadedNetwork, Path, Mapping[str, str]], None]
 #: LayerNormalization is an operator from 17 on; ONNX Runtime knows it since 1.12
 OPSET = 17
 INPUT, OUTPUT = 'input', 'output'
@@ -21,29 +26,64 @@ INPUT, OUTPUT = 'input', 'output'
 _LEAST_NUMBERS = 256
 
 
-def write_onnx(network: LoadedNetwork, path: Path, facts: dict[str, str]) -> None:
-    """float32 in and out: (N, 3, h, w) RGB in [0, 1]; the output is not clamped."""
-    _save(_exported(network, path), path, facts)
+def onnx_writer(transform: Callable[['ModelProto'], 'ModelProto'] = lambda model: model) -> Write:
+    """A function that writes a network as ONNX: (N, 3, h, w) RGB in [0, 1]; the output is not clamped.
+
+    Args:
+        transform: what is done with the exported graph, which takes and gives float32.
+    """
+
+    def write(network: LoadedNetwork, path: Path, facts: Mapping[str, str]) -> None:
+        import onnx
+
+        model = transform(_exported(network, path))
+        onnx.helper.set_model_props(model, dict(facts))
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+    return write
 
 
-def write_onnx_fp16(network: LoadedNetwork, path: Path, facts: dict[str, str]) -> None:
-    """As :func:`write_onnx`, all in float16, input and output included."""
-    _save(_in_float16(_exported(network, path)), path, facts)
+def in_float16(model: 'ModelProto', **options: object) -> 'ModelProto':
+    """The graph in float16, input and output included."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    # both are computed in float16 by every ONNX Runtime of the last years; in float32 they would need conversions
+    operators = [operator for operator in DEFAULT_OP_BLOCK_LIST if operator not in ('Resize', 'Upsample')]
+    converted = OnnxModel(convert_float_to_float16(model, op_block_list=operators, **options))
+    converted.topological_sort()  # conversions are appended at the end
+    _remove_round_trips(converted.model)
+    return converted.model
 
 
-def write_onnx_mixed(network: LoadedNetwork, path: Path, facts: dict[str, str]) -> None:
-    """Second half of the layers in float16, input and output in float32.
+def second_half_in_float16(model: 'ModelProto') -> 'ModelProto':
+    """The graph with all from the middle one of its convolutions on in float16, input and output in float32.
 
     A network trained to invent detail can amplify the rounding of its input and of its first layers beyond a level.
     """
-    exported = _exported(network, path)
-    early = _nodes_before_half_of_convolutions(exported)
-    _save(_in_float16(exported, keep_io_types=True, node_block_list=early), path, facts)
+    nodes = model.graph.node
+    positions = [i for i, node in enumerate(nodes) if node.op_type == 'Conv']
+    middle = positions[len(positions) // 2] if len(positions) > 1 else 0
+    return in_float16(model, keep_io_types=True, node_block_list=[node.name for node in nodes[:middle]])
 
 
-def write_onnx_half_weights(network: LoadedNetwork, path: Path, facts: dict[str, str]) -> None:
-    """Weights in float16, computed in float32."""
-    _save(_with_half_weights(_exported(network, path)), path, facts)
+def with_half_weights(model: 'ModelProto') -> 'ModelProto':
+    """The graph with its large tensors stored in float16, each turned into float32 before its use."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _LEAST_NUMBERS:
+            continue
+        name, half = tensor.name, f'{tensor.name}_fp16'
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
+        casts.append(helper.make_node('Cast', [half], [name], name=f'{half}_to_fp32', to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def _exported(network: LoadedNetwork, path: Path) -> 'ModelProto':
@@ -70,18 +110,6 @@ def _exported(network: LoadedNetwork, path: Path) -> 'ModelProto':
     return onnx.load(path)
 
 
-def _in_float16(model: 'ModelProto', **options: object) -> 'ModelProto':
-    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    # both are computed in float16 by every ONNX Runtime of the last years; in float32 they would need conversions
-    operators = [operator for operator in DEFAULT_OP_BLOCK_LIST if operator not in ('Resize', 'Upsample')]
-    converted = OnnxModel(convert_float_to_float16(model, op_block_list=operators, **options))
-    converted.topological_sort()  # conversions are appended at the end
-    _remove_round_trips(converted.model)
-    return converted.model
-
-
 def _remove_round_trips(model: 'ModelProto') -> None:
     """Between two nodes that stay float32 the converter goes through float16, which rounds: take the direct way."""
     from onnx import TensorProto
@@ -95,37 +123,3 @@ def _remove_round_trips(model: 'ModelProto') -> None:
             node.input[0] = to_half[node.input[0]].input[0]
             node.op_type = 'Identity'
             del node.attribute[:]
-
-
-def _save(model: 'ModelProto', path: Path, facts: dict[str, str]) -> None:
-    import onnx
-
-    onnx.helper.set_model_props(model, facts)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def _nodes_before_half_of_convolutions(model: 'ModelProto') -> list[str]:
-    """Names of the nodes up to the middle one of the convolutions."""
-    positions = [i for i, node in enumerate(model.graph.node) if node.op_type == 'Conv']
-    middle = positions[len(positions) // 2] if len(positions) > 1 else 0
-    return [node.name for node in model.graph.node[:middle]]
-
-
-def _with_half_weights(model: 'ModelProto') -> 'ModelProto':
-    """The same graph with its large tensors in float16, each turned into float32 before its use."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    model = copy.deepcopy(model)
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _LEAST_NUMBERS:
-            continue
-        name, half = tensor.name, f'{tensor.name}_fp16'
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
-        casts.append(helper.make_node('Cast', [half], [name], name=f'{half}_to_fp32', to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model

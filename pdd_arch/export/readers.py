@@ -2,41 +2,19 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
-from pdd_arch.inference import required_multiple
-from pdd_arch.inference.load import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork, required_multiple
 
-
-class Opened(NamedTuple):
-    """A file in the hands of a tool.
-
-    Attributes:
-        run: (N, 3, h, w) in [0, 1], float32, to (N, 3, h * scale, w * scale), float32.
-        multiple: of pixels, to which the tool continues images by their mirror image.
-    """
-
-    run: Callable[[torch.Tensor], torch.Tensor]
-    multiple: int
-
-
-class Reader(NamedTuple):
-    """A tool.
-
-    Attributes:
-        name: of it.
-        open: a file, and the network that it was written from.
-    """
-
-    name: str
-    open: Callable[[Path, LoadedNetwork], Opened]
+#: a function from (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), float32, and the number of pixels to a
+#: multiple of which the tool continues images by their mirror image
+Opened = tuple[Callable[[torch.Tensor], torch.Tensor], int]
 
 
 def _spandrel(path: Path, network: LoadedNetwork) -> Opened:
@@ -44,7 +22,7 @@ def _spandrel(path: Path, network: LoadedNetwork) -> Opened:
 
     model = ModelLoader(device='cpu').load_from_file(path)
     # it asks for more than some networks need
-    return Opened(model, math.lcm(required_multiple(network.net), model.size_requirements.multiple_of))
+    return model, math.lcm(required_multiple(network.net), model.size_requirements.multiple_of)
 
 
 def _real_esrganer(path: Path, network: LoadedNetwork) -> Opened:
@@ -66,7 +44,7 @@ def _real_esrganer(path: Path, network: LoadedNetwork) -> Opened:
             outputs.append(upsampler.post_process())
         return torch.cat(outputs)
 
-    return Opened(run, {1: 4, 2: 2}.get(network.scale, 1))
+    return run, {1: 4, 2: 2}.get(network.scale, 1)
 
 
 def _onnxruntime(path: Path, network: LoadedNetwork) -> Opened:
@@ -80,19 +58,22 @@ def _onnxruntime(path: Path, network: LoadedNetwork) -> Opened:
         values = images.half() if half else images
         return torch.from_numpy(session.run(None, {given.name: values.numpy()})[0]).float()
 
-    return Opened(run, required_multiple(network.net))
+    return run, required_multiple(network.net)
 
 
 def _torchscript(path: Path, network: LoadedNetwork) -> Opened:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # torch 2.15 prefers torch.export
-        return Opened(torch.jit.load(str(path), map_location='cpu'), required_multiple(network.net))
+        return torch.jit.load(str(path), map_location='cpu'), required_multiple(network.net)
 
 
-SPANDREL = Reader('spandrel', _spandrel)
-REAL_ESRGANER = Reader('RealESRGANer', _real_esrganer)
-ONNXRUNTIME = Reader('onnxruntime', _onnxruntime)
-TORCHSCRIPT = Reader('torch.jit', _torchscript)
+#: name of a tool -> how it opens a file, given the network that the file was written from
+READERS: dict[str, Callable[[Path, LoadedNetwork], Opened]] = {
+    'spandrel': _spandrel,
+    'RealESRGANer': _real_esrganer,
+    'onnxruntime': _onnxruntime,
+    'torch.jit': _torchscript,
+}
 
 
 def is_real_esrgan_network(network: LoadedNetwork) -> bool:
@@ -100,6 +81,6 @@ def is_real_esrgan_network(network: LoadedNetwork) -> bool:
     return type(network.net) in (RRDBNet, SRVGGNetCompact)
 
 
-def weight_file_readers(network: LoadedNetwork) -> tuple[Reader, ...]:
-    """The tools for a ``.pth`` of this network."""
-    return (SPANDREL, REAL_ESRGANER) if is_real_esrgan_network(network) else (SPANDREL,)
+def readers_of(names: Sequence[str], network: LoadedNetwork) -> tuple[str, ...]:
+    """Those of the tools that know the architecture of a network."""
+    return tuple(name for name in names if name != 'RealESRGANer' or is_real_esrgan_network(network))

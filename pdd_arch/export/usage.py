@@ -2,47 +2,40 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
+from pdd_arch.export.exported_file import ExportedFile
 from pdd_arch.export.markdown import code
-from pdd_arch.inference.load import LoadedNetwork
-
-if TYPE_CHECKING:
-    from pdd_arch.export.job import ExportedFile
+from pdd_arch.export.readers import is_real_esrgan_network
+from pdd_arch.inference import LoadedNetwork
 
 
-def usage(network: LoadedNetwork, files: Sequence['ExportedFile'], in_real_esrgan: bool) -> str:
-    """Markdown with an example for each of the files.
-
-    Args:
-        network: that was exported.
-        files: that were written.
-        in_real_esrgan: whether Real-ESRGAN has the architecture.
-    """
+def usage(network: LoadedNetwork, files: Sequence[ExportedFile]) -> str:
+    """Markdown with an example for each of the files that were written of a network."""
     names = {file.form: file.path.name for file in files}
     parts = []
     weights = names.get('pth') or names.get('safetensors')
     if weights:
-        parts.append(
-            f'**chaiNNer, ComfyUI and others that use spandrel**: load {code(weights)} as an upscaling model.\n\n'
-            + _python('from spandrel import ModelLoader', '', f'net = ModelLoader().load_from_file({weights!r}).eval()')
-            + f'\n\n**pdd_arch**:\n\n```sh\npdd upscale photographs -o upscaled --model {shlex.quote(weights)}\n```'
-        )
-    if 'pth' in names:
-        parts.append(_real_esrgan(network, names['pth']) if in_real_esrgan else _not_in_real_esrgan(network))
-    for form in ('onnx', 'onnx-fp16'):
-        if form in names:
-            parts.append(_onnx(names[form]))
+        parts += [
+            f'**chaiNNer, ComfyUI and others that use spandrel**: load {code(weights)} as an upscaling model.',
+            _python('from spandrel import ModelLoader', '', f'net = ModelLoader().load_from_file({weights!r}).eval()'),
+            f'**pdd_arch**:\n\n```sh\npdd upscale photographs -o upscaled --model {shlex.quote(weights)}\n```',
+        ]
+    if 'pth' in names and is_real_esrgan_network(network):
+        parts += ['**Real-ESRGAN** (`params_ema` holds the weights):', _real_esrgan(network, names['pth'])]
+    elif 'pth' in names:
+        kind = type(network.net).__name__
+        parts.append(f'**Real-ESRGAN** has no {kind} of this kind; use spandrel or ONNX Runtime.')
+    for name in (names[form] for form in ('onnx', 'onnx-fp16') if form in names):
+        parts += [f'**ONNX Runtime** ({code(name)}; batch, height and width are free):', _onnx(name)]
     if 'onnx-fp16' in names:
         parts.append(
             f'{code(names["onnx-fp16"])} was compared on a CPU, where ONNX Runtime computes float16 layers in float32. '
-            'A GPU that computes in float16 rounds after every layer as well: compare its output before relying on it.'
+            'A GPU that computes in float16 rounds after every layer as well: compare its output before you rely on it.'
         )
     if 'torchscript' in names:
-        parts.append(
-            '**TorchScript**, which needs no code of the network:\n\n'
-            + _python('import torch', '', f'net = torch.jit.load({names["torchscript"]!r})')
-        )
+        load = _python('import torch', '', f'net = torch.jit.load({names["torchscript"]!r})')
+        parts += ['**TorchScript**, which needs none of the code of the network:', load]
     return '\n\n'.join(parts)
 
 
@@ -51,20 +44,19 @@ def _python(*lines: str) -> str:
 
 
 def _real_esrgan(network: LoadedNetwork, name: str) -> str:
-    net = network.net
+    net: Any = network.net
     if type(net).__name__ == 'RRDBNet':
         module = 'basicsr.archs.rrdbnet_arch'
-        block = net.body[0].rdb1
         arguments = (
             f'scale={network.scale}, num_feat={net.conv_first.out_channels}, num_block={len(net.body)}, '
-            f'num_grow_ch={block.conv1.out_channels}'
+            f'num_grow_ch={net.body[0].rdb1.conv1.out_channels}'
         )
     else:
         module = 'realesrgan.archs.srvgg_arch'
         arguments = (
             f"num_feat={net.num_feat}, num_conv={net.num_conv}, upscale={network.scale}, act_type='{net.act_type}'"
         )
-    return '**Real-ESRGAN** (`params_ema` holds the weights):\n\n' + _python(
+    return _python(
         f'from {module} import {type(net).__name__}',
         'from realesrgan import RealESRGANer',
         '',
@@ -74,12 +66,8 @@ def _real_esrgan(network: LoadedNetwork, name: str) -> str:
     )
 
 
-def _not_in_real_esrgan(network: LoadedNetwork) -> str:
-    return f'**Real-ESRGAN** has no {type(network.net).__name__} of this kind; use spandrel or ONNX Runtime.'
-
-
 def _onnx(name: str) -> str:
-    return f'**ONNX Runtime** ({code(name)}; batch, height and width are free):\n\n' + _python(
+    return _python(
         'import numpy as np',
         'import onnxruntime',
         '',

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,75 +10,23 @@ import torch
 from pdd_arch.data.sources import list_images
 from pdd_arch.demo.photographs import demo_images
 from pdd_arch.errors import DataError, MissingFileError, WeightsError
-from pdd_arch.export.readers import Reader
+from pdd_arch.export.readers import READERS
 from pdd_arch.images.decoding import read_image, to_float32
-from pdd_arch.images.names import is_image_name
-from pdd_arch.inference import forward_padded
-from pdd_arch.inference.load import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork, forward_padded
+from pdd_arch.utils.wording import shown
 
 #: levels of 255 by which an output may differ
 TOLERANCE = 1.0
-#: photographs of a folder that are looked at, spread over it
+#: photographs of a folder that are compared, spread over it
 MOST_PHOTOGRAPHS = 4
 _LEAST_SIDE = 16
 
 
-@dataclass(frozen=True)
-class Windows:
-    """What outputs are compared on.
-
-    Attributes:
-        batches: each (N, 3, h, w), float32, RGB in [0, 1]; the largest sides first, then odd ones, then two at once.
-        source: of them, in words.
-    """
-
-    batches: tuple[torch.Tensor, ...]
-    source: str
-
-    @property
-    def sizes(self) -> str:
-        """``64x80, 63x79 ...``: heights and widths in pixels, each once."""
-        return ', '.join(dict.fromkeys(f'{b.shape[2]}x{b.shape[3]}' for b in self.batches))
-
-
-def windows_of(images: Sequence[np.ndarray], source: str, side: int = 128) -> Windows:
-    """Windows from the middle of photographs.
-
-    Args:
-        images: (H, W, 3) float32 BGR in [0, 1].
-        source: of them, for people.
-        side: of a window at most, in pixels; 0: all of the photograph.
-
-    Raises:
-        DataError: a photograph has a side of less than 16 pixels.
-    """
-    wholes = []
-    for image in images:
-        height, width = image.shape[:2]
-        if min(height, width) < _LEAST_SIDE:
-            raise DataError(
-                f'--verify: expected photographs of at least {_LEAST_SIDE}x{_LEAST_SIDE} pixels, found one of '
-                f'{width}x{height} in {source}'
-            )
-        rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
-        wholes.append(_middle(torch.from_numpy(rgb)[None], side or height, side or width))
-    first = wholes[0]
-    height, width = first.shape[2:]
-    odd = _middle(first, (height - 2) | 1, (width - 4) | 1)
-    part = _middle(first, height // 2, width // 2)
-    return Windows((*wholes, odd, torch.cat([part, part.flip(3)])), source)
-
-
-def _middle(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    top, left = max(0, images.shape[2] - height) // 2, max(0, images.shape[3] - width) // 2
-    return images[..., top : top + height, left : left + width].contiguous()
-
-
 def photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
-    """(H, W, 3) float32 BGR images in [0, 1], and what they are in words.
+    """(H, W, 3) float32 BGR images in [0, 1], and where they come from, in words.
 
     Args:
-        path: an image; a folder, of which `MOST_PHOTOGRAPHS` are taken; None: LR photographs made of those that come
+        path: an image; a folder, of which `MOST_PHOTOGRAPHS` are taken; None: LR photographs made from those that come
             with scikit-image.
 
     Raises:
@@ -87,7 +34,7 @@ def photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
     """
     if path is None:
         images = [to_float32(image) for name, image in demo_images().items() if name.startswith('test_lr/')]
-        return images[:2], '2 photographs of scikit-image, reduced by 4'
+        return images[:2], '2 photographs of scikit-image, downsampled by 4'
     path = Path(path)
     if path.is_dir():
         names = list_images(str(path), '--verify')
@@ -95,31 +42,95 @@ def photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
         taken = [names[i * len(names) // count] for i in range(count)]
         return [read_image(path / name) for name in taken], f'{count} of {len(names)} photographs given'
     if not path.exists():
-        raise MissingFileError(f'--verify: there is no file or folder {path}. Give a photograph or a folder of them.')
-    if not is_image_name(path.name):
-        raise DataError(f'--verify: expected a photograph or a folder of them, found {path.name}')
+        raise MissingFileError(
+            f'there is no file or folder {shown(path)}',
+            where='--verify',
+            way_out='Give a photograph or a folder of them.',
+        )
     return [read_image(path)], 'the photograph given'
 
 
 class Reference:
-    """What PyTorch makes of the windows; computed once for each way of padding."""
+    """PyTorch's outputs for windows from the middle of photographs, which the outputs of other tools are compared with.
 
-    def __init__(self, network: LoadedNetwork, windows: Windows) -> None:
-        self.network, self.windows = network, windows
+    Args:
+        network: the network.
+        images: photographs, (H, W, 3) float32 BGR in [0, 1].
+        source: where they come from, in words.
+        side: largest side of a window, in pixels; 0: the whole photograph.
+
+    Attributes:
+        windows: batches, each (N, 3, h, w), float32, RGB in [0, 1]; the largest sides first, then odd ones, then two
+            images at once.
+
+    Raises:
+        DataError: a photograph has a side of less than 16 pixels.
+    """
+
+    def __init__(self, network: LoadedNetwork, images: Sequence[np.ndarray], source: str, side: int = 128) -> None:
+        self.network, self.source = network, source
+        self.windows: list[torch.Tensor] = []
         self._outputs: dict[int, list[torch.Tensor]] = {}
+        for image in images:
+            height, width = image.shape[:2]
+            if min(height, width) < _LEAST_SIDE:
+                raise DataError(
+                    where='--verify',
+                    expected=f'photographs of at least {_LEAST_SIDE}x{_LEAST_SIDE} pixels',
+                    found=f'one of {width}x{height} in {source}',
+                )
+            rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
+            self.windows.append(_middle(torch.from_numpy(rgb)[None], side or height, side or width))
+        first = self.windows[0]
+        height, width = first.shape[2:]
+        part = _middle(first, height // 2, width // 2)
+        self.windows += [_middle(first, (height - 2) | 1, (width - 4) | 1), torch.cat([part, part.flip(3)])]
+
+    @property
+    def sizes(self) -> str:
+        """``64x80, 63x79 ...``: heights and widths in pixels, each once."""
+        return ', '.join(dict.fromkeys(f'{w.shape[2]}x{w.shape[3]}' for w in self.windows))
 
     def outputs(self, multiple: int) -> list[torch.Tensor]:
-        """One for each of the windows' batches, clamped to [0, 1]."""
+        """Outputs for the windows, padded to a `multiple` and clamped to [0, 1]; computed once."""
         if multiple not in self._outputs:
             with torch.inference_mode():
                 self._outputs[multiple] = [
-                    forward_padded(self.network.net, batch, multiple).clamp(0, 1) for batch in self.windows.batches
+                    forward_padded(self.network.net, window, multiple).clamp(0, 1) for window in self.windows
                 ]
         return self._outputs[multiple]
 
 
-def largest_difference(path: Path, reader: Reader, reference: Reference) -> float:
-    """Between the output of a tool with a file and PyTorch's, in levels of 255; both clamped to [0, 1].
+def _middle(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    top, left = max(0, images.shape[2] - height) // 2, max(0, images.shape[3] - width) // 2
+    return images[..., top : top + height, left : left + width].contiguous()
+
+
+def verified_difference(path: Path, readers: Sequence[str], reference: Reference) -> float:
+    """:func:`largest_difference` over all tools.
+
+    Raises:
+        WeightsError: as there, or the difference is larger than `TOLERANCE`.
+    """
+    largest = 0.0
+    for reader in readers:
+        difference = largest_difference(path, reader, reference)
+        if not difference <= TOLERANCE:
+            raise WeightsError(
+                f'its output in {reader} differs from that of PyTorch by {difference:.2f} levels of 255, more '
+                f'than {TOLERANCE:g}'
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def largest_difference(path: Path, reader: str, reference: Reference) -> float:
+    """The largest difference between a tool's output and PyTorch's, in levels of 255; both clamped to [0, 1].
+
+    Args:
+        path: the file.
+        reader: the tool, one of `READERS`.
+        reference: outputs of PyTorch.
 
     Returns:
         The difference; infinite where an output is not finite.
@@ -129,14 +140,13 @@ def largest_difference(path: Path, reader: Reader, reference: Reference) -> floa
     """
     largest = 0.0
     try:
-        run, multiple = reader.open(path, reference.network)
-        for batch, wanted in zip(reference.windows.batches, reference.outputs(multiple), strict=True):
+        run, multiple = READERS[reader](path, reference.network)
+        for window, wanted in zip(reference.windows, reference.outputs(multiple), strict=True):
             with torch.no_grad():
-                found = run(batch)
+                found = run(window)
             if found.shape != wanted.shape:
                 raise WeightsError(
-                    f'{reader.name} makes {tuple(found.shape)} out of {tuple(batch.shape)}, expected '
-                    f'{tuple(wanted.shape)}'
+                    f'{reader} makes {tuple(found.shape)} out of {tuple(window.shape)}, expected {tuple(wanted.shape)}'
                 )
             if not torch.isfinite(found).all():
                 return math.inf
@@ -144,10 +154,6 @@ def largest_difference(path: Path, reader: Reader, reference: Reference) -> floa
     except WeightsError:
         raise
     except Exception as e:  # every tool has its own
-        raise WeightsError(f'{reader.name} cannot use it ({type(e).__name__}: {first_line(e)})') from e
+        reason = ' '.join(str(e).split())[:200]
+        raise WeightsError(f'{reader} cannot use it ({type(e).__name__}: {reason})') from e
     return largest
-
-
-def first_line(error: Exception) -> str:
-    """Of a message that may be a page long."""
-    return (str(error).strip().splitlines() or [''])[0][:200]

@@ -1,6 +1,7 @@
 """EXIF blocks, changed where they lie: what is not understood (maker notes) stays as it is, byte for byte."""
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
@@ -12,14 +13,14 @@ _JPEG = b'\xff\xd8'
 
 
 def adjusted(block: bytes, width: int | None = None, height: int | None = None) -> bytes:
-    """A block for an upright image of another size.
+    """The block of an upright image of that size.
 
-    The orientation becomes 1, sizes that are stated become those given, and the thumbnail goes: it shows the image as
-    it was.
+    The orientation becomes 1, sizes that are stated become those given, and the thumbnail, which shows
+    the image as it was, is removed.
 
     Args:
         block: in TIFF's structure, without the ``Exif`` marker before it.
-        width, height: pixels; None leaves what is stated.
+        width, height: in pixels; None leaves what is stated.
 
     Raises:
         ValueError: the block is damaged.
@@ -45,20 +46,17 @@ def _adjusted(block: bytearray, width: int | None, height: int | None) -> bytes:
         kind = 'H' if struct.unpack_from(f'{order}H', block, entry + 2)[0] == _SHORT else 'I'
         return struct.unpack_from(order + kind, block, entry + 8)[0]
 
-    def put(entry: int, value: int) -> None:
-        struct.pack_into(f'{order}HII', block, entry + 2, _LONG, 1, value)
-
     first, end = entries(struct.unpack_from(f'{order}I', block, 4)[0])
     if _ORIENTATION in first:
         struct.pack_into(f'{order}HIHH', block, first[_ORIENTATION] + 2, _SHORT, 1, 1, 0)
     directories = [first]
     if _EXIF_DIRECTORY in first:
         directories.append(entries(number(first[_EXIF_DIRECTORY]))[0])
+    sides = dict.fromkeys(_WIDTHS, width) | dict.fromkeys(_HEIGHTS, height)
     for directory in directories:
-        for tags, side in ((_WIDTHS, width), (_HEIGHTS, height)):
-            for tag in tags:
-                if side is not None and tag in directory:
-                    put(directory[tag], side)
+        for tag, side in sides.items():
+            if side is not None and tag in directory:
+                struct.pack_into(f'{order}HII', block, directory[tag] + 2, _LONG, 1, side)
     (second,) = struct.unpack_from(f'{order}I', block, end)
     if second:
         struct.pack_into(f'{order}I', block, end, 0)
@@ -67,7 +65,7 @@ def _adjusted(block: bytearray, width: int | None, height: int | None) -> bytes:
     return bytes(block)
 
 
-def _remove_thumbnail(block: bytearray, directory: dict[int, int], number) -> None:
+def _remove_thumbnail(block: bytearray, directory: dict[int, int], number: Callable[[int], int]) -> None:
     if _THUMBNAIL in directory and _THUMBNAIL_BYTES in directory:
         start, length = number(directory[_THUMBNAIL]), number(directory[_THUMBNAIL_BYTES])
         if block[start : start + 2] != _JPEG:  # what is there is something else

@@ -15,7 +15,7 @@ class Photo:
         pixels: (H, W, 3) uint8 or uint16, BGR, not premultiplied by alpha; of a gray image three equal channels.
         alpha: (H, W) of the type of `pixels`, or None.
         gray: the file is a gray image, and is written as one.
-        metadata: that goes along.
+        metadata: what else the file says.
         format: of the file, one of ``pdd_arch.images.structure.FORMATS``; None for pixels that came from no file.
         notes: what of the file could not be read, a sentence each.
     """
@@ -26,16 +26,6 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     format: str | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.pixels.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.pixels.shape[1]
 
     @property
     def bits(self) -> int:

@@ -22,7 +22,7 @@ def encode_png(image: np.ndarray, metadata: Metadata) -> bytes:
 
     Args:
         image: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA; uint8 or uint16.
-        metadata: IPTC has no place in a PNG.
+        metadata: what to store; IPTC has no place in a PNG.
     """
     if image.ndim == 3 and image.shape[2] == 2:
         content = _encode_gray_alpha(image)

@@ -1,26 +1,25 @@
 """Reading a photograph with all that belongs to it.
 
-Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which has an opinion on damage, size and
-orientation; alpha, gray or not, and metadata from Pillow. Nothing here changes colours, but for CMYK, which no network
-knows.
+Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which settles damage, size and orientation;
+alpha, whether the image is gray, and metadata come from Pillow. Nothing here changes colours, except for CMYK, which no
+network knows. Tifffile reads some TIFFs that these two do not, but none with LZW unless imagecodecs is installed.
 """
 
-import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import messages_of_decoder
 from pdd_arch.images.decoding import decode_raw, turned_upright
 from pdd_arch.images.structure import format_of, without_animation
-from pdd_arch.photo_files.metadata import Metadata, read_metadata, srgb_profile
+from pdd_arch.photo_files.metadata import Metadata, read_metadata
 from pdd_arch.photo_files.photo import Photo
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.wording import shown
@@ -56,58 +55,62 @@ def decode_photo(content: bytes, source: str) -> Photo:
         DataError: it cannot be read (`pdd_arch.images.decoding.decode_raw`), or is of a kind that would lose its
             meaning (Lab, a TIFF of gray and alpha in 16 bits).
     """
-    pixels, kind = decode_raw(content, source), format_of(content)
+    pixels, kind = decode_raw(content, source), format_of(content) or ''
     image, reason = _opened(content)
     if image is None:
         if kind == 'TIFF':
             raise DataError(
-                f'{shown(source)}: is a TIFF of a kind that is not read (of several channels in 16 bits, only RGB and '
-                f'RGBA are; {reason}). Convert it, for example to PNG.'
+                'is a TIFF of a kind that is not read (of several channels in 16 bits, only RGB and RGBA are; '
+                f'{reason})',
+                where=shown(source),
+                way_out='Convert it, for example to PNG.',
             )
         note = f'its metadata, and transparency if it has any, cannot be read and are left out ({reason})'
         return Photo(pixels, format=kind, notes=(note,))
     if image.mode == 'LAB':
-        raise DataError(f'{shown(source)}: is a Lab image; RGB or gray is expected. Convert it, or remove it.')
-    if kind == 'TIFF' and pixels.dtype == np.uint16 and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        raise DataError(
+            'is a Lab image; RGB or gray is expected', where=shown(source), way_out='Convert it, or remove it.'
+        )
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if pixels.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         pixels = np.iinfo(pixels.dtype).max - pixels  # OpenCV does so for 8 bits only
     notes = _frames_note(image, kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            metadata, problems = read_metadata(image, content, kind)
+            metadata, problems = read_metadata(image, content)
         notes += problems
     except Exception as error:  # Pillow raises what it likes for damaged metadata; the pixels are whole
         metadata = Metadata()
         notes.append(f'its metadata are damaged and left out ({type(error).__name__}: {error})')
-    alpha, gray = None, _is_gray(image, content, kind)
+    alpha = None
     if image.mode == 'CMYK':
-        pixels, metadata, note = _from_cmyk(image, metadata, content, kind, source)
+        pixels, profile, note = _from_cmyk(image, metadata, source)
+        pixels, metadata = turned_upright(pixels, content, kind), replace(metadata, icc=profile)
         notes.append(note)
     elif image.mode in _ALPHA_MODES or 'transparency' in image.info:
         pixels, alpha = _with_alpha(image, content, kind, pixels, source)
+        if pixels.dtype == np.uint16 and tags.get(_EXTRA_SAMPLES, (0,))[0] == _PREMULTIPLIED:
+            pixels = _divided(pixels, alpha)
+    # Pillow makes RGBA of a PNG of gray with alpha in 16 bits
+    gray = content[25] in (0, 4) if kind == 'PNG' else image.mode in _GRAY_MODES
     return Photo(pixels, alpha, gray, metadata, kind, tuple(notes))
 
 
 def _opened(content: bytes) -> tuple[Image.Image | None, str]:
     """The image, loaded, or None and why not."""
+    # Pillow's own limit is lower than that of `pdd_arch.images.structure`, which has been held
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with _any_size(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # on metadata; what cannot be read is said
             image = Image.open(io.BytesIO(content))
             image.load()  # which turns a TIFF upright
     except Exception as error:
         return None, ' '.join(f'{type(error).__name__}: {error}'.split())[:120]
-    return image, ''
-
-
-@contextlib.contextmanager
-def _any_size() -> Iterator[None]:
-    """Pillow's own limit, lower than that of `pdd_arch.images.structure`, which has been held, does not apply."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+    return image, ''
 
 
 def _frames_note(image: Image.Image, kind: str) -> list[str]:
@@ -123,53 +126,47 @@ def _frames_note(image: Image.Image, kind: str) -> list[str]:
     return [f'it has {frames} {what}; only the first is upscaled and written']
 
 
-def _is_gray(image: Image.Image, content: bytes, kind: str) -> bool:
-    if kind == 'PNG':  # Pillow makes RGBA of gray with alpha in 16 bits
-        return content[25] in (0, 4)
-    return image.mode in _GRAY_MODES
+def _from_cmyk(image: Image.Image, metadata: Metadata, source: str) -> tuple[np.ndarray, bytes, str]:
+    """(H, W, 3) BGR in sRGB as the file has it, the profile that says so, and a note."""
+    from PIL import ImageCms  # some builds of Pillow lack it
 
-
-def _from_cmyk(
-    image: Image.Image, metadata: Metadata, content: bytes, kind: str, source: str
-) -> tuple[np.ndarray, Metadata, str]:
-    """(H, W, 3) BGR in sRGB, metadata that say so, and a note."""
-    from PIL import ImageCms
-
-    if metadata.profile_space == 'CMYK':
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB'))
+    if metadata.icc and metadata.profile_space == 'CMYK':
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
-            rgb = ImageCms.profileToProfile(image, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
+            rgb = ImageCms.profileToProfile(image, profile, srgb, outputMode='RGB')
         except ImageCms.PyCMSError as error:
             raise DataError(
-                f'{shown(source)}: is CMYK with a profile that cannot be used ({error}). Convert it to RGB.'
+                f'is CMYK with a profile that cannot be used ({error})',
+                where=shown(source),
+                way_out='Convert it to RGB.',
             ) from None
         note = 'it is CMYK and was converted to sRGB with its profile'
     else:
         rgb = image.convert('RGB')
         note = 'it is CMYK without a profile and was converted to sRGB by the plain formula; colours may be off'
-    pixels = np.asarray(rgb)[..., ::-1]
-    return turned_upright(pixels, content, kind), replace(metadata, icc=srgb_profile()), note
+    return np.asarray(rgb)[..., ::-1], srgb.tobytes(), note
 
 
 def _with_alpha(
     image: Image.Image, content: bytes, kind: str, pixels: np.ndarray, source: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours as the file has them, and alpha; both upright."""
-    if pixels.dtype == np.uint8:
-        rgba = turned_upright(np.asarray(image.convert('RGBA')), content, kind)
-        # OpenCV multiplies the colours of a TIFF by its alpha
-        colors = np.ascontiguousarray(rgba[..., 2::-1]) if kind == 'TIFF' else pixels
-        alpha = np.ascontiguousarray(rgba[..., 3])
+    if pixels.dtype == np.uint16:
+        alpha = _alpha_of_16_bits(image, content, kind)
     else:
-        colors, alpha = pixels, _alpha_of_16_bits(image, content, kind)
-        if kind == 'TIFF' and image.tag_v2.get(_EXTRA_SAMPLES, (0,))[0] == _PREMULTIPLIED:
-            colors = _divided(pixels, alpha)
-    if alpha.shape != colors.shape[:2]:
+        rgba = turned_upright(np.asarray(image.convert('RGBA')), content, kind)
+        alpha = np.ascontiguousarray(rgba[..., 3])
+        if kind == 'TIFF':  # OpenCV multiplies its colours by its alpha
+            pixels = np.ascontiguousarray(rgba[..., 2::-1])
+    if alpha.shape != pixels.shape[:2]:
         raise DataError(
-            f'{shown(source)}: its alpha has {alpha.shape[1]} x {alpha.shape[0]} pixels, its colours '
-            f'{colors.shape[1]} x {colors.shape[0]}. Save it anew with another program.'
+            f'its alpha has {alpha.shape[1]} x {alpha.shape[0]} pixels, its colours {pixels.shape[1]} x '
+            f'{pixels.shape[0]}',
+            where=shown(source),
+            way_out='Save it anew with another program.',
         )
-    return colors, alpha
+    return pixels, alpha
 
 
 def _alpha_of_16_bits(image: Image.Image, content: bytes, kind: str) -> np.ndarray:
@@ -177,6 +174,7 @@ def _alpha_of_16_bits(image: Image.Image, content: bytes, kind: str) -> np.ndarr
     numbers = np.frombuffer(without_animation(content) if kind == 'PNG' else content, np.uint8)
     with messages_of_decoder():  # which have been passed on before
         raw = cv2.imdecode(numbers, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert raw is not None  # its colours have been decoded
     if raw.ndim == 3 and raw.shape[2] == 4:
         alpha = raw[..., 3]
     else:  # a gray image with one transparent level

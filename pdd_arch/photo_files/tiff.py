@@ -1,6 +1,8 @@
 """TIFF: strips of compressed pixels, and a directory in which everything else has its tag.
 
-Pillow writes the directory, with EXIF and GPS data in their own, but not RGB pixels of 16 bits; those are written here.
+Pillow writes the directory, with EXIF and GPS data in directories of their own, but no RGB pixels of 16 bits. Tifffile
+writes those, but no directories within a directory, so that its file would have to be taken apart again to put the two
+together, which takes as many lines as the strips of pixels here.
 """
 
 import io
@@ -12,14 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pdd_arch.errors import DataError
-from pdd_arch.photo_files.metadata import (
-    DESCRIPTIVE_TAGS,
-    EXIF_DIRECTORY,
-    EXIF_MARKER,
-    GPS_DIRECTORY,
-    INTEROPERABILITY_DIRECTORY,
-    Metadata,
-)
+from pdd_arch.photo_files.metadata import EXIF_MARKER, Metadata, descriptive_tags
 
 _STRIP_BYTES = 2**18
 _MAX_BYTES = 2**32 - 2**20  # offsets have 32 bits
@@ -31,7 +26,7 @@ def encode_tiff(image: np.ndarray, metadata: Metadata) -> bytes:
 
     Args:
         image: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA; uint8 or uint16.
-        metadata: texts other than EXIF's have no place in a TIFF.
+        metadata: what to store; texts other than EXIF's have no place in a TIFF.
 
     Raises:
         DataError: the file would be larger than 4 GiB.
@@ -45,9 +40,8 @@ def encode_tiff(image: np.ndarray, metadata: Metadata) -> bytes:
     strips = [_strip(samples[y : y + rows]) for y in range(0, height, rows)]
     lengths = [len(strip) for strip in strips]
     if sum(lengths) > _MAX_BYTES:
-        raise DataError(f'a TIFF cannot hold {width} x {height} pixels like these (4 GiB). Choose PNG.')
-
-    directory = ImageFileDirectory_v2()
+        raise DataError(f'a TIFF cannot hold {width} x {height} pixels like these (4 GiB)', way_out='Choose PNG.')
+    directory = _directory(metadata)
     directory[256], directory[257] = width, height
     directory[258] = (8 * image.dtype.itemsize,) * count
     directory[259] = _ADOBE_DEFLATE
@@ -60,12 +54,9 @@ def encode_tiff(image: np.ndarray, metadata: Metadata) -> bytes:
     directory[317] = _HORIZONTAL_DIFFERENCES
     if count in (2, 4):
         directory[338] = _STRAIGHT_ALPHA
-    _put_metadata(directory, metadata)
     file = io.BytesIO()
     directory.save(file)
-    for strip in strips:
-        file.write(strip)
-    return file.getvalue()
+    return b''.join([file.getvalue(), *strips])
 
 
 def _strip(samples: np.ndarray) -> bytes:
@@ -74,7 +65,8 @@ def _strip(samples: np.ndarray) -> bytes:
     return zlib.compress(differences.tobytes())
 
 
-def _put_metadata(directory: ImageFileDirectory_v2, metadata: Metadata) -> None:
+def _directory(metadata: Metadata) -> ImageFileDirectory_v2:
+    directory = ImageFileDirectory_v2()
     if metadata.dpi:
         directory[282], directory[283] = metadata.dpi
         directory[296] = _INCH
@@ -86,30 +78,19 @@ def _put_metadata(directory: ImageFileDirectory_v2, metadata: Metadata) -> None:
         directory.tagtype[33723] = 7  # bytes
         directory[33723] = metadata.iptc
     if metadata.exif:
-        _put_exif(directory, metadata.exif)
+        exif = Image.Exif()
+        exif.load(EXIF_MARKER + metadata.exif)
+        for tag, value in descriptive_tags(exif).items():
+            directory[tag] = value
+    return directory
 
 
 def takes_exif(block: bytes) -> bool:
     """Whether a TIFF can be written with an EXIF block: none with values of another type than their tags have."""
-    directory = ImageFileDirectory_v2()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')  # on values that are cut off
-            _put_exif(directory, block)
-            directory.tobytes()
+            _directory(Metadata(exif=block)).tobytes()
     except Exception:  # Pillow raises what it likes
         return False
     return True
-
-
-def _put_exif(directory: ImageFileDirectory_v2, block: bytes) -> None:
-    exif = Image.Exif()
-    exif.load(EXIF_MARKER + block)
-    for tag, value in exif.items():
-        if tag in DESCRIPTIVE_TAGS and tag not in (EXIF_DIRECTORY, GPS_DIRECTORY):
-            directory[tag] = value
-    for tag in (EXIF_DIRECTORY, GPS_DIRECTORY):
-        values = dict(exif.get_ifd(tag))
-        values.pop(INTEROPERABILITY_DIRECTORY, None)
-        if values:
-            directory[tag] = values

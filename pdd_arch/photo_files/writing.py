@@ -5,6 +5,7 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,10 +26,9 @@ EXTENSIONS = {
     'WebP': ('.webp',),
     'TIFF': ('.tif', '.tiff'),
 }
-WRITTEN_FORMATS = tuple(EXTENSIONS)
-#: of JPEG and WebP
+#: default quality of JPEG and WebP
 QUALITY = 95
-_LOSSLESS = 100  # for WebP, whose other colours have half the resolution
+_LOSSLESS = 100  # of WebP, which otherwise halves the resolution of colours
 _EFFORT = 75
 _MAX_SIDE = {'JPEG': 65500, 'WebP': 16383}
 _SEGMENT_BYTES = 65533 - 2
@@ -40,36 +40,41 @@ def format_of_name(path: str | os.PathLike) -> str | None:
     return next((name for name, known in EXTENSIONS.items() if extension in known), None)
 
 
-def side_problem(width: int, height: int, kind: str) -> str | None:
-    """Why an image of that size cannot be written in a format, or None."""
+def check_size(width: int, height: int, kind: str) -> None:
+    """Whether an image of so many pixels can be written in a format.
+
+    Raises:
+        DataError: the format cannot hold an image as large.
+    """
     limit = _MAX_SIDE.get(kind)
     if limit and max(width, height) > limit:
-        return f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}. Choose png or tiff.'
-    return None
+        raise DataError(
+            f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}',
+            way_out='Choose png or tiff.',
+        )
 
 
 def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes, list[str]]:
-    """The bytes of a file, and what of the photograph the format has no place for, a sentence each.
+    """The bytes of a file, and what it has no place for, a sentence each.
 
     PNG and TIFF are lossless, and have 8 and 16 bits, gray and alpha. JPEG has 8 bits and no alpha (which is dropped,
     not blended), and is written with full colour resolution. WebP has 8 bits and no gray; quality 100 is lossless.
 
     Args:
         photo: what to write.
-        kind: one of ``WRITTEN_FORMATS``.
+        kind: one of ``EXTENSIONS``.
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:
         DataError: the format cannot hold an image as large.
         OptionError: another format or quality.
     """
-    if kind not in WRITTEN_FORMATS:
-        raise OptionError(f'format: expected {one_of(WRITTEN_FORMATS)}, found {kind!r}')
+    if kind not in EXTENSIONS:
+        raise OptionError(where='format', expected=one_of(EXTENSIONS), found=repr(kind))
     if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
-        raise OptionError(f'quality: expected a whole number from 1 to 100, found {quality!r}')
-    problem = side_problem(photo.width, photo.height, kind)
-    if problem:
-        raise DataError(problem)
+        raise OptionError(where='quality', expected='a whole number from 1 to 100', found=repr(quality))
+    height, width = photo.pixels.shape[:2]
+    check_size(width, height, kind)
     notes: list[str] = []
     image, gray = _samples(photo, kind, notes)
     metadata = _fitting_metadata(photo.metadata, kind, gray, notes)
@@ -85,7 +90,8 @@ def _samples(photo: Photo, kind: str, notes: list[str]) -> tuple[np.ndarray, boo
     pixels, alpha = photo.pixels, photo.alpha
     if photo.bits == 16 and kind in ('JPEG', 'WebP'):
         notes.append(f'16 bits were reduced to 8, as a {kind} has no more')
-        pixels, alpha = (None if x is None else np.rint(x / 257.0).astype(np.uint8) for x in (pixels, alpha))
+        pixels = np.rint(pixels / 257.0).astype(np.uint8)
+        alpha = None if alpha is None else np.rint(alpha / 257.0).astype(np.uint8)
     if alpha is not None and kind == 'JPEG':
         notes.append('transparency was dropped, as a JPEG has none')
         alpha = None
@@ -98,7 +104,7 @@ def _samples(photo: Photo, kind: str, notes: list[str]) -> tuple[np.ndarray, boo
 
 
 def _fitting_metadata(metadata: Metadata, kind: str, gray: bool, notes: list[str]) -> Metadata:
-    """What the format has a place for."""
+    """The metadata that the format has a place for; `notes` gets a sentence on the rest."""
     space = metadata.profile_space
     if space not in (None, 'GRAY' if gray else 'RGB'):
         notes.append(f'its colour profile is one for {space}, does not fit the file written, and is left out')
@@ -119,66 +125,57 @@ def _fitting_metadata(metadata: Metadata, kind: str, gray: bool, notes: list[str
     if kept != metadata.texts:
         lost = ', '.join(sorted(metadata.texts.keys() - kept.keys())[:5])
         notes.append(f'texts are left out, for which a {kind} has no place: {lost}')
-    if kind == 'JPEG':
-        metadata = _fitting_segments(metadata, kept, notes)
-        kept = {k: v for k, v in kept.items() if len(v.encode()) <= _SEGMENT_BYTES}
-    return replace(metadata, texts=kept)
+        metadata = replace(metadata, texts=kept)
+    return _fitting_segments(metadata, notes) if kind == 'JPEG' else metadata
 
 
-def _fitting_segments(metadata: Metadata, texts: dict[str, str], notes: list[str]) -> Metadata:
-    """Without what exceeds the 64 KiB that a JPEG gives to each kind of metadata."""
-    sizes = {
-        'EXIF data': len(EXIF_MARKER + (metadata.exif or b'')),
-        'XMP data': len(XMP_MARKER + (metadata.xmp or b'')),
-        'IPTC records': len(_photoshop(metadata.iptc or b'')),
-        'comment': len(texts.get('Comment', '').encode()),
-    }
-    large = [name for name, size in sizes.items() if size > _SEGMENT_BYTES]
-    notes += [f'its {name} exceed the 64 KiB that a JPEG has for them and are left out' for name in large]
-    fields = {'EXIF data': 'exif', 'XMP data': 'xmp', 'IPTC records': 'iptc'}
-    return replace(metadata, **{fields[name]: None for name in large if name in fields})
+def _fitting_segments(metadata: Metadata, notes: list[str]) -> Metadata:
+    """The metadata without what exceeds the 64 KiB that a JPEG gives to each kind."""
+    left_out: dict[str, Any] = {}
+    for field, name, segment, nothing in (
+        ('exif', 'EXIF data', EXIF_MARKER + (metadata.exif or b''), None),
+        ('xmp', 'XMP data', XMP_MARKER + (metadata.xmp or b''), None),
+        ('iptc', 'IPTC records', _photoshop(metadata.iptc or b''), None),
+        ('texts', 'comments', metadata.texts.get('Comment', '').encode(), {}),
+    ):
+        if len(segment) > _SEGMENT_BYTES:
+            notes.append(f'its {name} exceed the 64 KiB that a JPEG has for them and are left out')
+            left_out[field] = nothing
+    return replace(metadata, **left_out)
 
 
 def _encode_with_pillow(image: np.ndarray, metadata: Metadata, kind: str, quality: int) -> bytes:
     rgb = image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
-    options: dict = dict(quality=quality, icc_profile=metadata.icc)
-    if metadata.exif:
-        options['exif'] = EXIF_MARKER + metadata.exif
+    options: dict[str, Any] = dict(icc_profile=metadata.icc, exif=EXIF_MARKER + metadata.exif if metadata.exif else b'')
     if kind == 'JPEG':
-        options |= dict(subsampling=0, optimize=True, comment=metadata.texts.get('Comment', '').encode())
-        if metadata.dpi:
-            options['dpi'] = metadata.dpi
+        segments = b''  # Pillow writes them behind the first ones (JFIF, EXIF), where readers look for them
+        if metadata.xmp:
+            segments += _segment(b'\xff\xe1', XMP_MARKER + metadata.xmp)
+        if metadata.iptc:
+            segments += _segment(b'\xff\xed', _photoshop(metadata.iptc))
+        comment = metadata.texts.get('Comment', '').encode()
+        options |= dict(quality=quality, subsampling=0, optimize=True, comment=comment, extra=segments)
+        options |= dict(dpi=metadata.dpi or (0, 0))
     else:
-        options |= dict(exact=True, xmp=metadata.xmp or b'')  # exact: also where nothing is to be seen
-        if quality == _LOSSLESS:
-            options |= dict(lossless=True, quality=_EFFORT)
+        lossless = quality == _LOSSLESS
+        options |= dict(quality=_EFFORT if lossless else quality, lossless=lossless, xmp=metadata.xmp or b'')
+        options |= dict(exact=True)  # also where nothing is to be seen
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(file, kind.upper(), **options)
-    return _with_segments(file.getvalue(), metadata) if kind == 'JPEG' else file.getvalue()
+    return file.getvalue()
 
 
-def _with_segments(content: bytes, metadata: Metadata) -> bytes:
-    """A JPEG with XMP and IPTC behind its first segments (JFIF, EXIF), where readers look for them."""
-    segments = b''
-    for marker, data in (
-        (b'\xff\xe1', XMP_MARKER + metadata.xmp if metadata.xmp else b''),
-        (b'\xff\xed', _photoshop(metadata.iptc) if metadata.iptc else b''),
-    ):
-        if data:
-            segments += marker + struct.pack('>H', len(data) + 2) + data
-    at = 2
-    while content[at : at + 2] in (b'\xff\xe0', b'\xff\xe1'):
-        at += 2 + struct.unpack('>H', content[at + 2 : at + 4])[0]
-    return content[:at] + segments + content[at:]
+def _segment(marker: bytes, data: bytes) -> bytes:
+    return marker + struct.pack('>H', len(data) + 2) + data
 
 
 def _photoshop(iptc: bytes) -> bytes:
-    """IPTC records as the resource of Photoshop that a JPEG has them in."""
+    """IPTC records as the Photoshop resource that holds them in a JPEG."""
     return b'Photoshop 3.0\x008BIM\x04\x04\0\0' + struct.pack('>I', len(iptc)) + iptc + b'\0' * (len(iptc) % 2)
 
 
 def write_photo(photo: Photo, path: str | os.PathLike, quality: int = QUALITY, overwrite: bool = False) -> list[str]:
-    """Write a file, in the format of its extension, whole or not at all.
+    """Write a photograph to a file, in the format of its extension, whole or not at all.
 
     Args:
         photo: what to write.
@@ -196,9 +193,13 @@ def write_photo(photo: Photo, path: str | os.PathLike, quality: int = QUALITY, o
     path, kind = Path(path), format_of_name(path)
     if kind is None:
         known = ', '.join(e for extensions in EXTENSIONS.values() for e in extensions)
-        raise OptionError(f'{shown(path)}: expected a name that ends in one of {known}')
+        raise OptionError(where=shown(path), expected=f'a name that ends in one of {known}')
     if path.exists() and not overwrite:
-        raise DataError(f'{shown(path)}: exists and is not overwritten. Choose another name, or allow it (overwrite).')
+        raise DataError(
+            'exists and is not overwritten',
+            where=shown(path),
+            way_out='Choose another name, or allow it (overwrite).',
+        )
     content, notes = encode_photo(photo, kind, quality)
     with writing(path), whole_file(path) as partial:
         partial.write_bytes(content)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.images.names import is_image_name
 from pdd_arch.images.structure import format_of
-from pdd_arch.photo_files import EXTENSIONS, format_of_name
+from pdd_arch.photo_files.writing import EXTENSIONS, format_of_name
 from pdd_arch.utils.wording import did_you_mean, shown
 
 SAME = 'same'
@@ -35,8 +35,8 @@ def find_inputs(
     Args:
         inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
             and ``**``.
-        recursive: folders with their sub-folders.
-        but_not: whether an image of a folder or pattern does not count: an output of before, in the same place.
+        recursive: search sub-folders as well.
+        but_not: whether an image of a folder or pattern is passed over: an earlier output, in the same place.
 
     Returns:
         Path of each -> its path below the folder that was given, or below the part of a pattern without wildcards.
@@ -48,7 +48,7 @@ def find_inputs(
     known: set[Path] = set()
     for text in map(str, inputs):
         if not text:  # would be the current folder
-            raise MissingFileError("INPUT: expected a file, folder or pattern, found ''")
+            raise MissingFileError(where='INPUT', expected='a file, folder or pattern', found="''")
         path = Path(os.path.expanduser(text))
         if path.is_dir():
             pairs = [pair for pair in _in_folder(path, recursive) if not but_not(pair[0])]
@@ -58,9 +58,9 @@ def find_inputs(
             pairs = [pair for pair in _of_pattern(os.path.expanduser(text)) if not but_not(pair[0])]
         else:
             near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
-            raise MissingFileError(f'{shown(text)}: there is no such file or folder.{near}')
+            raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near.strip())
         if not pairs:
-            raise MissingFileError(f'{shown(text)}: {_why_nothing(path, recursive)}')
+            raise MissingFileError(_why_nothing(path, recursive), where=shown(text))
         for source, relative in pairs:
             if source.resolve() not in known:
                 known.add(source.resolve())
@@ -87,10 +87,10 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
 
 def _why_nothing(path: Path, recursive: bool) -> str:
     if not path.is_dir():
-        return 'the pattern matches no image.'
+        return 'the pattern matches no image'
     if not recursive and _in_folder(path, recursive=True):
-        return 'the folder holds images in sub-folders only; --recursive goes into them.'
-    return 'the folder holds no image (.png, .jpg, .webp, .tif ...).'
+        return 'the folder holds images in sub-folders only; --recursive goes into them'
+    return 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
 
 
 def plan_outputs(
@@ -101,15 +101,16 @@ def plan_outputs(
     Args:
         sources: of :func:`find_inputs`.
         output: folder of outputs; with `into_file` the file itself.
-        format: one of ``FORMATS``. ``same``: that of the input, with its extension where that fits; PNG for formats
-            that are not written.
-        suffix: put behind the names.
-        into_file: for a single photograph, `output` is the file.
+        format: one of ``FORMATS``. ``same``: the format of the input, with its extension where that fits; PNG for
+            formats that are not written.
+        suffix: appended to the names, before their extension.
+        into_file: `output` is the file, for a single photograph.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input.
     """
     items: dict[Path, Item] = {}
+    inputs = {source.resolve() for source in sources}
     for source, relative in sources.items():
         kind = FORMATS[format] or (format_of_name(output) if into_file else None) or _own_format(source)
         own = source.suffix if format_of_name(source) == kind else EXTENSIONS[kind][0]
@@ -118,22 +119,21 @@ def plan_outputs(
         if target in items:
             other = items[target].source
             raise OptionError(
-                f'{shown(source)} and {shown(other)} would both become {shown(target)}. Rename one, or upscale them '
-                'into different folders.'
+                f'{shown(source)} and {shown(other)} would both become {shown(target)}',
+                way_out='Rename one, or upscale them into different folders.',
             )
-        items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
-    inputs = {source.resolve() for source in sources}
-    for target, item in items.items():
         if target.resolve() in inputs:
             raise OptionError(
-                f'{shown(target)}: the output for {shown(item.source)} would replace an input. Choose another -o, or '
-                'a --suffix such as _x4.'
+                f'the output for {shown(source)} would replace an input',
+                where=shown(target),
+                way_out='Choose another -o, or a --suffix such as _x4.',
             )
+        items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
     return list(items.values())
 
 
 def _own_format(source: Path) -> str:
-    """That of the file's content; by its name if it cannot be read, which is reported when its turn comes."""
+    """The format of a file's content; by its name if it cannot be read, which is reported when its turn comes."""
     try:
         with source.open('rb') as file:
             kind = format_of(file.read(16))

@@ -1,12 +1,13 @@
-"""A folder of photographs, one after the other: what breaks is reported, what is done is not done again."""
+"""Photographs one after the other: what fails is reported, and what has been done is not done again."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images.decoding import image_size
-from pdd_arch.photo_files import QUALITY, encode_photo, read_photo, side_problem
+from pdd_arch.photo_files.reading import read_photo
+from pdd_arch.photo_files.writing import check_size, encode_photo
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.inputs import Item
 from pdd_arch.upscaling.record import Record
@@ -14,51 +15,40 @@ from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
 
 
-class Refused(DataError):
-    """Outputs exist that may not be overwritten."""
+@dataclass(frozen=True)
+class Result:
+    """What became of a photograph.
 
+    Attributes:
+        item: the photograph and its output.
+        notes: what its owner should know, a sentence each.
+        error: why there is no output; its `where` names the photograph. None: the output has been written.
+    """
 
-@dataclass
-class Outcome:
-    """How a job ended: outputs written, those that were there already, and photographs that failed, with the reason."""
-
-    written: list[Item] = field(default_factory=list)
-    kept: list[Item] = field(default_factory=list)
-    broken: list[tuple[Item, str]] = field(default_factory=list)
-
-
-class Events:
-    """What a job tells while it runs; nothing is done with it here."""
-
-    def begin(self, total: int) -> None:
-        """So many photographs will be upscaled."""
-
-    def tiles(self, item: Item, done: int, total: int) -> None:
-        """Tiles of the photograph that is being upscaled."""
-
-    def note(self, item: Item, text: str) -> None:
-        """Something about a photograph that its owner should know."""
-
-    def end(self, item: Item, reason: str | None) -> None:
-        """A photograph is done, or failed for a reason."""
+    item: Item
+    notes: Sequence[str] = ()
+    error: PDDError | None = None
 
 
 def pending(
-    items: Sequence[Item], settings: dict, record: Record, overwrite: bool = False
+    items: Sequence[Item], settings: Mapping[str, object], record: Record, overwrite: bool = False
 ) -> tuple[list[Item], list[Item]]:
     """What is to be done, and what has been done already, with the same settings from the same photographs.
 
+    Args:
+        items: of `pdd_arch.upscaling.inputs.plan_outputs`.
+        settings: of `PhotoUpscaler.settings`.
+        record: of the folder of outputs.
+        overwrite: whether files that are not outputs of the same job may be replaced.
+
     Raises:
-        Refused: there are other files where outputs would go, and `overwrite` does not allow to replace them.
+        DataError: there are other files where outputs would go, and `overwrite` does not allow them to be replaced.
     """
-    todo, kept, others = [], [], []
+    todo: list[Item] = []
+    kept: list[Item] = []
     for item in items:
-        if _is_done(item, settings, record):
-            kept.append(item)
-            continue
-        todo.append(item)
-        if os.path.lexists(item.target):
-            others.append(item)
+        (kept if _is_done(item, settings, record) else todo).append(item)
+    others = [item for item in todo if os.path.lexists(item.target)]
     if others and not overwrite:
         what = (
             'was made with other options or from another photograph, or has been changed since'
@@ -66,14 +56,14 @@ def pending(
             else 'was not made by this command'
         )
         count = f'{len(others)} files are in the way; ' if len(others) > 1 else ''
-        raise Refused(
-            f'{count}{shown(others[0].target)} exists and {what}. Nothing was changed. Allow to replace such files '
-            '(--overwrite), or choose another -o.'
+        raise DataError(
+            f'{count}{shown(others[0].target)} exists and {what}. Nothing was changed',
+            way_out='Allow such files to be replaced (--overwrite), or choose another -o.',
         )
     return todo, kept
 
 
-def _is_done(item: Item, settings: dict, record: Record) -> bool:
+def _is_done(item: Item, settings: Mapping[str, object], record: Record) -> bool:
     try:
         return record.holds(item.name, item.source, settings)
     except OSError:  # the photograph or the output cannot be read: its turn will tell
@@ -84,76 +74,56 @@ def run_job(
     upscaler: PhotoUpscaler,
     items: Sequence[Item],
     record: Record,
-    *,
-    quality: int = QUALITY,
-    overwrite: bool = False,
-    events: Events | None = None,
-) -> Outcome:
+    quality: int,
+    progress: Callable[[Item, int, int], None],
+) -> Iterator[Result]:
     """Upscale photographs. Each output is whole or not there, whenever the job is stopped.
 
     Args:
         upscaler: what is done with each.
-        items: of `pdd_arch.upscaling.plan_outputs`.
+        items: of :func:`pending`; files that are in the way are replaced.
         record: of the folder of outputs.
         quality: of JPEG and WebP.
-        overwrite: whether files that are not outputs of the same job may be replaced.
-        events: who is told.
+        progress: called with the photograph and the number of its tiles done and of all of them.
 
-    Returns:
+    Yields:
         What became of each.
 
     Raises:
-        Refused: as :func:`pending`, before anything is done.
+        OptionError: an option does not fit the network, whatever the photograph.
         DataError: an output cannot be written (disk full ...).
     """
-    events, settings = events or Events(), job_settings(upscaler, quality)
-    todo, kept = pending(items, settings, record, overwrite)
-    outcome = Outcome(kept=kept)
-    events.begin(len(todo))
-    for item in todo:
+    settings = upscaler.settings(quality)
+    for item in items:
+        name = shown(item.source)
+        error = None
         try:
-            content, notes = _upscaled(upscaler, item, quality, events)
+            content, notes = _upscaled(upscaler, item, quality, progress)
         except OptionError:  # would be the same for all
             raise
-        except PDDError as error:
-            reason = str(error).removeprefix(f'{shown(item.source)}: ')
-        except Exception as error:
-            reason = f'unexpected {type(error).__name__}: {" ".join(str(error).split())[:300]}. This may be a bug'
-        else:
-            for note in notes:
-                events.note(item, note)
-            _write(item, content, settings, record)
-            outcome.written.append(item)
-            events.end(item, None)
+        except PDDError as reason:
+            error = reason if reason.where == name else reason.within(name, ': ')
+        except Exception as reason:
+            what = f'unexpected {type(reason).__name__}: {" ".join(str(reason).split())[:300]}. This may be a bug'
+            error = PDDError(what, where=name)
+        if error is not None:
+            yield Result(item, error=error)
             continue
-        outcome.broken.append((item, reason))
-        events.end(item, reason)
-    return outcome
+        with writing(item.target):
+            item.target.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(item.target) as partial:
+                partial.write_bytes(content)
+                record.add(item.name, item.source, settings, content)
+        yield Result(item, notes)
 
 
-def job_settings(upscaler: PhotoUpscaler, quality: int) -> dict:
-    """What decides an output besides its photograph and its format."""
-    return {**upscaler.settings, 'quality': quality}
-
-
-def _upscaled(upscaler: PhotoUpscaler, item: Item, quality: int, events: Events) -> tuple[bytes, list[str]]:
+def _upscaled(
+    upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[Item, int, int], None]
+) -> tuple[bytes, list[str]]:
     # known from the header, before anything is computed
     height, width = upscaler.output_size(*image_size(item.source))
-    problem = side_problem(width, height, item.format)
-    if problem:
-        raise DataError(problem)
+    check_size(width, height, item.format)
     photo = read_photo(item.source)
-    large = upscaler(photo, lambda done, total: events.tiles(item, done, total))
+    large = upscaler.upscale(photo, lambda done, total: progress(item, done, total))
     content, lost = encode_photo(large, item.format, quality)
     return content, [*photo.notes, *lost]
-
-
-def _write(item: Item, content: bytes, settings: dict, record: Record) -> None:
-    with writing(item.target):
-        item.target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(item.target) as partial:
-            with partial.open('wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            record.add(item.name, item.source, settings, content)

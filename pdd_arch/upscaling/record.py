@@ -20,16 +20,16 @@ _VERSION = 1
 class Record:
     """A file in the folder of outputs, with a line for each: what it was made from, how, and its own hash.
 
-    A line is written before its output gets its name, so that an output without a line is not of this program, and a
-    line without its output counts for nothing. A file that was changed since is not taken for an output either.
+    A line is written before its output gets its name, so that an output without a line was not made by this program,
+    and a line without its output counts for nothing. A file that was changed since is not taken for an output either.
 
     Args:
-        folder: of outputs; need not exist. None: nothing is recorded, and nothing is known.
+        folder: the folder of outputs; need not exist. None: nothing is recorded, and nothing is known.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._entries: dict[str, dict] = {}
+        self._entries: dict[str, dict[str, object]] = {}
         self._read()
 
     def _read(self) -> None:
@@ -57,7 +57,9 @@ class Record:
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         taken = OptionError(
-            f'-o: another run is writing to {shown(self._folder)}. Wait for it, stop it, or choose another folder.'
+            f'another run is writing to {shown(self._folder)}',
+            where='-o',
+            way_out='Wait for it, stop it, or choose another folder.',
         )
         with folder_held(self._folder, taken):
             self._read()
@@ -74,28 +76,26 @@ class Record:
             OSError: a file cannot be read.
         """
         entry = self._entries.get(name)
-        if entry is None or entry.get('settings') != _digest(settings):
+        if self._folder is None or entry is None or entry.get('settings') != _digest(settings):
             return False
-        output = self._folder / name
-        if not output.is_file() or output.stat().st_size != entry.get('output_bytes'):
-            return False
-        return self._same_source(entry, source) and sha256_of(output) == entry.get('output_sha256')
-
-    def _same_source(self, entry: Mapping, source: Path) -> bool:
-        status = source.stat()
-        if status.st_size != entry.get('source_bytes'):
-            return False
-        # a copied file has another time
-        return status.st_mtime_ns == entry.get('source_mtime_ns') or sha256_of(source) == entry.get('source_sha256')
+        output, status = self._folder / name, source.stat()
+        return (
+            output.is_file()
+            and output.stat().st_size == entry.get('output_bytes')
+            and status.st_size == entry.get('source_bytes')
+            # a copied file has another time
+            and (status.st_mtime_ns == entry.get('source_mtime_ns') or sha256_of(source) == entry.get('source_sha256'))
+            and sha256_of(output) == entry.get('output_sha256')
+        )
 
     def add(self, name: str, source: Path, settings: Mapping[str, object], content: bytes) -> None:
         """Record an output that is about to get its name.
 
         Args:
-            name: below the folder.
+            name: path of the output below the folder.
             source: the photograph.
             settings: whatever decides the output, as JSON can hold it.
-            content: of the output.
+            content: bytes of the output.
 
         Raises:
             DataError: the record cannot be written.
@@ -116,17 +116,13 @@ class Record:
         )
         file = self._folder / RECORD
         with writing(file), file.open('a+b') as lines:
-            if lines.tell() and not _ends_line(lines):
-                lines.write(b'\n')  # what a killed process has left of a line
+            lines.seek(max(lines.tell() - 1, 0))
+            if lines.read(1) not in (b'', b'\n'):
+                lines.write(b'\n')  # ends what a killed process has left of a line
             lines.write(json.dumps(entry).encode() + b'\n')
             lines.flush()
             os.fsync(lines.fileno())
         self._entries[name] = entry
-
-
-def _ends_line(file) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b'\n'
 
 
 def _digest(settings: Mapping[str, object]) -> str:
