@@ -35,7 +35,7 @@ trained = pytest.fixture(train_here)
             "rows[0].method: expected 'train', 'start' or 'bicubic', found 'guess'",
         ),
         ({'rows': [{'name': 'x'}, {'name': 'x'}]}, "'x' is there twice"),
-        ({'baseline': 'strat'}, "'strat' is no row"),
+        ({'baseline': 'strat'}, "'strat' is not a row"),
         ({'rows': [{'name': 'start', 'datasets': ['c']}]}, "unknown dataset 'c'"),
         ({'datasets': {}}, 'datasets'),
         ({'seeds': []}, 'seeds'),
