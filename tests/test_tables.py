@@ -201,7 +201,7 @@ def test_statistics():
     better = [base[0] + 1 + 0.1 * rng.random(8) for _ in range(3)]
     alike = [base[0] + 0.1 * rng.standard_normal(8)]
     table = made_table({'base': base, 'better': better, 'a_like': alike})
-    found = {line.row.name: line for line in lines(table)}
+    found = {line.name: line for line in lines(table)}
     assert found['better'].mean == [pytest.approx(np.mean(better))]
     assert found['better'].std == [pytest.approx(np.std([b.mean() for b in better], ddof=1))]
     assert found['base'].std == [None]

@@ -6,7 +6,8 @@ colour resolution, then a part of each image, and at last fewer images, the larg
 
 import base64
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,32 +26,18 @@ QUALITIES = (LOSSLESS, 95, 88)
 
 @dataclass(frozen=True)
 class EmbeddedPicture:
-    """A picture, or a part of it.
-
-    Attributes:
-        picture: the whole.
-        box: (left, top, width, height) of the part that is shown.
-        urls: data URL of each version.
-    """
+    """A picture, or the part of it at `corner` (left, top); `urls` are the data URLs of its versions."""
 
     picture: Picture
-    box: tuple[int, int, int, int]
+    corner: tuple[int, int] | None
+    width: int
+    height: int
     urls: list[str]
-
-    @property
-    def cropped(self) -> bool:
-        """Whether only a part is shown."""
-        return self.box[2:] != (self.picture.width, self.picture.height)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the images on the page."""
-        return sum(len(url) + 3 for url in self.urls)
 
 
 @dataclass
 class Embedded:
-    """Pictures for the page's script, and what was reduced, a sentence each."""
+    """Pictures for the page, and what was reduced, a sentence each."""
 
     pictures: list[EmbeddedPicture] = field(default_factory=list)
     reductions: list[str] = field(default_factory=list)
@@ -62,31 +49,19 @@ class Embedded:
 
     def picture_data(self) -> list[dict[str, Any]]:
         """The pictures as the page's script reads them."""
-        data, images = [], 0
-        for shown in self.pictures:
-            picture, (left, top, width, height) = shown.picture, shown.box
-            versions = [
-                dict(label=v.label, role=v.role, row=v.row, image=images + i) for i, v in enumerate(picture.versions)
-            ]
-            images += len(versions)
-            data.append(
-                dict(
-                    name=picture.name,
-                    dataset=picture.dataset,
-                    width=width,
-                    height=height,
-                    versions=versions,
-                    full=[picture.width, picture.height],
-                    corner=[left, top] if shown.cropped else None,
-                )
+        number = itertools.count()
+        return [
+            dict(
+                name=p.picture.name,
+                dataset=p.picture.dataset,
+                width=p.width,
+                height=p.height,
+                full=[p.picture.width, p.picture.height],
+                corner=p.corner,
+                versions=[dict(label=v.label, role=v.role, row=v.row, image=next(number)) for v in p.picture.versions],
             )
-        return data
-
-
-@dataclass(frozen=True)
-class _Plan:
-    quality: int
-    crop: int | None
+            for p in self.pictures
+        ]
 
 
 def data_url(image: np.ndarray, quality: int) -> str:
@@ -112,13 +87,11 @@ def _at_full_size(version: Version, image: np.ndarray, picture: Picture) -> np.n
 
 
 def crop_box(picture: Picture, loaded: Sequence[np.ndarray], side: int) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the part where the methods differ most, the whole where it is no larger.
+    """(left, top, width, height) of the part where the methods differ most.
 
     Differences count rather than gains, so that the part shows what changed, for better or worse. The corner lies on
     a pixel of the LR image.
     """
-    if picture.width <= side and picture.height <= side:
-        return 0, 0, picture.width, picture.height
     factor = max(v.factor for v in picture.versions)
     width, height = (min(side, n) // factor * factor or n for n in (picture.width, picture.height))
     images = list(zip(picture.versions, loaded, strict=True))
@@ -135,27 +108,28 @@ def crop_box(picture: Picture, loaded: Sequence[np.ndarray], side: int) -> tuple
     return int(left) * factor, int(top) * factor, width, height
 
 
-def _encode(picture: Picture, plan: _Plan) -> EmbeddedPicture:
+def _encode(picture: Picture, quality: int, side: int | None) -> EmbeddedPicture:
     loaded = [version.load() for version in picture.versions]
-    box = crop_box(picture, loaded, plan.crop or max(picture.width, picture.height))
+    cropped = side is not None and max(picture.width, picture.height) > side
+    box = crop_box(picture, loaded, side) if side and cropped else (0, 0, picture.width, picture.height)
     urls = []
     for version, image in zip(picture.versions, loaded, strict=True):
-        x, y, w, h = (n // version.factor for n in box)
+        left, top, width, height = (n // version.factor for n in box)
         # LR is small, and its pixels are looked at one by one
-        quality = LOSSLESS if version.role == 'lr' else plan.quality
-        urls.append(data_url(image[y : y + h, x : x + w], quality))
-    return EmbeddedPicture(picture, box, urls)
+        own = LOSSLESS if version.role == 'lr' else quality
+        urls.append(data_url(image[top : top + height, left : left + width], own))
+    return EmbeddedPicture(picture, box[:2] if cropped else None, *box[2:], urls)
 
 
-def _fitting(page: Page, order: Sequence[int], plan: _Plan, budget: int) -> dict[int, EmbeddedPicture]:
-    """The first pictures of an order, as many as fit into the budget."""
-    found: dict[int, EmbeddedPicture] = {}
-    for position in order:
-        encoded = _encode(page.pictures[position], plan)
-        budget -= encoded.size
+def _fitting(pictures: Iterable[Picture], quality: int, side: int | None, budget: int) -> list[EmbeddedPicture]:
+    """The first pictures, as many as fit into the budget."""
+    found: list[EmbeddedPicture] = []
+    for picture in pictures:
+        encoded = _encode(picture, quality, side)
+        budget -= sum(len(url) + 3 for url in encoded.urls)
         if budget < 0:
             break
-        found[position] = encoded
+        found.append(encoded)
     return found
 
 
@@ -163,58 +137,40 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
     """The pictures of `page`, in as many bytes as `budget` at most, with what was given up for it.
 
     Args:
-        page: its pictures may be of any number.
+        page: the page that they are for.
         budget: bytes for the images.
         crop, limit: as for `write_page`.
     """
-    gains = page.gains()
-    # those with the largest gain or loss first; the order of the page among equals
-    order = sorted(
-        range(len(page.pictures)),
-        key=lambda i: -abs(gains.get((page.pictures[i].dataset, page.pictures[i].name), 0.0)),
-    )[:limit]
-    smaller = [side for side in CROPS if crop is None or side < crop]
-    for plan in [*(_Plan(q, crop) for q in QUALITIES), *(_Plan(QUALITIES[-1], side) for side in smaller)]:
-        fitting = _fitting(page, order, plan, budget)
-        if len(fitting) == len(order):
+    gains, total = page.gains(), len(page.pictures)
+    # the largest gain or loss first; the order of the page among equals
+    ranked = sorted(page.pictures, key=lambda p: -abs(gains.get((p.dataset, p.name), 0.0)))[:limit]
+    sides = [side for side in CROPS if crop is None or side < crop]
+    for quality, side in [*((q, crop) for q in QUALITIES), *((QUALITIES[-1], side) for side in sides)]:
+        fitting = _fitting(ranked, quality, side, budget)
+        if len(fitting) == len(ranked):
             break
-    out = Embedded([fitting[i] for i in sorted(fitting)])
-    out.reductions = _reductions(page, out.pictures, plan, budget, crop, limit)
-    return out
-
-
-def _reductions(
-    page: Page,
-    pictures: Sequence[EmbeddedPicture],
-    plan: _Plan,
-    budget: int,
-    crop: int | None,
-    limit: int | None,
-) -> list[str]:
-    """What was given up, a sentence each."""
-    shown, total = len(pictures), len(page.pictures)
-    asked = min(limit or total, total)
-    said = []
-    if plan.quality or plan.crop != crop or shown < asked:
-        said.append(
+    position = {id(picture): i for i, picture in enumerate(page.pictures)}
+    out, shown = Embedded(sorted(fitting, key=lambda e: position[id(e.picture)])), len(fitting)
+    if quality or side != crop or shown < len(ranked):
+        out.reductions.append(
             f'Images were reduced for the size of the page: {budget / MEGABYTE:.2f} MB were left for them (--max-size).'
         )
-    if plan.quality:
-        said.append(
-            f'Images are stored as JPEG of quality {plan.quality}, not lossless. The scores are of the original files.'
+    if quality:
+        out.reductions.append(
+            f'Images are stored as JPEG of quality {quality}, not lossless. The scores are of the original files.'
         )
-    cropped = sum(p.cropped for p in pictures)
+    cropped = sum(e.corner is not None for e in fitting)
     if cropped:
-        why = 'as --crop asks' if plan.crop == crop else 'for the size of the page'
-        said.append(
-            f'{cropped} of {shown} images are shown in part, {why}: {plan.crop} x {plan.crop} pixels at most, where '
-            'the methods differ most. The scores are of the whole images.'
+        why = 'as --crop asks' if side == crop else 'for the size of the page'
+        out.reductions.append(
+            f'{cropped} of {shown} images are shown in part, {why}: {side} x {side} pixels at most, where the methods '
+            'differ most. The scores are of the whole images.'
         )
     if shown < total:
-        why = 'as --limit asks' if shown == asked else 'for the size of the page'
-        kept = 'those with the largest gains and losses over the baseline' if page.gains() else 'the first'
-        said.append(
+        why = 'as --limit asks' if shown == len(ranked) else 'for the size of the page'
+        kept = 'those with the largest gains and losses over the baseline' if gains else 'the first'
+        out.reductions.append(
             f'{total - shown} of {total} images are left out, {why}. Kept are {kept}; the table and all scores are of '
             'all images.'
         )
-    return said
+    return out

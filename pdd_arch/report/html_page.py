@@ -20,8 +20,7 @@ from typing import Any
 from pdd_arch.errors import OptionError
 from pdd_arch.report.embed import MEGABYTE, Embedded, embed
 from pdd_arch.report.page import Page
-from pdd_arch.report.scores import RowStatistics, image_scores, statistics_of, unit_of
-from pdd_arch.report.significance import LEAST_IMAGES, SIGNIFICANT, TEST
+from pdd_arch.report.scores import LEAST_IMAGES, SIGNIFICANT, TEST, image_scores, statistics_of, unit_of
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
@@ -68,27 +67,11 @@ def page_data(page: Page) -> dict[str, Any]:
             for m in page.metrics
         ],
         baseline=page.baseline,
-        rows=[_row_data(row) for row in statistics_of(page.rows, page.metrics, page.baseline)],
+        rows=[asdict(row) for row in statistics_of(page.rows, page.metrics, page.baseline)],
         scores=scores,
         curves=[asdict(c) for c in page.curves],
         first=page.first,
     )
-
-
-def _row_data(found: RowStatistics) -> dict[str, Any]:
-    row = found.row
-    seeds = [
-        dict(
-            name=str(i if s.seed.seed is None else s.seed.seed),
-            means=s.means,
-            counts=s.counts,
-            command=s.seed.command or '',
-            commit=s.seed.commit or '',
-        )
-        for i, s in enumerate(found.seeds)
-    ]
-    numbers = {name: getattr(found, name) for name in ('images', 'counts', 'mean', 'std', 'p', 'best')}
-    return dict(name=row.name, dataset=row.dataset, reference=row.reference, seeds=seeds, **numbers)
 
 
 def _asset(name: str) -> str:
@@ -128,20 +111,15 @@ def check_target(path: Path) -> None:
     """
     where = f'-o {shown(path)}'
     if path.is_dir():
-        example = shown(path / 'report.html')
-        raise OptionError('is a folder', where=where, expected=f'a file, for example {example}')
+        raise OptionError('is a folder', where=where, expected=f'a file, for example {shown(path / "report.html")}')
     if not path.parent.is_dir():
-        raise OptionError(
-            f'there is no folder {shown(path.parent)}', where=where, way_out='Make it, or give another file.'
-        )
+        what = f'there is no folder {shown(path.parent)}'
+        raise OptionError(what, where=where, way_out='Make it, or give another file.')
     if path.exists():
         with path.open('rb') as file:
             if GENERATOR.encode() not in file.read(4096):
-                raise OptionError(
-                    'exists and is not a report of pdd, so it is not overwritten',
-                    where=where,
-                    way_out='Remove it, or give another file.',
-                )
+                what = 'exists and is not a report of pdd, so it is not overwritten'
+                raise OptionError(what, where=where, way_out='Remove it, or give another file.')
 
 
 def write_page(
@@ -167,12 +145,8 @@ def write_page(
     # the sentences on what was reduced and the images' own names come on top
     empty = len(render(page).encode()) + 2000 + sum(300 + 120 * len(p.versions) for p in page.pictures)
     if empty > max_bytes:
-        raise OptionError(
-            f'the page has {empty / MEGABYTE:.2f} MB without a single image, more than the '
-            f'{max_bytes / MEGABYTE:g} MB allowed',
-            where='--max-size',
-            way_out='Give a larger size.',
-        )
+        size = f'{empty / MEGABYTE:.2f} MB without a single image, more than the {max_bytes / MEGABYTE:g} MB allowed'
+        raise OptionError(f'the page has {size}', where='--max-size', way_out='Give a larger size.')
     embedded = embed(page, max_bytes - empty, crop, limit)
     text = render(page, embedded).encode()
     if len(text) > max_bytes:  # names longer than allowed for: never write more than was asked for

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
-from pdd_arch.inference.methods import ImageUpscaler, bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
@@ -57,24 +57,23 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
         PDDError: something in the folder is broken.
     """
     run = _read_run(folder)
+    history = read_record(folder)
     page = Page(
         title=f'Run {run.options.get("name", folder.name)}',
         source=run.folder.name,
-        metrics=[Metric(n, better(o), 2 if unit_of(n) == 'dB' else 4) for n, o in run.metrics.items()],
+        metrics=[
+            Metric(n, 'lower' if better(o) == 'lower' else 'higher', 2 if unit_of(n) == 'dB' else 4)
+            for n, o in run.metrics.items()
+        ],
         rows=[],
+        curves=_curves(history, run.metrics),
     )
-    if (folder / RECORD).is_file():
-        history = read_record(folder)
-        page.curves = _curves(history, run.metrics)
-        if not history.validation:
-            page.problems.append(
-                'The record holds no validation metrics (val.metrics, val.val_freq), so there are no curves of them.'
-            )
-    else:
+    if not (folder / RECORD).is_file():
         page.problems.append(
-            f'There is no {RECORD} in this folder, as after a run of plain BasicSR or of an earlier version, so there '
-            'are no curves.'
+            f'There is no {RECORD} in this folder (a run of plain BasicSR or of an earlier version), hence no curves.'
         )
+    elif not history.validation:
+        page.problems.append('The record holds no validation (val.metrics, val.val_freq), hence no curves of metrics.')
     page.pictures = _pictures(run, page)
     if page.pictures and generalist:
         _add_generalist(run, page, say)
@@ -187,56 +186,41 @@ def _validation_set(
     run: _Run, key: str, dataset: Mapping[str, Any], page: Page
 ) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
-    folders = {}
-    for option in ('dataroot_lq', 'dataroot_gt'):
-        text = dataset.get(option)
-        if text is None:
-            continue
-        path = run.root / os.path.expanduser(str(text))
-        try:
-            folders[option] = ImageFolder(path, f'datasets.{key}.{option}')
-        except MissingFileError as error:
-            page.problems.append(f'Images are not shown: {error}')
-            return
-    if 'dataroot_lq' not in folders:
+    options = [option for option in ('dataroot_lq', 'dataroot_gt') if dataset.get(option) is not None]
+    try:
+        folders = {
+            o: ImageFolder(run.root / os.path.expanduser(str(dataset[o])), f'datasets.{key}.{o}') for o in options
+        }
+    except MissingFileError as error:
+        page.problems.append(f'Images are not shown: {error}')
         return
-    hr = folders.get('dataroot_gt')
-    for name, lq in folders['dataroot_lq'].exact.items():
-        yield lq.stem, lq, hr.find(name) if hr else None
+    if 'dataroot_lq' in folders:
+        hr = folders.get('dataroot_gt')
+        for name, lq in folders['dataroot_lq'].exact.items():
+            yield lq.stem, lq, hr.find(name) if hr else None
 
 
 def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
     """The teacher of a static run, else the network that the run has started from, on every image."""
     say(f'Upscaling {len(page.pictures)} images with the generalist (left out without --generalist) ...')
-    upscale = _generalist(run)
-    for i, picture in enumerate(page.pictures):
-        lr = next(v for v in picture.versions if v.role == 'lr').load()
-        made = _swapped(upscale(_swapped(lr)))
-        if made.shape[:2] != (picture.height, picture.width):
-            raise DataError(
-                where=picture.name,
-                expected=f'an output of {picture.width} x {picture.height} pixels from the generalist',
-                found=f'{made.shape[1]} x {made.shape[0]}',
-                way_out='Leave --generalist out.',
-            )
-        version = Version(GENERALIST, 'row', partial(np.asarray, made), row=GENERALIST)
-        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
-        page.pictures[i] = replace(picture, versions=(*picture.versions[:at], version, *picture.versions[at:]))
-
-
-def _generalist(run: _Run) -> ImageUpscaler:
     static = run.section('train').get('teacher') == 'static' and run.section('network_teacher')
     letter = 'teacher' if static else 'g'
     path, network = run.section('path'), run.section(f'network_{letter}')
     weights = path.get(f'pretrain_network_{letter}')
-    if network and (weights or network.get('path')):  # `SpandrelNet` brings its weights
-        return network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
-    raise MissingFileError(
-        'the options name no weights that the run has started from '
-        f'(path.pretrain_network_{letter}), so there is no generalist',
-        where='--generalist',
-        way_out='Leave --generalist out.',
-    )
+    way_out = 'Leave --generalist out.'
+    if not network or not (weights or network.get('path')):  # `SpandrelNet` brings its weights
+        what = f'the options name no weights that the run has started from (path.pretrain_network_{letter})'
+        raise MissingFileError(what, where='--generalist', way_out=way_out)
+    upscale = network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
+    for i, picture in enumerate(page.pictures):
+        made = _swapped(upscale(_swapped(next(v for v in picture.versions if v.role == 'lr').load())))
+        expected, found = (f'{w} x {h}' for h, w in ((picture.height, picture.width), made.shape[:2]))
+        if found != expected:
+            what = 'the output of the generalist has the wrong size'
+            raise DataError(what, where=picture.name, expected=expected, found=found, way_out=way_out)
+        version = Version(GENERALIST, 'row', partial(np.asarray, made), row=GENERALIST)
+        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
+        page.pictures[i] = replace(picture, versions=(*picture.versions[:at], version, *picture.versions[at:]))
 
 
 def _swapped(image: np.ndarray) -> np.ndarray:
@@ -268,13 +252,12 @@ def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
             values = [_value(m, image, truth, broken) for m in measures]
             scores.setdefault((name, picture.dataset), {})[picture.name] = values
     page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
-    order = [BICUBIC, GENERALIST]
-    names = sorted(scores, key=lambda k: order.index(k[0]) if k[0] in order else len(order))
+    # interpolation and the generalist before the iterations
+    names = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
     page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in names]
     present = [name for name, _ in names]
-    page.baseline = next(
-        (n for n in (GENERALIST, present[-2] if len(set(present)) > 2 else BICUBIC) if n in present), None
-    )
+    second = present[-2] if len(set(present)) > 2 else BICUBIC
+    page.baseline = next((n for n in (GENERALIST, second) if n in present), None)
     page.notes.append(
         f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run; gains are '
         f'over "{page.baseline}".'

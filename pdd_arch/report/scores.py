@@ -2,14 +2,21 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, StringConstraints
+from scipy import stats
 
-from pdd_arch.report.significance import significance
-
+#: fewer images than this cannot show significance below 0.05 in a signed-rank test
+LEAST_IMAGES = 6
+SIGNIFICANT = 0.05
+#: what is tested, for a legend
+TEST = (
+    'two-sided Wilcoxon signed-rank test over the images, seeds averaged, not corrected for the number of comparisons'
+)
 #: a value that is missing (not computed, or not a number) is None
 Value = float | None
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -64,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Mean and standard deviation over the seeds, one value per metric, and the number of seeds that have the image."""
+    """Mean and standard deviation over the seeds, by metric, and the number of seeds that have the image."""
 
     mean: list[Value]
     std: list[Value]
@@ -73,11 +80,14 @@ class ImageScores:
 
 @dataclass(frozen=True)
 class SeedMeans:
-    """Of one seed, by metric: the mean over the images, and the number of images that have a value."""
+    """A seed in numbers, by metric: the mean over its images, and how many of them have a value."""
 
-    seed: Seed
+    name: str
     means: list[Value]
     counts: list[int]
+    images: int
+    command: str
+    commit: str
 
 
 @dataclass(frozen=True)
@@ -86,14 +96,15 @@ class RowStatistics:
 
     Attributes:
         images: number of images that any seed has scores of.
-        seeds: means over the images.
         counts: images with a value in every seed.
         mean, std: mean and standard deviation (n - 1) over the means of the seeds.
         p: of the paired comparison with the baseline over the images; None where there is none.
         best: whether the printed value is the best of the dataset.
     """
 
-    row: Row
+    name: str
+    dataset: str
+    reference: bool
     images: int
     seeds: list[SeedMeans]
     counts: list[int]
@@ -125,43 +136,74 @@ def image_scores(row: Row) -> dict[str, ImageScores]:
     return out
 
 
+def significance(own: Sequence[Seed], baseline: Sequence[Seed], metrics: int) -> list[Value]:
+    """Two-sided Wilcoxon signed-rank test over the images, by metric; images are the sample, seeds are averaged.
+
+    Args:
+        own, baseline: seeds of a row, and of the row that it is compared with.
+        metrics: number of metrics.
+
+    Returns:
+        p by metric. None where it cannot be had: other images, fewer than six of them, or a value that is missing or
+        infinite in both rows.
+    """
+    images = list(baseline[0].scores) if baseline else []
+    alike = own and all(set(seed.scores) == set(images) for seed in (*own, *baseline))
+    if not alike or len(images) < LEAST_IMAGES:
+        return [None] * metrics
+    values = (np.array([[s.scores[n] for n in images] for s in seeds], float) for seeds in (own, baseline))
+    ours, theirs = (v.mean(axis=0) for v in values)
+    with np.errstate(invalid='ignore'):
+        differences = ours - theirs
+    return [_p(column) for column in differences.T]
+
+
+def _p(differences: np.ndarray) -> float | None:
+    if np.isnan(differences).any():
+        return None
+    return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
 def statistics_of(rows: Sequence[Row], metrics: Sequence[Metric], baseline: str | None) -> list[RowStatistics]:
     """The statistics of all rows.
 
     Args:
-        rows: of any number of datasets.
+        rows: rows of any number of datasets.
         metrics: columns; every image has as many values.
         baseline: name of the row that the others are compared with, on the same dataset.
     """
-    found = [_statistics(row, len(metrics), _named(baseline, row, rows)) for row in rows]
+    found = []
+    for row in rows:
+        other = next((r for r in rows if r.name == baseline and r.dataset == row.dataset and r is not row), None)
+        found.append(_statistics(row, other, len(metrics)))
     for dataset in {row.dataset for row in rows}:
-        ranked = [s for s in found if s.row.dataset == dataset and not s.row.reference]
+        ranked = [s for s in found if s.dataset == dataset and not s.reference]
         for i, metric in enumerate(metrics):
-            printed = {id(s): round(v, metric.decimals) for s in ranked if (v := s.mean[i]) is not None}
+            printed = {s.name: round(v, metric.decimals) for s in ranked if (v := s.mean[i]) is not None}
             best = (max if metric.better == 'higher' else min)(printed.values(), default=None)
             for s in ranked:
-                s.best[i] = len(printed) > 1 and id(s) in printed and printed[id(s)] == best
+                s.best[i] = len(printed) > 1 and printed.get(s.name) == best
     return found
 
 
-def _named(baseline: str | None, row: Row, rows: Iterable[Row]) -> Row | None:
-    return next((r for r in rows if r.name == baseline and r.dataset == row.dataset and r is not row), None)
-
-
-def _statistics(row: Row, metrics: int, baseline: Row | None) -> RowStatistics:
+def _statistics(row: Row, baseline: Row | None, metrics: int) -> RowStatistics:
     seeds = []
-    for seed in row.seeds:
+    for i, seed in enumerate(row.seeds):
         columns = list(zip(*seed.scores.values(), strict=True)) or [()] * metrics
-        seeds.append(SeedMeans(seed, [mean(c) for c in columns], [sum(v is not None for v in c) for c in columns]))
+        counts = [sum(v is not None for v in column) for column in columns]
+        name = str(i if seed.seed is None else seed.seed)
+        means = [mean(c) for c in columns]
+        seeds.append(SeedMeans(name, means, counts, len(seed.scores), seed.command or '', seed.commit or ''))
     over_seeds = list(zip(*(s.means for s in seeds), strict=True)) or [()] * metrics
-    theirs = baseline.seeds if baseline else []
     return RowStatistics(
-        row=row,
+        name=row.name,
+        dataset=row.dataset,
+        reference=row.reference,
         images=len({image for seed in row.seeds for image in seed.scores}),
         seeds=seeds,
         counts=[min((s.counts[i] for s in seeds), default=0) for i in range(metrics)],
         mean=[mean(c) for c in over_seeds],
         std=[deviation(c) for c in over_seeds],
-        p=significance([s.scores for s in row.seeds], [s.scores for s in theirs], metrics),
+        p=significance(row.seeds, baseline.seeds if baseline else [], metrics),
         best=[False] * metrics,
     )

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pdd_arch.metrics.availability import describe
-from pdd_arch.report.scores import Metric, RowStatistics, Value, statistics_of
-from pdd_arch.report.significance import SIGNIFICANT, TEST
+from pdd_arch.report.scores import SIGNIFICANT, TEST, Metric, RowStatistics, Value, statistics_of
 from pdd_arch.report.table_file import TABLE, Table, table_of
 from pdd_arch.tables.plan import Cell, Plan, plain, validation_set
 from pdd_arch.tables.runner import measures_of, read_result
@@ -48,7 +47,7 @@ def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict[str, Any]:
 
 def _mean(row: RowStatistics, i: int) -> Value:
     """Mean of a metric; None where it has no number for some image."""
-    mean, complete = row.mean[i], all(s.counts[i] == len(s.seed.scores) for s in row.seeds)
+    mean, complete = row.mean[i], all(s.counts[i] == s.images for s in row.seeds)
     return None if mean is None or math.isnan(mean) or not complete else mean
 
 
@@ -116,19 +115,20 @@ _LATEX = _Markup(
 def _by_dataset(table: Table) -> dict[str, list[RowStatistics]]:
     """Statistics of all rows that have numbers."""
     found = [s for s in statistics_of(table.rows, table.metrics, table.baseline) if s.seeds]
-    groups = {dataset: [s for s in found if s.row.dataset == dataset] for dataset in table.datasets}
+    groups = {dataset: [s for s in found if s.dataset == dataset] for dataset in table.datasets}
     return {dataset: rows for dataset, rows in groups.items() if rows}
 
 
 def to_markdown(table: Table) -> str:
     """A table a dataset: mean ± standard deviation over seeds; best in bold; * differs from the baseline."""
     metrics, text = table.metrics, f'# {_MARKDOWN.text(table.title)}\n'
+    untrained = {(row.dataset, row.name) for row in table.rows if [s.seed for s in row.seeds] == [None]}
     for dataset, rows in _by_dataset(table).items():
         text += f'\n## {_MARKDOWN.text(dataset)}\n\n| | seeds | {_MARKDOWN.heads(metrics, " | ")} |\n'
         text += '|---|---|' + '---:|' * len(metrics) + '\n'
         for row in rows:
-            seeds = '' if row.row.seeds[0].seed is None else len(row.seeds)
-            text += f'| {_MARKDOWN.text(row.row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics, " | ")} |\n'
+            seeds = '' if (dataset, row.name) in untrained else len(row.seeds)
+            text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics, " | ")} |\n'
     text += f'\n{legend(table)}\n'
     text += ''.join(f'\n{note}\n' for note in table.notes)
     return text + _published(table)
@@ -173,7 +173,7 @@ def to_latex(table: Table) -> str:
     for dataset, rows in _by_dataset(table).items():
         lines.append(r'\midrule')
         for n, row in enumerate(rows):
-            names = f'{_LATEX.text(dataset) if n == 0 else ""} & {_LATEX.text(row.row.name)}'
+            names = f'{_LATEX.text(dataset) if n == 0 else ""} & {_LATEX.text(row.name)}'
             lines.append(rf'{names} & {_LATEX.cells(row, rows, metrics, " & ")} \\')
     return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}']) + '\n'
 
