@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pdd_arch.report.table_file import Table, table_of
 from pdd_arch.tables import runner
 from pdd_arch.tables.plan import cells, changed, read_plan
 from pdd_arch.tables.table import to_csv, to_latex, to_markdown
+from pdd_arch.version import __version__
 
 table_folder = pytest.fixture(make_folder)
 trained = pytest.fixture(train_here)
@@ -157,6 +160,44 @@ def test_shipped_lists_are_valid():
         names = [cell.name for cell in cells(plan, folder)]
         assert len(names) == len(set(names))
         assert len(plan.seeds) >= 3
+
+
+def repository(folder: Path, *tracked: str) -> None:
+    """A repository with some files in one commit."""
+
+    def git(*arguments: str) -> None:
+        identity = ('-c', 'user.name=a', '-c', 'user.email=a@b.c')
+        subprocess.run(['git', *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    for name in tracked:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    git('init')
+    git('add', *tracked)
+    git('commit', '-m', 'all')
+
+
+def test_the_version_has_the_commit_of_the_packages_own_checkout(tmp_path):
+    repository(tmp_path, 'pdd_arch/version.py')
+    version, found = runner.commit(tmp_path / 'pdd_arch').split()
+    assert version == __version__
+    assert re.fullmatch('[0-9a-f]{12}', found)
+    (tmp_path / 'pdd_arch/version.py').write_text('changed')
+    assert runner.commit(tmp_path / 'pdd_arch') == f'{version} {found}-dirty'
+
+
+@pytest.mark.parametrize('place', ['lib/pdd_arch', 'pdd_arch'])
+def test_the_version_has_no_commit_of_a_repository_that_encloses_the_package(tmp_path, place):
+    repository(tmp_path, 'README.md', 'lib/pdd_arch/version.py')
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / 'version.py').touch()
+    assert runner.commit(tmp_path / place) == __version__
+
+
+def test_the_version_without_git(tmp_path, monkeypatch):
+    repository(tmp_path, 'pdd_arch/version.py')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert runner.commit(tmp_path / 'pdd_arch') == __version__
 
 
 def made_table(values: dict[str, list[list[float]]]) -> Table:

@@ -23,16 +23,10 @@ DEFAULT_NAME = 'report.html'
 def _page(path: Path, generalist: bool) -> Page:
     if path.name == TABLE or (path / TABLE).is_file():
         return page_of_table(path)
-    if not path.exists():
+    if not is_run(path):
+        neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
         raise MissingFileError(
-            'there is no such folder',
-            where=shown(path),
-            way_out='Give the folder of a run (experiments/NAME) or of a table (what `pdd tables` has written).',
-        )
-    if not path.is_dir() or not is_run(path):
-        raise MissingFileError(
-            f'is neither the folder of a run (a copy of the options, *.yml, and {RECORD} or a log, train_*.log) nor '
-            f'that of a table ({TABLE})',
+            neither if path.exists() else 'there is no such folder',
             where=shown(path),
             way_out='Give experiments/NAME, or the folder that `pdd tables` has written.',
         )

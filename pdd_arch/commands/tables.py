@@ -35,10 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('--only', metavar='TEXT', help='only rows with this text in their names')
     parser.add_argument('--datasets', metavar='NAME,NAME', help='only these datasets of the list, separated by commas')
     parser.add_argument(
-        '--jobs',
-        type=whole_number(),
-        metavar='N',
-        help='training runs at the same time (default: one for each device)',
+        '--jobs', type=whole_number(), metavar='N', help='training runs at the same time (default: one for each device)'
     )
     parser.add_argument('--gpus', default='', metavar='N,N', help='GPUs to spread the runs over, separated by commas')
     parser.add_argument('--dry-run', action='store_true', help='list what would run, and do nothing')

@@ -150,9 +150,8 @@ def write_page(
     embedded = embed(page, max_bytes - empty, crop, limit)
     text = render(page, embedded).encode()
     if len(text) > max_bytes:  # names longer than allowed for: never write more than was asked for
-        raise OptionError(
-            f'the page has {len(text) / MEGABYTE:.2f} MB', where='--max-size', way_out='Give a larger size, or --limit.'
-        )
+        size = f'{len(text) / MEGABYTE:.2f} MB'
+        raise OptionError(f'the page has {size}', where='--max-size', way_out='Give a larger size, or --limit.')
     with writing(path), whole_file(path) as partial:
         partial.write_bytes(text)
     return len(embedded.pictures), embedded.reductions

@@ -16,7 +16,7 @@ from pdd_arch.images.names import is_image_name
 from pdd_arch.report.page import Picture, Version
 from pdd_arch.utils.wording import shown
 
-# what data sets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
+# what datasets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
 _RESOLUTION = re.compile(r'(?:[_-]?x\d+|[_-](?:LR|HR|GT)\d*|[_-]x?\d?(?:LR|HR|GT))$', re.IGNORECASE)
 
 
@@ -87,11 +87,8 @@ class ImageFolder:
 
     def __init__(self, folder: Path, option: str) -> None:
         if not folder.is_dir():
-            raise MissingFileError(
-                f'there is no folder {shown(folder)}',
-                where=option,
-                way_out='Correct the path, or run the command from the folder that it is relative to.',
-            )
+            way_out = 'Correct the path, or run the command from the folder that it is relative to.'
+            raise MissingFileError(f'there is no folder {shown(folder)}', where=option, way_out=way_out)
         self.exact: dict[str, Location]
         if folder.suffix == '.lmdb':
             source = LmdbSource(str(folder), option)

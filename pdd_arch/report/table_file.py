@@ -91,20 +91,15 @@ def _check(table: Table) -> None:
     seen = set()
     for row in table.rows:
         if (row.name, row.dataset) in seen:
-            raise DataError(
-                f'{row.name!r} stands twice for dataset {row.dataset!r}',
-                where='rows',
-                expected='one row with several seeds',
-            )
+            what = f'{row.name!r} stands twice for dataset {row.dataset!r}'
+            raise DataError(what, where='rows', expected='one row with several seeds')
         seen.add((row.name, row.dataset))
         for seed in row.seeds:
             for image, values in seed.scores.items():
                 if len(values) != len(table.metrics):
-                    raise DataError(
-                        where=f'rows: {row.name!r}, seed {seed.seed}, image {image!r}',
-                        expected=f'{len(table.metrics)} values, one per metric',
-                        found=str(len(values)),
-                    )
+                    where = f'rows: {row.name!r}, seed {seed.seed}, image {image!r}'
+                    expected = f'{len(table.metrics)} values, one per metric'
+                    raise DataError(where=where, expected=expected, found=str(len(values)))
     names = [m.name for m in table.metrics]
     if len(set(names)) < len(names):
         raise DataError(where='metrics', expected='different names', found=str(names))

@@ -57,9 +57,8 @@ def _check_options(cell: Cell) -> None:
     for name, metric in _metrics(cell).items():
         decimals = metric.get('decimals', 4)
         if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 10:
-            raise OptionError(
-                where=f'metrics.{name}.decimals', expected='a whole number from 0 to 10', found=repr(decimals)
-            )
+            expected = 'a whole number from 0 to 10'
+            raise OptionError(where=f'metrics.{name}.decimals', expected=expected, found=repr(decimals))
     check_file({**opt, 'val': {**opt['val'], 'metrics': plain(_metrics(cell))}}, is_train=cell.trained)
     if not any(key.startswith('val') for key in opt['datasets']):
         raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
@@ -71,22 +70,15 @@ def _check_metric(path: str, options: Mapping[str, Any]) -> None:
     kind = options['type']
     function = registered(METRIC_REGISTRY, kind)
     if function is None:
-        raise OptionError(
-            f'no metric {kind!r} is registered',
-            where=f'{path}.type',
-            way_out=did_you_mean(kind, METRIC_REGISTRY.keys()).strip(),
-        )
+        hint = did_you_mean(kind, METRIC_REGISTRY.keys()).strip()
+        raise OptionError(f'no metric {kind!r} is registered', where=f'{path}.type', way_out=hint)
     given = {key: value for key, value in options.items() if key not in ('type', 'better')}
     check_keywords(path, kind, function, given, filled=('img', 'img2'))
     check_kinds(path, function, given)
     known = DIRECTIONS.get(kind)
     if known is None and 'better' not in options:
-        raise OptionError(
-            'missing',
-            where=f'{path}.better',
-            expected=f"'higher' or 'lower', because the direction of {kind} is unknown",
-        )
+        expected = f"'higher' or 'lower', for that of {kind} is not known"
+        raise OptionError('missing', where=f'{path}.better', expected=expected)
     if known is not None and options.get('better', known) != known:
-        raise OptionError(
-            f'of {kind}, {known} values are better', where=f'{path}.better', found=repr(options['better'])
-        )
+        what, found = f'of {kind}, {known} values are better', repr(options['better'])
+        raise OptionError(what, where=f'{path}.better', found=found)

@@ -148,35 +148,27 @@ def read_plan(file: Path) -> Plan:
     """Read and check a list.
 
     Raises:
-        MissingFileError, OptionError: the file is not there, no YAML, or something in it is wrong.
+        MissingFileError, OptionError: the file does not exist, is not YAML, or something in it is wrong.
     """
     if not file.is_file():
-        raise MissingFileError(
-            'no such list of rows (YAML)', where=str(file), way_out='experiments/tables has some to start from.'
-        )
+        way_out = 'experiments/tables has some to start from.'
+        raise MissingFileError('no such list of rows (YAML)', where=str(file), way_out=way_out)
     plan = validated(Plan, load_options(file))
     names = [row.name for row in plan.rows]
     for name in names:
         if names.count(name) > 1:
             raise OptionError(f'{name!r} is there twice', where=f'{file}: rows')
     if plan.baseline is not None and plan.baseline not in names:
-        raise OptionError(
-            f'{plan.baseline!r} is not a row',
-            where=f'{file}: baseline',
-            expected=one_of(names),
-            way_out=did_you_mean(plan.baseline, names).strip(),
-        )
+        what, hint = f'{plan.baseline!r} is not a row', did_you_mean(plan.baseline, names).strip()
+        raise OptionError(what, where=f'{file}: baseline', expected=one_of(names), way_out=hint)
     for row in plan.rows:
+        where = f'{file}: rows: {row.name}'
         for dataset in row.datasets or ():
             if dataset not in plan.datasets:
-                raise OptionError(
-                    f'unknown dataset {dataset!r}',
-                    where=f'{file}: rows: {row.name}',
-                    way_out=did_you_mean(dataset, plan.datasets).strip(),
-                )
+                hint = did_you_mean(dataset, plan.datasets).strip()
+                raise OptionError(f'unknown dataset {dataset!r}', where=where, way_out=hint)
         if row.checkpoint is not None and row.method != 'train':
-            expected = f'`checkpoint` or `method: {row.method}`'
-            raise OptionError(where=f'{file}: rows: {row.name}', expected=expected, found='both')
+            raise OptionError(where=where, expected=f'`checkpoint` or `method: {row.method}`', found='both')
     return plan
 
 
@@ -222,12 +214,9 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             if name not in files:
                 files[name] = load_options(find_option_file(name, folder))
             opt = files[name]
-            for layer in (plan.changes, changes, row.changes):
+            metrics = {} if plan.metrics is None else {'val.metrics': plan.metrics}
+            for layer in (plan.changes, changes, row.changes, metrics):
                 opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
-            if plan.metrics is not None:
-                opt.setdefault('val', {})['metrics'] = json.loads(json.dumps(plan.metrics))
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
-                own = json.loads(json.dumps(opt))
-                if seed is not None:
-                    own['manual_seed'] = seed
-                yield Cell(row, dataset, seed, own)
+                own = {} if seed is None else {'manual_seed': seed}
+                yield Cell(row, dataset, seed, changed(opt, own, plan.title))

@@ -75,9 +75,8 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
         result = json.loads(file.read_text(encoding='utf-8'))
         fingerprint = result['fingerprint']
     except (ValueError, KeyError, TypeError) as e:
-        raise DataError(
-            f'is damaged ({type(e).__name__} {e})', where=str(file), way_out='Delete it to measure again.'
-        ) from None
+        what = f'is damaged ({type(e).__name__} {e})'
+        raise DataError(what, where=str(file), way_out='Delete it to measure again.') from None
     if fingerprint != cell.fingerprint:
         raise DataError(
             'measured with other options than the list has now',
@@ -85,12 +84,9 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
             way_out='Delete it to measure again (what is trained already with the same training options is not trained '
             'again), or choose another folder with -o.',
         )
-    missing = result.get('not_computed', {})
-    if missing:
-        metrics = plain(cell.options['val']['metrics'])
-        now, _ = availability({name: metrics[name] for name in missing})
-        return None if now else result  # what was missing has been fetched meanwhile
-    return result
+    metrics = plain(cell.options['val']['metrics'])
+    now, _ = availability({name: metrics[name] for name in result.get('not_computed', {})})
+    return None if now else result  # what was missing has been fetched meanwhile
 
 
 class _Interruption(StopRequest):
@@ -200,14 +196,12 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     undefined: dict[str, list[str]] = {}  # metric -> images, and why
     for name, lr, truth in validation_pairs(opt):
         if name in scores:
-            raise DataError(
-                f'two validation images are called {name}', where='datasets', way_out='Give them different names.'
-            )
+            what = f'two validation images are called {name}'
+            raise DataError(what, where='datasets', way_out='Give them different names.')
         output = upscale(lr)
         if not cv2.imwrite(str(folder / f'{name}.png'), output):
-            raise DataError(
-                'not written', where=f'{folder / name}.png', way_out='Is the disk full, or the folder read-only?'
-            )
+            way_out = 'Is the disk full, or the folder read-only?'
+            raise DataError('not written', where=f'{folder / name}.png', way_out=way_out)
         scores[name] = []
         for m in metrics:
             value, reason = _value(measures[m], output, truth) if m in measures else (None, None)
