@@ -294,7 +294,7 @@ def test_crop_shows_where_methods_differ(table, capsys):
         (lambda t: t['metrics'][0].update(better='more'), "metrics.0.better: Input should be 'higher' or 'lower'"),
         (lambda t: t['rows'][0]['seeds'][0]['scores'].update(a1=[1]), "image 'a1': expected 2 values, one per metric"),
         (lambda t: t.update(baseline='general'), "baseline: expected the name of a row, one of ['adapted', 'bicubic'"),
-        (lambda t: t['rows'].append(t['rows'][0]), "'bicubic' stands twice for dataset 'phone'"),
+        (lambda t: t['rows'].append(t['rows'][0]), "'bicubic' appears twice for dataset 'phone'"),
     ],
 )
 def test_a_wrong_table_is_one_line(table, capsys, change, expected):

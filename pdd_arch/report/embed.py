@@ -153,7 +153,7 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
     out, shown = Embedded(sorted(fitting, key=lambda e: position[id(e.picture)])), len(fitting)
     if quality or side != crop or shown < len(ranked):
         out.reductions.append(
-            f'Images were reduced for the size of the page: {budget / MEGABYTE:.2f} MB were left for them (--max-size).'
+            f'Images were compressed, cropped or left out: {budget / MEGABYTE:.2f} MB were left for them (--max-size).'
         )
     if quality:
         out.reductions.append(
@@ -170,7 +170,7 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
         why = 'as --limit asks' if shown == len(ranked) else 'for the size of the page'
         kept = 'those with the largest gains and losses over the baseline' if gains else 'the first'
         out.reductions.append(
-            f'{total - shown} of {total} images are left out, {why}. Kept are {kept}; the table and all scores are of '
+            f'{total - shown} of {total} images are left out, {why}, and {kept} are kept; the table and all scores are of '
             'all images.'
         )
     return out

@@ -10,7 +10,8 @@ from pdd_arch.report.scores import Row
 from pdd_arch.report.table_file import TABLE, Dataset, Table, read_table
 from pdd_arch.utils.wording import shown
 
-MAX_NAMED = 3  # of many like things, so many are named
+#: the number of images that a sentence names; of more, only their number is given
+MAX_NAMED = 3
 
 
 def page_of_table(path: Path) -> Page:
@@ -107,7 +108,7 @@ def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path,
     missing: dict[str, list[str]] = {}
     for image in _images(rows):
         if not _inside(image):
-            page.problems.append(f'{dataset}: no image is shown for {image!r}, which is no name inside a folder.')
+            page.problems.append(f'{dataset}: no image is shown for {image!r}, which is not a name inside the folder.')
             continue
         found = {key: source.find(image) for key, source in sources.items() if source}
         for key, location in found.items():

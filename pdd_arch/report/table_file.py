@@ -91,7 +91,7 @@ def _check(table: Table) -> None:
     seen = set()
     for row in table.rows:
         if (row.name, row.dataset) in seen:
-            what = f'{row.name!r} stands twice for dataset {row.dataset!r}'
+            what = f'{row.name!r} appears twice for dataset {row.dataset!r}'
             raise DataError(what, where='rows', expected='one row with several seeds')
         seen.add((row.name, row.dataset))
         for seed in row.seeds:

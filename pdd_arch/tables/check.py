@@ -1,4 +1,4 @@
-"""What is wrong with the cells of a table, found before the first of them is trained."""
+"""Checks of the cells of a table, made before the first of them is trained."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from pdd_arch.utils.wording import did_you_mean
 
 
 def check_cells(cells: Sequence[Cell]) -> None:
-    """Check names, options and metrics; not whether files exist, which is said of each row when it comes to it.
+    """Check names, options and metrics; whether files exist is found when a row is run.
 
     Raises:
         OptionError: naming the row, the key and the way out.
@@ -24,7 +24,7 @@ def check_cells(cells: Sequence[Cell]) -> None:
     for cell in cells:
         other = names.setdefault(cell.name, cell)
         if other is not cell:
-            what = f'seed {cell.seed} is there twice' if other.title == cell.title else f'{other.title!r} would too'
+            what = f'seed {cell.seed} appears twice' if other.title == cell.title else f'{other.title!r} would too'
             raise OptionError(
                 f'{cell.title!r} would be kept in files named {cell.name}: {what}', way_out='Rename or remove one.'
             )

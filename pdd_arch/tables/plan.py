@@ -157,7 +157,7 @@ def read_plan(file: Path) -> Plan:
     names = [row.name for row in plan.rows]
     for name in names:
         if names.count(name) > 1:
-            raise OptionError(f'{name!r} is there twice', where=f'{file}: rows')
+            raise OptionError(f'{name!r} appears twice', where=f'{file}: rows')
     if plan.baseline is not None and plan.baseline not in names:
         what, hint = f'{plan.baseline!r} is not a row', did_you_mean(plan.baseline, names).strip()
         raise OptionError(what, where=f'{file}: baseline', expected=one_of(names), way_out=hint)
