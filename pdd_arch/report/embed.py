@@ -170,7 +170,7 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
         why = 'as --limit asks' if shown == len(ranked) else 'for the size of the page'
         kept = 'those with the largest gains and losses over the baseline' if gains else 'the first'
         out.reductions.append(
-            f'{total - shown} of {total} images are left out, {why}, and {kept} are kept; the table and all scores are of '
-            'all images.'
+            f'{total - shown} of {total} images are left out, {why}, and {kept} are kept; the table and all scores are '
+            'of all images.'
         )
     return out

@@ -81,8 +81,8 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
         raise DataError(
             'measured with other options than the list has now',
             where=str(file),
-            way_out='Delete it to measure again (finished training runs with the same training options are used again), '
-            'or choose another folder with -o.',
+            way_out='Delete it to measure again (a finished run with the same training options is kept), or choose '
+            'another folder with -o.',
         )
     metrics = plain(cell.options['val']['metrics'])
     now, _ = availability({name: metrics[name] for name in result.get('not_computed', {})})
