@@ -62,6 +62,14 @@ def test_wrong_lists(table_folder, change, words):
         tables('--dry-run')
 
 
+def test_columns_of_one_name_are_refused_before_training(table_folder, trained):
+    psnr = {'type': 'calculate_psnr', 'crop_border': 4, 'label': 'P'}
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, 'metrics': {'a': psnr, 'b': psnr}}))
+    with pytest.raises(DataError, match=r'list\.yml: metrics: expected different names'):
+        tables()
+    assert trained == []
+
+
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [

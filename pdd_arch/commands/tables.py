@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.report.table_file import table_of
 from pdd_arch.tables.check import check_cells
@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         'repeated: after an interruption the same command continues.',
         epilog='example: pdd tables main.yml -o results/main --seeds 0,1,2 --jobs 2 --gpus 0,1',
     )
-    parser.add_argument('list', type=Path, help='the list of rows')
+    parser.add_argument('list', type=Path, help='list of rows (YAML)')
     parser.add_argument('-o', '--out', type=Path, required=True, help='folder of the results')
     parser.add_argument('--seeds', type=_seeds, metavar='N,N', help="seeds instead of the list's, separated by commas")
     parser.add_argument('--only', metavar='TEXT', help='only rows with this text in their names')
@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     chosen = _chosen(args, everything)
     finished = {cell.name for cell in everything if read_result(args.out, cell) is not None}
     todo = [cell for cell in chosen if cell.name not in finished]
-    table_of(collect(plan, everything, args.out))  # what the table cannot hold is found now, not after the training
+    try:  # what the table cannot hold is found now, not after the training
+        table_of(collect(plan, everything, args.out))
+    except DataError as error:
+        raise error.within(str(args.list), ': ') from None
     say(f'{plan.title}: {len(chosen)} cells, {len(todo)} to do')
     if args.dry_run:
         for cell in todo:
