@@ -9,6 +9,7 @@ import yaml
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
+from pdd_arch.training.record import TrainingRecord
 
 HOSTILE = '<img src=x onerror=alert(1)>'
 CLOSING = '</script><script>alert(2)</script>{{data}}'
@@ -92,28 +93,20 @@ def load(folder):
     return json.loads((folder / 'table.json').read_text())
 
 
-STEP = '2026-01-01 00:00:01,000 INFO: [tiny..][epoch:  0, iter:'
-TIME = ', lr:(1.000e-04,)] [eta: 0:00:01, time (data): 0.6 (0.0)] '
-LOG = f"""\
-2026-01-01 00:00:00,000 INFO: Start training from epoch: 0, iter: 0
-{STEP}      20{TIME}l_inter: 2.0000e+00 l_g_pix: 4.0000e-02
-{STEP}      40{TIME}l_inter: 1.0000e+00 l_g_pix: nan
-2026-01-01 00:00:02,000 INFO: Validation pairs
-\t # psnr: 22.5000\tBest: 22.5000 @ 50 iter
-\t # lpips: 0.4000\tBest: 0.4000 @ 50 iter
-
-{STEP}     100{TIME}l_inter: 5.0000e-01 l_g_pix: 3.0000e-02
-2026-01-01 00:00:04,000 INFO: Validation pairs
-\t # psnr: 23.0000\tBest: 23.0000 @ 100 iter
-
-2026-01-01 00:00:05,000 INFO: End of training. Time consumed: 0:03:12
-2026-01-01 00:00:06,000 INFO: Validation pairs
-\t # psnr: 23.0000\tBest: 23.0000 @ 102 iter
-"""
+def write_record(folder):
+    """The record of a finished run of 100 iterations."""
+    record = TrainingRecord(folder)
+    record.add('start', iteration=0, epoch=0, total_iterations=100)
+    for iteration, inter, pix in ((20, 2.0, 0.04), (40, 1.0, float('nan'))):
+        record.add('step', iteration=iteration, losses=dict(l_inter=inter, l_g_pix=pix))
+    record.add('validation', iteration=50, dataset='pairs', metrics=dict(psnr=22.5, lpips=0.4))
+    record.add('step', iteration=100, losses=dict(l_inter=0.5, l_g_pix=0.03))
+    record.add('validation', iteration=100, dataset='pairs', metrics=dict(psnr=23.0))
+    record.end(100, 'finished')
 
 
 def make_run(root):
-    """A finished run with saved images, as BasicSR leaves it."""
+    """A finished run with saved images."""
     folder = root / 'experiments' / 'tiny'
     rng = np.random.default_rng(0)
     for name in ('p', 'q'):
@@ -136,5 +129,6 @@ def make_run(root):
         ),
     )
     (folder / 'tiny.yml').write_text(yaml.safe_dump(options))
-    (folder / 'train_tiny_20260101_000000.log').write_text(LOG)
+    (folder / 'train_tiny_20260101_000000.log').touch()
+    write_record(folder)
     return folder

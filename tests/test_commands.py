@@ -1,6 +1,7 @@
 """The commands as a user runs them: outputs, checkpoints that other tools load, resuming, torchrun."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -123,7 +124,9 @@ def test_fresh_start_archives_the_old_run(trained):
 
 def test_error_is_one_line_and_the_status_says_so(workplace):
     write_options(run_options(network_g=dict(type='RRDBNett')))
-    done = command('basicsr', 'train', '-opt', 'run.yml', cwd=workplace)
+    # the console script of this environment, which need not be activated
+    script = shutil.which('basicsr', path=os.path.dirname(sys.executable))
+    done = command(script, 'train', '-opt', 'run.yml', cwd=workplace)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith('basicsr: error: network_g.type')
     assert 'Traceback' not in done.stderr

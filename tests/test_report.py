@@ -1,12 +1,16 @@
 """`pdd report`: what is on the page, that nothing in it is read as HTML, its size, and its use in a real browser."""
 
 import json
+import os
 import re
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
 from report_material import (
     BLUE,
     CLOSING,
@@ -14,7 +18,6 @@ from report_material import (
     GREEN,
     HOSTILE,
     IMAGES,
-    LOG,
     RED,
     embedded,
     flat,
@@ -27,9 +30,11 @@ from report_material import (
 )
 from scipy import stats
 
-from pdd_arch.report import embed, page, run_log
+from pdd_arch.report import embed, html_page
+from pdd_arch.report.of_run import is_run
 from pdd_arch.report.of_table import page_of_table
 from pdd_arch.report.pictures import ImageFolder, plain_name
+from pdd_arch.training.record import RECORD, TrainingRecord
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +68,7 @@ def test_best_is_by_what_is_printed_and_without_references(table):
         for seed in row['seeds']:
             seed['scores'] = {'a1': [value, None]}
     save(table, content)
-    data = page.page_data(page_of_table(table))
+    data = html_page.page_data(page_of_table(table))
     assert [r['best'] for r in data['rows']] == [[False, False], [True, False], [True, False]]
     assert data['rows'][0]['mean'][1] is None
 
@@ -85,13 +90,13 @@ def test_significance_is_of_the_images_and_against_the_baseline(table):
         for seed, values in zip(row['seeds'], scores[row['name']], strict=True):
             seed['scores'] = {f'i{n}': [20 + v, None] for n, v in enumerate(values)}
     save(table, content)
-    rows = {r['name']: r['p'] for r in page.page_data(page_of_table(table))['rows']}
+    rows = {r['name']: r['p'] for r in html_page.page_data(page_of_table(table))['rows']}
     assert rows['generalist'] == [None, None]
     assert rows['adapted'] == [pytest.approx(stats.wilcoxon(gains).pvalue), None]
     assert rows['adapted'][0] < 0.05
     content['rows'][2]['seeds'][1]['scores'].pop('i0')  # seeds of different images: no pairs
     save(table, content)
-    rows = {r['name']: r['p'] for r in page.page_data(page_of_table(table))['rows']}
+    rows = {r['name']: r['p'] for r in html_page.page_data(page_of_table(table))['rows']}
     assert rows['adapted'] == [None, None]
 
 
@@ -127,7 +132,7 @@ def test_nothing_is_loaded_from_elsewhere(made):
 
 
 def test_lone_surrogates_and_line_separators():
-    text = page.script_json(['\udcff', '\u2028', '<!--', '&'])
+    text = html_page.script_json(['\udcff', '\u2028', '<!--', '&'])
     text.encode()
     assert json.loads(text) == ['?', '\u2028', '<!--', '&']
     assert not set('<>&\u2028') & set(text)
@@ -248,7 +253,7 @@ def test_images_are_reduced_step_by_step_and_it_is_said(tmp_path, capsys):
     assert len(smaller.pictures) == 4
     few = embed.embed(page_of, size // 4)
     assert 0 < len(few.pictures) < 4
-    assert few.pictures[0]['name'] == 'a10'  # the largest gain or loss stays
+    assert few.pictures[0].picture.name == 'a10'  # the largest gain or loss stays
     assert any('images are left out, for the size of the page' in text for text in few.reductions)
 
     assert pdd(folder) == 0
@@ -270,9 +275,10 @@ def test_crop_shows_where_methods_differ(table, capsys):
         for i in IMAGES:
             write(table / f'out/{name}/{i}.png', image if colour is None else flat(colour))
     out = embed.embed(page_of_table(table), 10**7, crop=16, limit=2)
-    assert [p['name'] for p in out.pictures] == ['a2', 'a10']
-    assert [(p['width'], p['height']) for p in out.pictures] == [(16, 16)] * 2
-    left, top = out.pictures[0]['corner']
+    shown = out.picture_data()
+    assert [p['name'] for p in shown] == ['a2', 'a10']
+    assert [(p['width'], p['height']) for p in shown] == [(16, 16)] * 2
+    left, top = shown[0]['corner']
     assert abs(left - 44) <= 4
     assert abs(top - 30) <= 4
     assert left % 4 == top % 4 == 0
@@ -288,7 +294,7 @@ def test_crop_shows_where_methods_differ(table, capsys):
         (lambda t: t['metrics'][0].update(better='more'), "metrics.0.better: Input should be 'higher' or 'lower'"),
         (lambda t: t['rows'][0]['seeds'][0]['scores'].update(a1=[1]), "image 'a1': expected 2 values, one per metric"),
         (lambda t: t.update(baseline='general'), "baseline: expected the name of a row, one of ['adapted', 'bicubic'"),
-        (lambda t: t['rows'].append(t['rows'][0]), "'bicubic' stands twice for dataset 'phone'"),
+        (lambda t: t['rows'].append(t['rows'][0]), "'bicubic' appears twice for dataset 'phone'"),
     ],
 )
 def test_a_wrong_table_is_one_line(table, capsys, change, expected):
@@ -311,7 +317,7 @@ def test_wrong_places(table, tmp_path, capsys):
         ((tmp_path,), 'is neither the folder of a run'),
         ((table, '-o', tmp_path / 'mine.html'), 'is not a report of pdd'),
         ((table, '-o', tmp_path / 'no/such.html'), 'there is no folder'),
-        ((table, '-o', tmp_path), 'is a folder; expected a file'),
+        ((table, '-o', tmp_path), 'is a folder, expected a file'),
         ((table, '--max-size', '0.01'), '--max-size: the page has'),
     ]:
         assert pdd(*args) == 1
@@ -355,15 +361,45 @@ def test_page_of_a_run(tmp_path, capsys):
 
 
 def test_a_continued_run_overwrites_what_it_repeats(tmp_path):
-    first, second = tmp_path / 'a.log', tmp_path / 'b.log'
-    first.write_text(LOG)
-    second.write_text(
-        '2026-01-02 00:00:00,000 INFO: Resuming training from epoch: 0, iter: 50.\n'
-        + LOG.split('\n\n')[1].replace('23.0', '24.0')
-    )
-    log = run_log.read_logs([first, second], 50, 150)
-    assert log.validation['pairs']['psnr'][100] == 24.0
-    assert log.validation['pairs']['psnr'][50] == 22.5
+    folder = make_run(tmp_path)
+    record = TrainingRecord(folder)
+    record.add('start', iteration=50, epoch=0, total_iterations=100)
+    record.add('validation', iteration=100, dataset='pairs', metrics=dict(psnr=24.0))
+    assert pdd(folder) == 0
+    curves = {c['title']: c for c in embedded(folder / 'report.html', 'data')['curves']}
+    assert curves['psnr']['series'] == {'pairs': [[50, 22.5], [100, 24.0]]}
+
+
+def test_a_run_without_a_record_has_images_and_scores_but_no_curves(tmp_path, capsys):
+    folder = make_run(tmp_path)
+    (folder / RECORD).unlink()
+    assert pdd(folder) == 0
+    data = embedded(folder / 'report.html', 'data')
+    assert data['curves'] == []
+    assert [r['name'] for r in data['rows']] == ['bicubic', 'iteration 50', 'iteration 100']
+    assert len(data['pictures']) == 2
+    assert capsys.readouterr().err.count('There is no record.jsonl in this folder') == 1
+    assert sum('record.jsonl' in text for text in data['problems']) == 1
+    (folder / 'train_tiny_20260101_000000.log').unlink()
+    assert not is_run(folder)
+
+
+def test_options_are_relative_to_where_the_run_was_started(tmp_path, monkeypatch):
+    """The command may be given elsewhere, and stays there."""
+    folder = make_run(tmp_path / 'started')
+    network = dict(type='SRVGGNetCompact', num_feat=8, num_conv=2, upscale=4)
+    torch.save({'params': build_network(dict(network)).state_dict()}, tmp_path / 'started' / 'start.pth')
+    options = yaml.safe_load((folder / 'tiny.yml').read_text())
+    options |= dict(network_g=network, path=dict(pretrain_network_g='start.pth'))
+    (folder / 'tiny.yml').write_text(yaml.safe_dump(options))
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(os, 'chdir', lambda _: pytest.fail('the working directory is that of the whole process'))
+    assert pdd(folder, '--generalist') == 0
+    data = embedded(folder / 'report.html', 'data')
+    assert [v['label'] for v in data['pictures'][0]['versions']][2] == 'generalist'
+    assert data['baseline'] == 'generalist'
 
 
 def test_generalist_of_a_run_needs_weights(tmp_path, capsys):

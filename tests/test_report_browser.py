@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from report_material import BLUE, GAINS, GREEN, IMAGES, RED, load, make_run, make_table, pdd, save
 
-from pdd_arch.report.page import Curve, Page, write_page
+from pdd_arch.report.html_page import write_page
+from pdd_arch.report.page import Curve, Page
 
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from table_material import LIST, make_folder, tables, train_here
 
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.report.scores import statistics_of
+from pdd_arch.report.table_file import Table, table_of
 from pdd_arch.tables import runner
 from pdd_arch.tables.plan import cells, changed, read_plan
-from pdd_arch.tables.table import lines, to_csv, to_latex, to_markdown
+from pdd_arch.tables.table import to_csv, to_latex, to_markdown
+from pdd_arch.version import __version__
 
 table_folder = pytest.fixture(make_folder)
 trained = pytest.fixture(train_here)
@@ -142,7 +147,7 @@ def test_changes():
         'd': {'e': 4},
     }
     assert opt == {'a': {'b': 1}, 'c': 2}
-    with pytest.raises(OptionError, match='c is no section'):
+    with pytest.raises(OptionError, match='c is not a section'):
         changed(opt, {'c.x': 1}, 'here')
 
 
@@ -157,7 +162,45 @@ def test_shipped_lists_are_valid():
         assert len(plan.seeds) >= 3
 
 
-def made_table(values: dict[str, list[list[float]]]) -> dict:
+def repository(folder: Path, *tracked: str) -> None:
+    """A repository with some files in one commit."""
+
+    def git(*arguments: str) -> None:
+        identity = ('-c', 'user.name=a', '-c', 'user.email=a@b.c')
+        subprocess.run(['git', *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    for name in tracked:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    git('init')
+    git('add', *tracked)
+    git('commit', '-m', 'all')
+
+
+def test_the_version_has_the_commit_of_the_packages_own_checkout(tmp_path):
+    repository(tmp_path, 'pdd_arch/version.py')
+    version, found = runner.commit(tmp_path / 'pdd_arch').split()
+    assert version == __version__
+    assert re.fullmatch('[0-9a-f]{12}', found)
+    (tmp_path / 'pdd_arch/version.py').write_text('changed')
+    assert runner.commit(tmp_path / 'pdd_arch') == f'{version} {found}-dirty'
+
+
+@pytest.mark.parametrize('place', ['lib/pdd_arch', 'pdd_arch'])
+def test_the_version_has_no_commit_of_a_repository_that_encloses_the_package(tmp_path, place):
+    repository(tmp_path, 'README.md', 'lib/pdd_arch/version.py')
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / 'version.py').touch()
+    assert runner.commit(tmp_path / place) == __version__
+
+
+def test_the_version_without_git(tmp_path, monkeypatch):
+    repository(tmp_path, 'pdd_arch/version.py')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert runner.commit(tmp_path / 'pdd_arch') == __version__
+
+
+def made_table(values: dict[str, list[list[float]]]) -> Table:
     """Row -> seeds -> PSNR of images; row `base` is the baseline."""
     rows = [
         {
@@ -177,7 +220,7 @@ def made_table(values: dict[str, list[list[float]]]) -> dict:
         'options': {'type': 'calculate_psnr', 'crop_border': 4},
     }
     published = [{'source': 'a paper, table 1', 'values': {'a': {'theirs': {'PSNR': 30.5}}}}]
-    return dict(
+    content = dict(
         title='T',
         notes=['Mind this.'],
         baseline='base',
@@ -186,6 +229,11 @@ def made_table(values: dict[str, list[list[float]]]) -> dict:
         rows=rows,
         published=published,
     )
+    return table_of(content)
+
+
+def lines(table: Table) -> list:
+    return statistics_of(table.rows, table.metrics, table.baseline)
 
 
 def test_statistics():
@@ -194,16 +242,16 @@ def test_statistics():
     better = [base[0] + 1 + 0.1 * rng.random(8) for _ in range(3)]
     alike = [base[0] + 0.1 * rng.standard_normal(8)]
     table = made_table({'base': base, 'better': better, 'a_like': alike})
-    found = {line.row: line for line in lines(table)}
+    found = {line.name: line for line in lines(table)}
     assert found['better'].mean == [pytest.approx(np.mean(better))]
-    assert found['better'].deviation == [pytest.approx(np.std([b.mean() for b in better], ddof=1))]
-    assert found['base'].deviation is None
+    assert found['better'].std == [pytest.approx(np.std([b.mean() for b in better], ddof=1))]
+    assert found['base'].std == [None]
     assert found['base'].p == [None]
     wanted = stats.wilcoxon(np.mean(better, axis=0) - base[0]).pvalue
     assert found['better'].p == [pytest.approx(wanted)]
     assert wanted < 0.05 < found['a_like'].p[0]
     markdown = to_markdown(table)
-    mean, deviation = np.mean(better), found['better'].deviation[0]
+    mean, deviation = np.mean(better), found['better'].std[0]
     assert rf'| better | 3 | **{mean:.2f} ± {deviation:.2f}**\* |' in markdown
     assert r'\* differs from "base" (two-sided Wilcoxon signed-rank test over the images' in markdown
     assert f'| a_like | 1 | {np.mean(alike):.2f} |' in markdown

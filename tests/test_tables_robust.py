@@ -34,12 +34,12 @@ trained = pytest.fixture(train_here)
             {'rows': [{'name': 'x', 'method': 'guess'}]},
             "rows[0].method: expected 'train', 'start' or 'bicubic', found 'guess'",
         ),
-        ({'rows': [{'name': 'x'}, {'name': 'x'}]}, "'x' is there twice"),
-        ({'baseline': 'strat'}, "'strat' is no row"),
+        ({'rows': [{'name': 'x'}, {'name': 'x'}]}, "'x' appears twice"),
+        ({'baseline': 'strat'}, "'strat' is not a row"),
         ({'rows': [{'name': 'start', 'datasets': ['c']}]}, "unknown dataset 'c'"),
         ({'datasets': {}}, 'datasets'),
         ({'seeds': []}, 'seeds'),
-        ({'seeds': [1, 1]}, 'seed 1 is there twice'),
+        ({'seeds': [1, 1]}, 'seed 1 appears twice'),
         ({'rows': [{'name': 'start'}, {'name': 'a b'}, {'name': 'a_b'}]}, "'a_b on a' would be kept in files named"),
         ({'rows': [{'name': 'start', 'method': 'start', 'checkpoint': 'x.pth'}]}, 'found both'),
         ({'changes': {'train.ema_decai': 0.5}}, 'bicubic on a: train.ema_decai: unknown key'),
@@ -60,6 +60,14 @@ def test_wrong_lists(table_folder, change, words):
     Path('list.yml').write_text(yaml.safe_dump({**LIST, **change}))
     with pytest.raises(OptionError, match=re.escape(words)):
         tables('--dry-run')
+
+
+def test_columns_of_one_name_are_refused_before_training(table_folder, trained):
+    psnr = {'type': 'calculate_psnr', 'crop_border': 4, 'label': 'P'}
+    Path('list.yml').write_text(yaml.safe_dump({**LIST, 'metrics': {'a': psnr, 'b': psnr}}))
+    with pytest.raises(DataError, match=r'list\.yml: metrics: expected different names'):
+        tables()
+    assert trained == []
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ SCALE = 4
 
 @dataclass(frozen=True)
 class Degradation:
-    """Blur of the HR image, reduction by area, sensor noise, JPEG; in this order. Zero (or None) leaves a part out.
+    """Blur of the HR image, downsampling by area, sensor noise, JPEG; in this order. Zero (or None) leaves a part out.
 
     Attributes:
         blur: standard deviation of a Gaussian, in HR pixels.
-        noise: standard deviation of Gaussian noise, of 255.
-        poisson: scale of Poisson noise, BasicSR's.
-        jpeg: quality.
+        noise: standard deviation of Gaussian noise, on the scale from 0 to 255.
+        poisson: scale of Poisson noise, as in BasicSR.
+        jpeg: quality of the JPEG file.
     """
 
     blur: float = 0
@@ -64,7 +64,7 @@ def make_domain(name: str, photographs: Path, folder: Path, seed: int = 0) -> No
     test = files[::16]
     rest = [f for f in files if f not in test]
     random.Random(seed).shuffle(rest)
-    np.random.seed(seed)  # BasicSR's noise knows no other generator
+    np.random.seed(seed)  # BasicSR's noise uses the global generator
 
     def save(part: str, file: Path, image: np.ndarray) -> None:
         path = folder / part / f'{file.stem}.png'

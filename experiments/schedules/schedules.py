@@ -10,8 +10,8 @@ class Schedule:
 
     Attributes:
         iterations: length of the run.
-        changes: of the section ``train``.
-        measured: checkpoints at these many equal distances are measured.
+        changes: changes of the section ``train``.
+        measured: number of checkpoints, equally spaced, that are measured.
     """
 
     iterations: int

@@ -13,7 +13,8 @@ from pdd_arch.adaptation.photographs import Photograph, PhotographSet
 from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import DataError
 from pdd_arch.inference import TiledUpscaler
-from pdd_arch.report.page import Curve, Page, Picture, Version, write_page
+from pdd_arch.report.html_page import write_page
+from pdd_arch.report.page import Curve, Page, Picture, Version
 from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Choice, Signals
 from pdd_arch.utils.atomic import whole_file, writing

@@ -16,15 +16,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'pdd_arch {__version__}')
     parser.add_argument('--debug', action='store_true', help='show tracebacks of errors')
     commands = parser.add_subparsers(dest='command', required=True)
-    demo.add_parser(commands)
-    adapt.add_parser(commands)
-    prepare.add_parser(commands)
-    check_data.add_parser(commands)
-    tables.add_parser(commands)
-    convert_options.add_parser(commands)
-    report.add_parser(commands)
-    export.add_parser(commands)
-    upscale.add_parser(commands)
+    # in the order of --help
+    for module in (demo, adapt, prepare, check_data, tables, convert_options, report, export, upscale):
+        module.add_parser(commands)
     return parser
 
 

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from pdd_arch.commands.numbers import whole_number
 from pdd_arch.errors import MissingFileError
-from pdd_arch.report.of_table import TABLE, page_of_table
-from pdd_arch.report.page import MEGABYTE, Page, check_target, write_page
+from pdd_arch.report.embed import MEGABYTE
+from pdd_arch.report.html_page import check_target, write_page
+from pdd_arch.report.of_run import is_run, page_of_run
+from pdd_arch.report.of_table import page_of_table
+from pdd_arch.report.page import Page
+from pdd_arch.report.table_file import TABLE
+from pdd_arch.training.record import RECORD
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
@@ -18,23 +23,18 @@ DEFAULT_NAME = 'report.html'
 def _page(path: Path, generalist: bool) -> Page:
     if path.name == TABLE or (path / TABLE).is_file():
         return page_of_table(path)
-    if not path.exists():
+    if not is_run(path):
+        neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
         raise MissingFileError(
-            f'{shown(path)}: there is no such folder. Give the folder of a run (experiments/NAME) or of a table '
-            '(what `pdd tables` has written).'
-        )
-    from pdd_arch.report.of_run import is_run, page_of_run  # needs metrics and networks, which a table does not
-
-    if not path.is_dir() or not is_run(path):
-        raise MissingFileError(
-            f'{shown(path)}: is neither the folder of a run (a copy of the options, *.yml, and a log, train_*.log) nor '
-            f'that of a table ({TABLE}). Give experiments/NAME, or the folder that `pdd tables` has written.'
+            neither if path.exists() else 'there is no such folder',
+            where=shown(path),
+            way_out='Give experiments/NAME, or the folder that `pdd tables` has written.',
         )
     return page_of_run(path, generalist, say)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page. Returns the exit status 0; errors are raised."""
+    """Write the page and return the exit status 0; errors are raised."""
     folder = args.path if args.path.is_dir() else args.path.parent
     target = args.output or folder / DEFAULT_NAME
     if folder.is_dir():
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Registers `report` with the `pdd` command."""
+    """Add the subcommand."""
     text = 'show a run or a table as one HTML page: curves, table, images to compare'
     parser = subparsers.add_parser(
         'report',
@@ -76,7 +76,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--generalist',
         action='store_true',
-        help='of a run: also enlarge the validation images with the network it adapts (takes as long as a validation)',
+        help='for a run: also upscale the validation images with the network that it adapts (takes as long as a '
+        'validation)',
     )
     parser.set_defaults(run=run)
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
+from pdd_arch.report.table_file import table_of
 from pdd_arch.tables.check import check_cells
 from pdd_arch.tables.plan import Cell, Plan, cells, plain, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
-from pdd_arch.tables.table import collect, not_computed, to_markdown, write_table
+from pdd_arch.tables.table import collect, to_markdown, write_table
 from pdd_arch.utils.atomic import writing
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.output import say
@@ -25,19 +26,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help='train and measure the rows of a table',
         description='Trains and measures the rows of a list (YAML) and writes table.md, .csv, .tex and .json. Paths in '
         'its option files start at the current folder, as in `basicsr train`. Rows that are finished are not '
-        'done again: start it anew after an interruption.',
+        'repeated: after an interruption the same command continues.',
         epilog='example: pdd tables main.yml -o results/main --seeds 0,1,2 --jobs 2 --gpus 0,1',
     )
-    parser.add_argument('list', type=Path, help='the list of rows')
+    parser.add_argument('list', type=Path, help='list of rows (YAML)')
     parser.add_argument('-o', '--out', type=Path, required=True, help='folder of the results')
-    parser.add_argument('--seeds', type=_seeds, metavar='N,N', help="instead of the list's, separated by commas")
-    parser.add_argument('--only', metavar='TEXT', help='rows with this in their name')
-    parser.add_argument('--datasets', metavar='NAME,NAME', help='of the list, separated by commas')
+    parser.add_argument('--seeds', type=_seeds, metavar='N,N', help="seeds instead of the list's, separated by commas")
+    parser.add_argument('--only', metavar='TEXT', help='only rows with this text in their names')
+    parser.add_argument('--datasets', metavar='NAME,NAME', help='only these datasets of the list, separated by commas')
     parser.add_argument(
-        '--jobs', type=whole_number(), metavar='N', help='training runs at a time (default: one for each device)'
+        '--jobs', type=whole_number(), metavar='N', help='training runs at the same time (default: one for each device)'
     )
-    parser.add_argument('--gpus', default='', metavar='N,N', help='devices to spread them over, separated by commas')
-    parser.add_argument('--dry-run', action='store_true', help='say what would run')
+    parser.add_argument('--gpus', default='', metavar='N,N', help='GPUs to spread the runs over, separated by commas')
+    parser.add_argument('--dry-run', action='store_true', help='list what would run, and do nothing')
     parser.set_defaults(run=run)
 
 
@@ -49,24 +50,24 @@ def _seeds(text: str) -> list[int]:
 
 
 def _chosen(args: argparse.Namespace, everything: Sequence[Cell]) -> list[Cell]:
-    """Cells that --only and --datasets leave.
+    """The cells that --only and --datasets choose.
 
     Raises:
-        OptionError: none, or there is no such dataset.
+        OptionError: they choose none, or there is no such dataset.
     """
     datasets = list(dict.fromkeys(cell.dataset for cell in everything))
     wanted = args.datasets.split(',') if args.datasets else datasets
     for name in wanted:
         if name not in datasets:
-            raise OptionError(f'--datasets: {name!r} is not in the list, expected {one_of(datasets)}.')
+            raise OptionError(f'{name!r} is not in the list', where='--datasets', expected=one_of(datasets))
     rows = list(dict.fromkeys(cell.row.name for cell in everything))
     if args.only and not any(args.only in name for name in rows):
-        raise OptionError(f'--only: no row has {args.only!r} in its name, expected a part of {one_of(rows)}.')
+        raise OptionError(f'no row has {args.only!r} in its name', where='--only', expected=f'a part of {one_of(rows)}')
     return [c for c in everything if (not args.only or args.only in c.row.name) and c.dataset in wanted]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 1 when a row failed or a metric could not be computed; all else is in the table."""
+    """Train, measure and write the table; exit status 1 when a row failed or a metric could not be computed."""
     plan = read_plan(args.list)
     if args.seeds:
         plan = plan.model_copy(update={'seeds': args.seeds})
@@ -75,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
     chosen = _chosen(args, everything)
     finished = {cell.name for cell in everything if read_result(args.out, cell) is not None}
     todo = [cell for cell in chosen if cell.name not in finished]
+    try:  # what the table cannot hold is found now, not after the training
+        table_of(collect(plan, everything, args.out))
+    except DataError as error:
+        raise error.within(str(args.list), ': ') from None
     say(f'{plan.title}: {len(chosen)} cells, {len(todo)} to do')
     if args.dry_run:
         for cell in todo:
@@ -83,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
     with writing(args.out):
         args.out.mkdir(parents=True, exist_ok=True)
     taken = OptionError(
-        f'-o {args.out}: another `pdd tables` is writing there. Wait for it, or choose another folder; --jobs and '
-        '--gpus spread one table over several devices.'
+        'another `pdd tables` is writing there',
+        where=f'-o {args.out}',
+        way_out='Wait for it, or choose another folder; --jobs and --gpus spread one table over several devices.',
     )
     with folder_held(args.out, taken):
         return _run(args, plan, everything, todo)
@@ -94,18 +100,16 @@ def _run(args: argparse.Namespace, plan: Plan, everything: Sequence[Cell], todo:
     if todo:  # now, and not after hours of training
         _, reasons = availability(plain(todo[0].options['val']['metrics']), fetch=True)
         for reason in reasons.values():
-            warn(reason)
+            _warn(reason)
     gpus = [g for g in args.gpus.split(',') if g]
     failed = run_cells(todo, args.out, gpus, args.jobs or max(1, len(gpus)), say)
-    table = collect(plan, everything, args.out)
-    write_table(table, args.out)
+    table = write_table(collect(plan, everything, args.out), args.out)
     say(to_markdown(table))
-    missing = not_computed(table)
+    missing = table.reasons()
     for line in [*failed, *missing]:
-        warn(line)
+        _warn(line)
     return 1 if failed or missing else 0
 
 
-def warn(text: str) -> None:
-    """A line on standard error."""
+def _warn(text: str) -> None:
     sys.stderr.write(f'pdd tables: {text}\n')

@@ -1,15 +1,13 @@
-"""A page out of the folder of a run: its log, its options, and the images that its validations have saved."""
+"""A page out of the folder of a run: its record, its options, and the images that its validations have saved."""
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
@@ -17,11 +15,10 @@ from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.report.of_table import unit_of
 from pdd_arch.report.page import Curve, Page, Picture, Version
-from pdd_arch.report.pictures import ImageFolder, LmdbImage, Output, make_picture
-from pdd_arch.report.run_log import RunLog, read_logs
-from pdd_arch.report.scores import Metric, Row, Seed
+from pdd_arch.report.pictures import ImageFolder, Location, Output, make_picture
+from pdd_arch.report.scores import Metric, Row, Seed, Value, unit_of
+from pdd_arch.training.record import RECORD, RunHistory, read_record
 from pdd_arch.utils.wording import shown
 
 SAVED = 'visualization'
@@ -29,113 +26,112 @@ SAVED = 'visualization'
 MAX_POINTS = 400
 BICUBIC, GENERALIST = 'bicubic', 'generalist'
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class _Run:
+    """A run: the folder that it was started in, and the sections of its options."""
+
     folder: Path
-    options: dict
-    root: Path  # where it was started: what the paths in the options are relative to
+    root: Path
+    options: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+
+    def section(self, key: str) -> Mapping[str, Any]:
+        return self.options.get(key) or {}
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder looks like that of a training run."""
-    return any(folder.glob('train_*.log')) and any(folder.glob('*.yml'))
+    """Whether a folder looks like that of a training run: a copy of the options, and a record or a log."""
+    return any(folder.glob('*.yml')) and ((folder / RECORD).is_file() or any(folder.glob('train_*.log')))
 
 
-def page_of_run(folder: Path, generalist: bool, say: Say) -> Page:
+def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> Page:
     """The page of a run.
 
     Args:
-        folder: ``experiments/NAME``.
-        generalist: also enlarge the validation images with the network that the run adapts.
+        folder: ``experiments/NAME``, for which `is_run` holds.
+        generalist: also upscale the validation images with the network that the run adapts.
         say: told about what takes time.
 
     Raises:
-        PDDError: the folder is not that of a run, or something in it is broken.
+        PDDError: something in the folder is broken.
     """
     run = _read_run(folder)
-    train, val = run.options.get('train') or {}, run.options.get('val') or {}
-    logs = sorted(folder.glob('train_*.log'), key=lambda p: p.stem[-15:])
-    log = read_logs(logs, _whole(val.get('val_freq')), _whole(train.get('total_iter')))
-    metrics = val.get('metrics') or {}
+    history = read_record(folder)
     page = Page(
         title=f'Run {run.options.get("name", folder.name)}',
-        source=folder.resolve().name,
-        metrics=[Metric(n, better(o), _decimals(n), unit_of(n)) for n, o in metrics.items()],
+        source=run.folder.name,
+        metrics=[
+            Metric(n, 'lower' if better(o) == 'lower' else 'higher', 2 if unit_of(n) == 'dB' else 4)
+            for n, o in run.metrics.items()
+        ],
         rows=[],
-        curves=_curves(log, metrics),
+        curves=_curves(history, run.metrics),
     )
-    if not log.validation:
-        page.problems.append('The log holds no validation metrics (val.metrics, val.val_freq), so there are no curves.')
+    if not (folder / RECORD).is_file():
+        page.problems.append(
+            f'There is no {RECORD} in this folder (a run of plain BasicSR or of an earlier version), hence no curves.'
+        )
+    elif not history.validation:
+        page.problems.append('The record holds no validation (val.metrics, val.val_freq), hence no curves of metrics.')
     page.pictures = _pictures(run, page)
-    with _directory(run.root):
-        if generalist:
-            _add_generalist(run, page, say)
-        elif page.pictures:
-            page.notes.append('The generalist is not shown; `pdd report --generalist` enlarges the images with it.')
-        _add_scores(page, metrics, say)
+    if page.pictures and generalist:
+        _add_generalist(run, page, say)
+    elif page.pictures:
+        page.notes.append('The generalist is not shown; `pdd report --generalist` upscales the images with it.')
+    _add_scores(run, page, say)
     return page
 
 
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 1 else None
-
-
-def _decimals(metric: str) -> int:
-    return 2 if 'psnr' in metric.lower() else 4
-
-
-@contextmanager
-def _directory(folder: Path) -> Iterator[None]:
-    """The current directory for a while: options name weights relative to where the run was started."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
 def _read_run(folder: Path) -> _Run:
-    files = sorted(folder.glob('*.yml'), key=lambda p: p.stat().st_mtime)
-    if not files or not any(folder.glob('train_*.log')):
-        raise MissingFileError(
-            f'{shown(folder)}: expected the folder of a run, with a copy of its options (*.yml) and its log '
-            '(train_*.log); found neither or only one. Give experiments/NAME.'
-        )
-    options = load_options(files[-1])
+    file = max(folder.glob('*.yml'), key=lambda p: p.stat().st_mtime)
+    options = load_options(file)
     for key in ('datasets', 'val', 'train', 'path'):
         if not isinstance(options.get(key) or {}, dict):
-            raise DataError(f'{shown(files[-1])}: {key}: expected a section, found {type(options[key]).__name__}')
+            found = type(options[key]).__name__
+            raise DataError(where=f'{shown(file)}: {key}', expected='a section', found=found)
     folder = folder.resolve()
     # experiments/NAME below the folder that the run was started in; a folder moved elsewhere: the current one
     root = folder.parent.parent if folder.parent.name == 'experiments' else Path.cwd()
-    return _Run(folder, options, root)
+    options = {key: _located(value, root) for key, value in options.items()}
+    return _Run(folder, root, options, (options.get('val') or {}).get('metrics') or {})
+
+
+def _located(value: Any, root: Path, key: str = '') -> Any:
+    """Options in which weights are named from anywhere: relative to `root` where there is such a file.
+
+    Other values of the same keys are names (``imagenet``, ``bundled:...``).
+    """
+    if isinstance(value, dict):
+        return {k: _located(v, root, str(k)) for k, v in value.items()}
+    if isinstance(value, str) and (key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')):
+        file = root / os.path.expanduser(value)
+        return str(file) if file.is_file() else value
+    return value
 
 
 # ---------------------------------------------------------------- curves
-def _curves(log: RunLog, metrics: Mapping) -> list[Curve]:
+def _curves(history: RunHistory, metrics: Mapping[str, Mapping[str, Any]]) -> list[Curve]:
     curves = []
-    names = dict.fromkeys(name for dataset in log.validation.values() for name in dataset)
-    for name in names:
-        series = {d: sorted(values[name].items()) for d, values in log.validation.items() if name in values}
+    for name in dict.fromkeys(name for dataset in history.validation.values() for name in dataset):
+        series = {d: _points(values[name]) for d, values in history.validation.items() if name in values}
         curves.append(Curve(name, series, unit_of(name), better(metrics.get(name) or {})))
-    for name, values in log.losses.items():
-        points, averaged = _thinned(sorted(values.items()))
-        note = f'Each point is the mean of {averaged} logged values.' if averaged > 1 else ''
+    for name, values in history.losses.items():
+        points, averaged = _thinned(_points(values))
+        note = f'Each point is the mean of {averaged} recorded values.' if averaged > 1 else ''
         curves.append(Curve(name, {'training': points}, group='training', note=note))
     return curves
 
 
-def _thinned(points: list[tuple[int, float]]) -> tuple[list[tuple[float, float]], int]:
-    """At most `MAX_POINTS` points, means of so many neighbours each."""
-    size = -(-len(points) // MAX_POINTS)
-    if size <= 1:
-        return points, 1
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(float(np.mean([x for x, _ in g])), float(np.mean([y for _, y in g]))) for g in groups], size
+def _points(values: Mapping[int, float]) -> list[tuple[float, float]]:
+    return [(float(iteration), value) for iteration, value in sorted(values.items())]
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], int]:
+    """At most `MAX_POINTS` points, and how many neighbours each is the mean of."""
+    size = max(-(-len(points) // MAX_POINTS), 1)
+    groups = [np.mean(points[i : i + size], axis=0) for i in range(0, len(points), size)]
+    return [(float(x), float(y)) for x, y in groups], size
 
 
 # ---------------------------------------------------------------- images
@@ -155,20 +151,18 @@ def _pictures(run: _Run, page: Page) -> list[Picture]:
             f'({chosen[-1]}) are shown.'
         )
     pictures, taken = [], set()
-    for key, dataset in (run.options.get('datasets') or {}).items():
-        if key.startswith('val') and isinstance(dataset, dict):
-            for name, lq, gt in _validation_set(run, key, dataset, page):
-                outputs = [
-                    Output(f'iteration {i}', f'iteration {i}', saved[name][i])
-                    for i in chosen
-                    if i in saved.get(name, {})
-                ]
-                picture = name not in taken and make_picture(
-                    name, str(dataset.get('name', key)), lq, gt, outputs, page.problems
-                )
-                if outputs and picture:
-                    pictures.append(picture)
-                    taken.add(name)
+    for key, dataset in run.section('datasets').items():
+        if not key.startswith('val') or not isinstance(dataset, dict):
+            continue
+        for name, lq, gt in _validation_set(run, key, dataset, page):
+            own = saved.get(name, {})
+            outputs = [Output(f'iteration {i}', f'iteration {i}', own[i]) for i in chosen if i in own]
+            if not outputs or name in taken:
+                continue
+            picture = make_picture(name, str(dataset.get('name', key)), lq, gt, outputs, page.problems)
+            if picture:
+                pictures.append(picture)
+                taken.add(name)
     lost = sorted(set(saved) - taken)
     if lost:
         page.problems.append(
@@ -189,107 +183,88 @@ def _saved(folder: Path) -> dict[str, dict[int, Path]]:
 
 
 def _validation_set(
-    run: _Run, key: str, dataset: Mapping, page: Page
-) -> Iterator[tuple[str, Path | LmdbImage, Path | LmdbImage | None]]:
+    run: _Run, key: str, dataset: Mapping[str, Any], page: Page
+) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
-    folders = {}
-    for option in ('dataroot_lq', 'dataroot_gt'):
-        text = dataset.get(option)
-        if text is None:
-            continue
-        path = run.root / Path(str(text)).expanduser()
-        try:
-            folders[option] = ImageFolder(path, f'datasets.{key}.{option}')
-        except MissingFileError as error:
-            page.problems.append(f'Images are not shown: {error}')
-            return
-    if 'dataroot_lq' not in folders:
+    options = [option for option in ('dataroot_lq', 'dataroot_gt') if dataset.get(option) is not None]
+    try:
+        folders = {
+            o: ImageFolder(run.root / os.path.expanduser(str(dataset[o])), f'datasets.{key}.{o}') for o in options
+        }
+    except MissingFileError as error:
+        page.problems.append(f'Images are not shown: {error}')
         return
-    hr = folders.get('dataroot_gt')
-    for name, lq in folders['dataroot_lq'].exact.items():
-        yield lq.stem, lq, hr.find(name) if hr else None
+    if 'dataroot_lq' in folders:
+        hr = folders.get('dataroot_gt')
+        for name, lq in folders['dataroot_lq'].exact.items():
+            yield lq.stem, lq, hr.find(name) if hr else None
 
 
-def _add_generalist(run: _Run, page: Page, say: Say) -> None:
+def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
     """The teacher of a static run, else the network that the run has started from, on every image."""
-    if not page.pictures:
-        return
-    say(f'Enlarging {len(page.pictures)} images with the generalist (left out without --generalist) ...')
-    upscale = _generalist(run.options)
-    for i, picture in enumerate(page.pictures):
-        lr = next(v for v in picture.versions if v.role == 'lr').load()
-        made = upscale(np.ascontiguousarray(lr[..., ::-1]))[..., ::-1]
-        if made.shape[:2] != (picture.height, picture.width):
-            raise DataError(
-                f'{picture.name}: the generalist makes {made.shape[1]} x {made.shape[0]} pixels of it, expected '
-                f'{picture.width} x {picture.height}. Leave --generalist out.'
-            )
-        version = Version(GENERALIST, 'row', partial(np.ascontiguousarray, made), row=GENERALIST)
-        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
-        versions = (*picture.versions[:at], version, *picture.versions[at:])
-        page.pictures[i] = Picture(picture.name, picture.dataset, picture.width, picture.height, versions)
-
-
-def _generalist(options: Mapping) -> Callable[[np.ndarray], np.ndarray]:
-    path = options.get('path') or {}
-    static = (options.get('train') or {}).get('teacher') == 'static' and options.get('network_teacher')
+    say(f'Upscaling {len(page.pictures)} images with the generalist (left out without --generalist) ...')
+    static = run.section('train').get('teacher') == 'static' and run.section('network_teacher')
     letter = 'teacher' if static else 'g'
-    network, weights = options.get(f'network_{letter}'), path.get(f'pretrain_network_{letter}')
-    if network and (weights or network.get('path')):  # `SpandrelNet` brings its weights
-        return network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
-    raise MissingFileError(
-        f'--generalist: the options name no weights that the run has started from (path.pretrain_network_{letter}), so '
-        'there is no generalist. Leave --generalist out.'
-    )
+    path, network = run.section('path'), run.section(f'network_{letter}')
+    weights = path.get(f'pretrain_network_{letter}')
+    way_out = 'Leave --generalist out.'
+    if not network or not (weights or network.get('path')):  # `SpandrelNet` brings its weights
+        what = f'the options name no weights that the run has started from (path.pretrain_network_{letter})'
+        raise MissingFileError(what, where='--generalist', way_out=way_out)
+    upscale = network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
+    for i, picture in enumerate(page.pictures):
+        made = _swapped(upscale(_swapped(next(v for v in picture.versions if v.role == 'lr').load())))
+        expected, found = (f'{w} x {h}' for h, w in ((picture.height, picture.width), made.shape[:2]))
+        if found != expected:
+            what = 'the output of the generalist has the wrong size'
+            raise DataError(what, where=picture.name, expected=expected, found=found, way_out=way_out)
+        version = Version(GENERALIST, 'row', partial(np.asarray, made), row=GENERALIST)
+        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
+        page.pictures[i] = replace(picture, versions=(*picture.versions[:at], version, *picture.versions[at:]))
+
+
+def _swapped(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) with the channels in reverse order: BGR of RGB, and the other way round."""
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 # ---------------------------------------------------------------- scores
-def _measures(page: Page, metrics: Mapping) -> list[Measure]:
-    return [registered_measure(m.name, dict(metrics[m.name]), m.decimals) for m in page.metrics]
-
-
-def _add_scores(page: Page, metrics: Mapping, say: Say) -> None:
-    """Values per image, which the log does not have: computed from the saved images with the run's own metrics."""
-    pictures = [p for p in page.pictures if any(v.role == 'hr' for v in p.versions)]
+def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
+    """Values per image, which the record does not have: computed from the saved images with the run's own metrics."""
+    pictures = [p for p in page.pictures if p.versions[-1].role == 'hr']
     if not pictures or not page.metrics:
         if page.pictures:
             page.notes.append('There are no scores per image: they need HR images and val.metrics in the options.')
         return
-    measures = _measures(page, metrics)
+    measures = [registered_measure(m.name, run.metrics[m.name], m.decimals) for m in page.metrics]
     say(f'Measuring {len(pictures)} images: {", ".join(m.name for m in measures)} ...')
-    scores: dict[tuple[str, str], dict[str, list[float | None]]] = {}
+    scores: dict[tuple[str, str], dict[str, list[Value]]] = {}
     broken: dict[str, str] = {}
     for picture in pictures:
-        truth = _bgr(next(v for v in picture.versions if v.role == 'hr').load())
+        truth = _swapped(picture.versions[-1].load())
         for version in picture.versions:
             if version.role == 'lr' and version.factor > 1:
-                image = bicubic_upscaler(version.factor)(_bgr(version.load()))
-                name = BICUBIC
-            elif version.role == 'row':
-                image, name = _bgr(version.load()), version.row
+                image, name = bicubic_upscaler(version.factor)(_swapped(version.load())), BICUBIC
+            elif version.role == 'row' and version.row:
+                image, name = _swapped(version.load()), version.row
             else:
                 continue
             values = [_value(m, image, truth, broken) for m in measures]
             scores.setdefault((name, picture.dataset), {})[picture.name] = values
     page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
-    order = [BICUBIC, GENERALIST]
-    names = sorted(scores, key=lambda k: order.index(k[0]) if k[0] in order else len(order))
-    page.rows = [Row(name, dataset, (Seed('', scores[name, dataset]),)) for name, dataset in names]
+    # interpolation and the generalist before the iterations
+    names = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
+    page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in names]
     present = [name for name, _ in names]
-    page.baseline = next(
-        (n for n in (GENERALIST, present[-2] if len(set(present)) > 2 else BICUBIC) if n in present), None
-    )
+    second = present[-2] if len(set(present)) > 2 else BICUBIC
+    page.baseline = next((n for n in (GENERALIST, second) if n in present), None)
     page.notes.append(
         f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run; gains are '
         f'over "{page.baseline}".'
     )
 
 
-def _bgr(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-
-
-def _value(measure: Measure, image: np.ndarray, truth: np.ndarray, broken: dict[str, str]) -> float | None:
+def _value(measure: Measure, image: np.ndarray, truth: np.ndarray, broken: dict[str, str]) -> Value:
     """A value, or None where the metric cannot be computed: the page says why, once."""
     if measure.name in broken:
         return None

@@ -16,7 +16,7 @@ from pdd_arch.images.names import is_image_name
 from pdd_arch.report.page import Picture, Version
 from pdd_arch.utils.wording import shown
 
-# what data sets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
+# what datasets append to the name of an image for its resolution: 0801x4, Canon_001_LR4, 001_HR
 _RESOLUTION = re.compile(r'(?:[_-]?x\d+|[_-](?:LR|HR|GT)\d*|[_-]x?\d?(?:LR|HR|GT))$', re.IGNORECASE)
 
 
@@ -42,11 +42,15 @@ class LmdbImage:
         return Path(self.source.names[self.index]).stem
 
 
-def _size(image: Path | LmdbImage) -> tuple[int, int]:
+#: where an image is
+Location = Path | LmdbImage
+
+
+def _size(image: Location) -> tuple[int, int]:
     return image.source.check(image.index) if isinstance(image, LmdbImage) else image_size(image)
 
 
-def read_rgb(image: Path | LmdbImage) -> np.ndarray:
+def read_rgb(image: Location) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a file or of a database's image, 16 bits rounded to 8."""
     raw = image.source.read_raw(image.index) if isinstance(image, LmdbImage) else read_raw(image)
     if raw.dtype == np.uint16:
@@ -54,90 +58,87 @@ def read_rgb(image: Path | LmdbImage) -> np.ndarray:
     return np.ascontiguousarray(raw[..., ::-1])
 
 
-def _read_part(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
+def _read_part(image: Location, height: int, width: int) -> np.ndarray:
     """The upper left part: BasicSR cuts a ground truth that is no multiple of the scale like this."""
-    return read_rgb(path)[:height, :width]
+    return read_rgb(image)[:height, :width]
 
 
-def read_bicubic(path: Path | LmdbImage, height: int, width: int) -> np.ndarray:
-    """An image enlarged to `height` x `width`, (height, width, 3) uint8 RGB."""
-    return cv2.resize(read_rgb(path), (width, height), interpolation=cv2.INTER_CUBIC)
+def read_bicubic(image: Location, height: int, width: int) -> np.ndarray:
+    """An image upscaled to `height` x `width` by bicubic interpolation, (height, width, 3) uint8 RGB."""
+    return cv2.resize(read_rgb(image), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def plain_name(stem: str) -> str:
-    """The name of an image without what tells its resolution."""
+    """The name of an image without the suffix that tells its resolution."""
     return _RESOLUTION.sub('', stem)
 
 
 class ImageFolder:
-    """Finds images by name, with or without an ending such as ``x4`` or ``_LR4``, in a folder or in BasicSR's LMDB."""
+    """Finds images by name, with or without a suffix such as ``x4`` or ``_LR4``, in a folder or in BasicSR's LMDB.
 
-    def __init__(self, folder: Path, what: str) -> None:
-        """
-        Args:
-            folder: searched with its sub-folders.
-            what: names it in an error.
+    Args:
+        folder: searched with its sub-folders.
+        option: the option that names it, for messages.
 
-        Raises:
-            MissingFileError: there is no such folder, or no database in a folder called ``.lmdb``.
-            DataError: the database lists no image.
-        """
+    Raises:
+        MissingFileError: there is no such folder, or no database in a folder called ``.lmdb``.
+        DataError: the database lists no image.
+    """
+
+    def __init__(self, folder: Path, option: str) -> None:
         if not folder.is_dir():
-            raise MissingFileError(
-                f'{what}: there is no folder {shown(folder)}. Correct the path, or run the command from the folder '
-                'that it is relative to.'
-            )
-        self.exact: dict[str, Path | LmdbImage]
+            way_out = 'Correct the path, or run the command from the folder that it is relative to.'
+            raise MissingFileError(f'there is no folder {shown(folder)}', where=option, way_out=way_out)
+        self.exact: dict[str, Location]
         if folder.suffix == '.lmdb':
-            source = LmdbSource(str(folder), what)
+            source = LmdbSource(str(folder), option)
             self.exact = {name: LmdbImage(source, i) for i, name in enumerate(source.names)}
         else:
             files = sorted(p for p in folder.rglob('*') if p.is_file() and is_image_name(p.name))
             self.exact = {p.relative_to(folder).with_suffix('').as_posix(): p for p in files}
-        self.plain: dict[str, list[Path | LmdbImage]] = {}
-        for name, path in self.exact.items():
-            self.plain.setdefault(plain_name(name), []).append(path)
-            self.plain.setdefault(plain_name(Path(name).name), []).append(path)
+        self.plain: dict[str, set[Location]] = {}
+        for name, image in self.exact.items():
+            for known_as in (plain_name(name), plain_name(Path(name).name)):
+                self.plain.setdefault(known_as, set()).add(image)
 
-    def find(self, name: str) -> Path | LmdbImage | None:
+    def find(self, name: str) -> Location | None:
         """The image called `name`; None if there is none, or more than one that it might be."""
-        if name in self.exact:
-            return self.exact[name]
-        candidates = set(self.plain.get(plain_name(name), ()))
-        return candidates.pop() if len(candidates) == 1 else None
+        candidates = self.plain.get(plain_name(name), set())
+        return self.exact.get(name) or (next(iter(candidates)) if len(candidates) == 1 else None)
 
 
 def make_picture(
     name: str,
     dataset: str,
-    lq: Path | LmdbImage | None,
-    gt: Path | LmdbImage | None,
+    lq: Location | None,
+    gt: Location | None,
     outputs: Sequence[Output],
     problems: list[str],
 ) -> Picture | None:
     """A picture out of the files that there are; None if fewer than two versions could be compared.
 
     Args:
-        name: of the image.
-        dataset: that it belongs to.
-        lq: LR image.
-        gt: HR image.
-        outputs: of the rows, each the size of the HR image.
+        name, dataset: name of the image and of its dataset.
+        lq, gt: LR and HR image.
+        outputs: outputs of the rows, each the size of the HR image.
         problems: files of the wrong size are named here and left out.
     """
-    sizes = {p: _size(p) for p in (lq, gt, *(o.path for o in outputs)) if p}
-    whole = sizes[gt] if gt else sizes[outputs[0].path] if outputs else None
-    if whole is None:
+    largest = gt or (outputs[0].path if outputs else None)
+    if largest is None:
         return None
-    scale = max(1, round(whole[0] / sizes[lq][0])) if lq else 1
-    # the ground truth may have a few rows and columns more than the LR image stands for
-    height, width = (scale * n for n in sizes[lq]) if lq else whole
-    if whole[0] < height or whole[1] < width or whole[0] - height >= 2 * scale or whole[1] - width >= 2 * scale:
-        problems.append(
-            f'{dataset}, {name}: not shown: the LR image has {sizes[lq][1]} x {sizes[lq][0]} pixels, the HR image '
-            f'{whole[1]} x {whole[0]}, which is no whole multiple.'
-        )
-        return None
+    scale, (height, width) = 1, _size(largest)
+    if lq:
+        low = _size(lq)
+        # the ground truth may have a few rows and columns more than the LR image stands for
+        scale = max(1, round(height / low[0]))
+        rest = [n - scale * m for n, m in zip((height, width), low, strict=True)]
+        if not all(0 <= n < 2 * scale for n in rest):
+            problems.append(
+                f'{dataset}, {name}: not shown: the LR image has {low[1]} x {low[0]} pixels, the HR image '
+                f'{width} x {height}, which is not a whole multiple.'
+            )
+            return None
+        height, width = (scale * n for n in low)
     versions = []
     if lq and scale > 1:
         versions.append(Version('LR', 'lr', partial(read_rgb, lq), scale))
@@ -146,13 +147,13 @@ def make_picture(
     elif lq:
         versions.append(Version('input', 'lr', partial(read_rgb, lq)))
     for output in outputs:
-        if sizes[output.path] == (height, width):
+        size = _size(output.path)
+        if size == (height, width):
             versions.append(Version(output.label, 'row', partial(read_rgb, output.path), row=output.row))
         else:
-            found = '{1} x {0}'.format(*sizes[output.path])
             problems.append(
-                f'{dataset}, {name}: {output.label} is not shown: {shown(output.path)} has {found} pixels, expected '
-                f'{width} x {height}.'
+                f'{dataset}, {name}: {output.label} is not shown: {shown(output.path)} has {size[1]} x {size[0]} '
+                f'pixels, expected {width} x {height}.'
             )
     if gt:
         versions.append(Version('HR', 'hr', partial(_read_part, gt, height, width)))

@@ -3,42 +3,115 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from pdd_arch.tables.significance import significance
+import numpy as np
+from pydantic import Field, StringConstraints
+from scipy import stats
 
+#: fewer images than this cannot show significance below 0.05 in a signed-rank test
+LEAST_IMAGES = 6
+SIGNIFICANT = 0.05
+#: what is tested, for a legend
+TEST = (
+    'two-sided Wilcoxon signed-rank test over the images, seeds averaged, not corrected for the number of comparisons'
+)
 #: a value that is missing (not computed, or not a number) is None
 Value = float | None
+Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric, by its name; empty where it has none."""
+    return 'dB' if 'psnr' in metric.lower() else ''
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of the table."""
+    """A column of the table; `options` are those of the metric under ``val.metrics``."""
 
-    name: str
-    better: str  # 'higher' | 'lower'
-    decimals: int = 4
-    unit: str = ''
+    name: Name
+    better: Literal['higher', 'lower']
+    decimals: Annotated[int, Field(ge=0, le=10)] = 4
+    unit: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One repetition of a row: a value per metric for every image, and where they come from."""
+    """One repetition of a row.
 
-    name: str
-    scores: dict[str, list[Value]]
-    command: str = ''
-    commit: str = ''
+    Attributes:
+        scores: image -> a value per metric.
+        seed: None for a row that is not trained.
+        outputs: folder of the images, relative to the table.
+        command, commit: where the scores come from.
+        not_computed, undefined: metric -> why it has no values, or none for some images.
+    """
+
+    scores: dict[Name, list[Value]]
+    seed: int | str | None = None
+    outputs: str | None = None
+    command: str | None = None
+    commit: str | None = None
+    not_computed: dict[str, str] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method on a data set. A reference (published figures, an upper bound) takes no part in "best"."""
+    """A method on a dataset. A reference (published figures, an upper bound) takes no part in "best"."""
+
+    name: Name
+    dataset: Name
+    seeds: list[Seed]
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Mean and standard deviation over the seeds, by metric, and the number of seeds that have the image."""
+
+    mean: list[Value]
+    std: list[Value]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class SeedMeans:
+    """A seed in numbers, by metric: the mean over its images, and how many of them have a value."""
+
+    name: str
+    means: list[Value]
+    counts: list[int]
+    images: int
+    command: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """A row in numbers, by metric.
+
+    Attributes:
+        images: number of images that any seed has scores of.
+        counts: images with a value in every seed.
+        mean, std: mean and standard deviation (n - 1) over the means of the seeds.
+        p: of the paired comparison with the baseline over the images; None where there is none.
+        best: whether the printed value is the best of the dataset.
+    """
 
     name: str
     dataset: str
-    seeds: tuple[Seed, ...]
-    reference: bool = False
+    reference: bool
+    images: int
+    seeds: list[SeedMeans]
+    counts: list[int]
+    mean: list[Value]
+    std: list[Value]
+    p: list[Value]
+    best: list[bool]
 
 
 def mean(values: Sequence[Value]) -> Value:
@@ -53,60 +126,84 @@ def deviation(values: Sequence[Value]) -> Value:
     return statistics.stdev(present) if len(present) > 1 else None
 
 
-def image_scores(row: Row) -> dict[str, dict]:
-    """image -> mean and standard deviation over the seeds, one value per metric, and the seeds that have the image."""
-    images = dict.fromkeys(image for seed in row.seeds for image in seed.scores)
+def image_scores(row: Row) -> dict[str, ImageScores]:
+    """Scores by image."""
     out = {}
-    for image in images:
-        columns = list(zip(*(seed.scores[image] for seed in row.seeds if image in seed.scores), strict=True))
-        out[image] = dict(
-            mean=[mean(c) for c in columns],
-            std=[deviation(c) for c in columns],
-            seeds=sum(image in seed.scores for seed in row.seeds),
-        )
+    for image in dict.fromkeys(image for seed in row.seeds for image in seed.scores):
+        values = [seed.scores[image] for seed in row.seeds if image in seed.scores]
+        columns = list(zip(*values, strict=True))
+        out[image] = ImageScores([mean(c) for c in columns], [deviation(c) for c in columns], len(values))
     return out
 
 
-def row_data(row: Row, metrics: Sequence[Metric]) -> dict:
-    """A row of the table: per seed the mean over its images, then mean and deviation over the seeds."""
+def significance(own: Sequence[Seed], baseline: Sequence[Seed], metrics: int) -> list[Value]:
+    """Two-sided Wilcoxon signed-rank test over the images, by metric; images are the sample, seeds are averaged.
+
+    Args:
+        own, baseline: seeds of a row, and of the row that it is compared with.
+        metrics: number of metrics.
+
+    Returns:
+        p by metric. None where it cannot be had: other images, fewer than six of them, or a value that is missing or
+        infinite in both rows.
+    """
+    images = list(baseline[0].scores) if baseline else []
+    alike = own and all(set(seed.scores) == set(images) for seed in (*own, *baseline))
+    if not alike or len(images) < LEAST_IMAGES:
+        return [None] * metrics
+    values = (np.array([[s.scores[n] for n in images] for s in seeds], float) for seeds in (own, baseline))
+    ours, theirs = (v.mean(axis=0) for v in values)
+    with np.errstate(invalid='ignore'):
+        differences = ours - theirs
+    return [_p(column) for column in differences.T]
+
+
+def _p(differences: np.ndarray) -> float | None:
+    if np.isnan(differences).any():
+        return None
+    return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
+def statistics_of(rows: Sequence[Row], metrics: Sequence[Metric], baseline: str | None) -> list[RowStatistics]:
+    """The statistics of all rows.
+
+    Args:
+        rows: rows of any number of datasets.
+        metrics: columns; every image has as many values.
+        baseline: name of the row that the others are compared with, on the same dataset.
+    """
+    found = []
+    for row in rows:
+        other = next((r for r in rows if r.name == baseline and r.dataset == row.dataset and r is not row), None)
+        found.append(_statistics(row, other, len(metrics)))
+    for dataset in {row.dataset for row in rows}:
+        ranked = [s for s in found if s.dataset == dataset and not s.reference]
+        for i, metric in enumerate(metrics):
+            printed = {s.name: round(v, metric.decimals) for s in ranked if (v := s.mean[i]) is not None}
+            best = (max if metric.better == 'higher' else min)(printed.values(), default=None)
+            for s in ranked:
+                s.best[i] = len(printed) > 1 and printed.get(s.name) == best
+    return found
+
+
+def _statistics(row: Row, baseline: Row | None, metrics: int) -> RowStatistics:
     seeds = []
-    for seed in row.seeds:
-        columns = list(zip(*seed.scores.values(), strict=True)) or [()] * len(metrics)
+    for i, seed in enumerate(row.seeds):
+        columns = list(zip(*seed.scores.values(), strict=True)) or [()] * metrics
         counts = [sum(v is not None for v in column) for column in columns]
-        seeds.append(
-            dict(name=seed.name, means=[mean(c) for c in columns], counts=counts)
-            | dict(command=seed.command, commit=seed.commit)
-        )
-    columns = list(zip(*(s['means'] for s in seeds), strict=True)) or [()] * len(metrics)
-    return dict(
+        name = str(i if seed.seed is None else seed.seed)
+        means = [mean(c) for c in columns]
+        seeds.append(SeedMeans(name, means, counts, len(seed.scores), seed.command or '', seed.commit or ''))
+    over_seeds = list(zip(*(s.means for s in seeds), strict=True)) or [()] * metrics
+    return RowStatistics(
         name=row.name,
         dataset=row.dataset,
         reference=row.reference,
-        seeds=seeds,
         images=len({image for seed in row.seeds for image in seed.scores}),
-        counts=[min((s['counts'][i] for s in seeds), default=0) for i in range(len(metrics))],
-        mean=[mean(c) for c in columns],
-        std=[deviation(c) for c in columns],
-        best=[False] * len(metrics),
+        seeds=seeds,
+        counts=[min((s.counts[i] for s in seeds), default=0) for i in range(metrics)],
+        mean=[mean(c) for c in over_seeds],
+        std=[deviation(c) for c in over_seeds],
+        p=significance(row.seeds, baseline.seeds if baseline else [], metrics),
+        best=[False] * metrics,
     )
-
-
-def against(row: Row, rows: Sequence[Row], baseline: str | None) -> list[Value]:
-    """p of the comparison with the row named `baseline` on the same data set, by metric."""
-    count = len(next(iter(row.seeds[0].scores.values()), ())) if row.seeds else 0
-    other = [r for r in rows if r.name == baseline and r.dataset == row.dataset and r is not row]
-    if not other:
-        return [None] * count
-    return significance([s.scores for s in row.seeds], [s.scores for s in other[0].seeds], count)
-
-
-def mark_best(rows: Sequence[dict], metrics: Sequence[Metric]) -> None:
-    """Marks, within each data set, the rows whose printed value is the best; references do not compete."""
-    for dataset in {row['dataset'] for row in rows}:
-        ranked = [row for row in rows if row['dataset'] == dataset and not row['reference']]
-        for i, metric in enumerate(metrics):
-            values = {j: round(r['mean'][i], metric.decimals) for j, r in enumerate(ranked) if r['mean'][i] is not None}
-            if len(values) > 1:
-                best = (max if metric.better == 'higher' else min)(values.values())
-                for j, value in values.items():
-                    ranked[j]['best'][i] = value == best

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.options.messages import validated
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.report.table_file import Published
 from pdd_arch.utils.resources import option_file
 from pdd_arch.utils.wording import did_you_mean, one_of
 
@@ -19,32 +20,31 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 Changes = dict[str, Any]
 
 
-class Part(BaseModel):
+class _Part(BaseModel):
     """A section of the list; unknown keys are errors."""
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
 
-METHODS = ('train', 'start', 'bicubic')
 #: keys of a metric that a table has besides those of ``val.metrics``
 PRINTING = ('decimals', 'label')
 
 
-class Row(Part):
+class Row(_Part):
     """One method: a network that is there already, one that is trained, or interpolation.
 
     Attributes:
         name: as printed.
         method: ``train`` (the default), ``start`` (the network before training) or ``bicubic``.
         opt: option file instead of the list's.
-        changes: of the option file.
-        checkpoint: weights to measure instead of training; of ``network_g`` after `changes`.
-        param_key: in the checkpoint.
-        datasets: measured on these only; on all by default.
+        changes: changes of the option file.
+        checkpoint: weights to measure instead of training, for ``network_g`` after `changes`.
+        param_key: key of the state dict in the checkpoint.
+        datasets: datasets to measure on; all by default.
     """
 
     name: str = Field(min_length=1)
-    method: Literal[METHODS] = 'train'
+    method: Literal['train', 'start', 'bicubic'] = 'train'
     opt: str | None = None
     changes: Changes = {}
     checkpoint: str | None = None
@@ -52,24 +52,17 @@ class Row(Part):
     datasets: list[str] | None = Field(None, min_length=1)
 
 
-class Published(Part):
-    """Figures of a paper, for comparison: ``{dataset: {row: {metric: value}}}``."""
-
-    source: str
-    values: dict[str, dict[str, dict[str, float]]]
-
-
-class Plan(Part):
+class Plan(_Part):
     """A list file.
 
     Attributes:
-        title: of the table.
+        title: heading of the table.
         opt: option file that rows start from: a path, or the name of one that ships with the package.
-        changes: of the option file, for all rows.
+        changes: changes of the option file, for all rows.
         datasets: name -> changes for this target domain (training data and validation pairs).
         rows: methods.
-        seeds: of the trained rows (``manual_seed``).
-        metrics: as ``val.metrics``; the option file's by default. ``decimals`` is how a column is printed.
+        seeds: seeds of the trained rows (``manual_seed``).
+        metrics: as ``val.metrics``; the option file's by default. ``decimals`` and ``label`` are for printing.
         baseline: name of the row that others are compared with.
         notes: sentences that are printed below the table.
         published: figures of papers, with their source; they are printed apart.
@@ -93,60 +86,60 @@ class Cell:
 
     Attributes:
         seed: None for a row that is not trained.
-        options: of the run, complete.
+        options: the complete options of the run.
     """
 
     row: Row
     dataset: str
     seed: int | None
-    options: dict
+    options: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """Of the run and of files: letters, digits and underscores."""
+        """Name of the cell's files: letters, digits and underscores."""
         parts = (self.dataset, self.row.name, *([] if self.seed is None else [f'seed{self.seed}']))
         return '_'.join(''.join(c if c.isalnum() else '_' for c in part) for part in parts)
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Row and dataset, for messages."""
         return f'{self.row.name} on {self.dataset}'
 
     @property
     def trained(self) -> bool:
-        """Whether a run is behind it."""
+        """Whether it is measured after a training run."""
         return self.row.method == 'train' and self.row.checkpoint is None
 
     @property
-    def training_options(self) -> dict:
-        """Of the run behind it, which does not measure: that is done afterwards, for all rows alike."""
+    def training_options(self) -> dict[str, Any]:
+        """Options of its training run, which has no validation: measuring comes afterwards, for all rows alike."""
         opt = {key: value for key, value in self.options.items() if key != 'val'}
         opt['datasets'] = {key: value for key, value in opt['datasets'].items() if not key.startswith('val')}
         return opt
 
     @property
     def run_name(self) -> str:
-        """A run of its own for other options: continuing one with them would end with a mixture of both."""
+        """Name of its training run, another one for other options: a run continued with others would mix both."""
         return f'{self.name}_{_digest(self.training_options)[:8]}'
 
     @property
     def fingerprint(self) -> str:
-        """Of everything that the numbers depend on, but the contents of files."""
+        """Digest of everything that the numbers depend on, except the contents of files."""
         opt = {**self.options, 'val': {**self.options['val'], 'metrics': plain(self.options['val']['metrics'])}}
         row = {'method': self.row.method, 'checkpoint': self.row.checkpoint, 'param_key': self.row.param_key}
         return _digest({'row': row, 'seed': self.seed, 'options': opt})
 
 
-def _digest(content: dict) -> str:
+def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def plain(metrics: Mapping[str, Mapping]) -> dict[str, dict]:
-    """``val.metrics`` without what is for printing."""
+def plain(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """``val.metrics`` without the keys that are for printing."""
     return {name: {k: v for k, v in o.items() if k not in PRINTING} for name, o in metrics.items()}
 
 
-def validation_set(opt: Mapping) -> tuple[str, dict]:
+def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Key and section of an option file's first validation set, on which a cell is measured."""
     return next((key, section) for key, section in opt['datasets'].items() if key.startswith('val'))
 
@@ -155,38 +148,37 @@ def read_plan(file: Path) -> Plan:
     """Read and check a list.
 
     Raises:
-        MissingFileError, OptionError: the file is not there, no YAML, or something in it is wrong.
+        MissingFileError, OptionError: the file does not exist, is not YAML, or something in it is wrong.
     """
     if not file.is_file():
-        raise MissingFileError(f'{file}: no such list of rows (YAML). experiments/tables has some to start from.')
+        way_out = 'experiments/tables has some to start from.'
+        raise MissingFileError('no such list of rows (YAML)', where=str(file), way_out=way_out)
     plan = validated(Plan, load_options(file))
     names = [row.name for row in plan.rows]
     for name in names:
         if names.count(name) > 1:
-            raise OptionError(f'{file}: rows: {name!r} is there twice')
+            raise OptionError(f'{name!r} appears twice', where=f'{file}: rows')
     if plan.baseline is not None and plan.baseline not in names:
-        raise OptionError(
-            f'{file}: baseline: {plan.baseline!r} is no row, expected {one_of(names)}.'
-            f'{did_you_mean(plan.baseline, names)}'
-        )
+        what, hint = f'{plan.baseline!r} is not a row', did_you_mean(plan.baseline, names).strip()
+        raise OptionError(what, where=f'{file}: baseline', expected=one_of(names), way_out=hint)
     for row in plan.rows:
+        where = f'{file}: rows: {row.name}'
         for dataset in row.datasets or ():
             if dataset not in plan.datasets:
-                raise OptionError(
-                    f'{file}: rows: {row.name}: unknown dataset {dataset!r}.{did_you_mean(dataset, plan.datasets)}'
-                )
+                hint = did_you_mean(dataset, plan.datasets).strip()
+                raise OptionError(f'unknown dataset {dataset!r}', where=where, way_out=hint)
         if row.checkpoint is not None and row.method != 'train':
-            raise OptionError(f'{file}: rows: {row.name}: expected `checkpoint` or `method: {row.method}`, found both')
+            raise OptionError(where=where, expected=f'`checkpoint` or `method: {row.method}`', found='both')
     return plan
 
 
-def changed(opt: Mapping, changes: Changes, where: str) -> dict:
-    """Options with `changes`.
+def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, Any]:
+    """A copy of options with `changes`.
 
     Raises:
-        OptionError: a path leads through something that is no section.
+        OptionError: a path leads through something that is not a section.
     """
-    found = json.loads(json.dumps(opt))
+    found = json.loads(json.dumps(opt))  # also what YAML aliases share is copied
     for path, value in changes.items():
         *sections, key = path.split('.')
         section = found
@@ -195,7 +187,7 @@ def changed(opt: Mapping, changes: Changes, where: str) -> dict:
                 section[part] = {}
             section = section[part]
             if not isinstance(section, dict):
-                raise OptionError(f'{where}: changes: {path}: {part} is no section of the option file')
+                raise OptionError(f'{part} is not a section of the option file', where=f'{where}: changes: {path}')
         if value is None:
             section.pop(key, None)
         else:
@@ -212,8 +204,8 @@ def find_option_file(name: str, beside: Path) -> Path:
 
 
 def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
-    """All cells, dataset by dataset. `folder`: of the list."""
-    files: dict[str, dict] = {}
+    """All cells, dataset by dataset; `folder` is that of the list."""
+    files: dict[str, dict[str, Any]] = {}
     for dataset, changes in plan.datasets.items():
         for row in plan.rows:
             if row.datasets is not None and dataset not in row.datasets:
@@ -222,12 +214,9 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             if name not in files:
                 files[name] = load_options(find_option_file(name, folder))
             opt = files[name]
-            for layer in (plan.changes, changes, row.changes):
+            metrics = {} if plan.metrics is None else {'val.metrics': plan.metrics}
+            for layer in (plan.changes, changes, row.changes, metrics):
                 opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
-            if plan.metrics is not None:
-                opt.setdefault('val', {})['metrics'] = json.loads(json.dumps(plan.metrics))
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
-                own = json.loads(json.dumps(opt))
-                if seed is not None:
-                    own['manual_seed'] = seed
-                yield Cell(row, dataset, seed, own)
+                own = {} if seed is None else {'manual_seed': seed}
+                yield Cell(row, dataset, seed, changed(opt, own, plan.title))

@@ -6,50 +6,67 @@ import os
 import queue
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
 import torch
 import yaml
+from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import ImageUpscaler, bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
 from pdd_arch.metrics.measuring import Image, Measure, registered_measure
 from pdd_arch.tables.plan import Cell, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.atomic import write_json, writing
+from pdd_arch.utils.resources import PACKAGE
 from pdd_arch.utils.signals import Stopped, StopRequest, signals_to
 from pdd_arch.version import __version__
 
 CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'
 
+#: values of ``CUDA_VISIBLE_DEVICES`` that no training run uses now
+Devices = queue.SimpleQueue[str | None]
 
-def commit() -> str:
-    """Version of this package, with the commit where it is a checkout."""
-    folder = Path(__file__).resolve().parents[1]
-    found = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=folder, capture_output=True, text=True
-    )
-    return f'{__version__} {found.stdout.strip()}'.strip() if found.returncode == 0 else __version__
+
+def commit(package: Path = PACKAGE) -> str:
+    """Version of this package, with the commit where it is a checkout of its own repository.
+
+    A repository that merely encloses an installed package tells nothing about its code.
+
+    Args:
+        package: folder ``pdd_arch``.
+    """
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(['git', *arguments], cwd=package, capture_output=True, text=True)
+        except OSError:  # there is no git
+            return ''
+        return done.stdout.strip() if done.returncode == 0 else ''
+
+    top = git('rev-parse', '--show-toplevel')
+    own = top and Path(top).resolve() == package.resolve().parent and git('ls-files', '--error-unmatch', 'version.py')
+    return f'{__version__} {git("describe", "--always", "--dirty", "--abbrev=12")}'.strip() if own else __version__
 
 
 def result_file(out: Path, cell: Cell) -> Path:
-    """Where a cell's numbers are."""
+    """The file of a cell's numbers."""
     return out / CELLS / f'{cell.name}.json'
 
 
-def read_result(out: Path, cell: Cell) -> dict | None:
+def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's numbers, or None when it has to be measured.
 
     Raises:
-        DataError: they are of other options.
+        DataError: they are damaged, or were measured with other options.
     """
     file = result_file(out, cell)
     if not file.exists():
@@ -58,18 +75,18 @@ def read_result(out: Path, cell: Cell) -> dict | None:
         result = json.loads(file.read_text(encoding='utf-8'))
         fingerprint = result['fingerprint']
     except (ValueError, KeyError, TypeError) as e:
-        raise DataError(f'{file}: is damaged ({type(e).__name__} {e}). Delete it to measure again.') from None
+        what = f'is damaged ({type(e).__name__} {e})'
+        raise DataError(what, where=str(file), way_out='Delete it to measure again.') from None
     if fingerprint != cell.fingerprint:
         raise DataError(
-            f'{file}: measured with other options than the list has now. Delete it to measure again (what is trained '
-            'already with the same training options is not trained again), or choose another folder with -o.'
+            'measured with other options than the list has now',
+            where=str(file),
+            way_out='Delete it to measure again (a finished run with the same training options is kept), or choose '
+            'another folder with -o.',
         )
-    missing = result.get('not_computed', {})
-    if missing:
-        metrics = plain(cell.options['val']['metrics'])
-        now, _ = availability({name: metrics[name] for name in missing})
-        return None if now else result  # what was missing has been fetched meanwhile
-    return result
+    metrics = plain(cell.options['val']['metrics'])
+    now, _ = availability({name: metrics[name] for name in result.get('not_computed', {})})
+    return None if now else result  # what was missing has been fetched meanwhile
 
 
 class _Interruption(StopRequest):
@@ -80,13 +97,13 @@ class _Interruption(StopRequest):
         raise Stopped(signum, 'before the end; finished rows are kept, and the same command continues')
 
 
-def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say=print) -> list[str]:
+def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say: Callable[[str], None]) -> list[str]:
     """Train and measure cells.
 
     Args:
         todo: cells.
         out: folder of the table.
-        gpus: devices that training runs are spread over; empty: as they come.
+        gpus: devices that training runs are spread over; empty: those that a run chooses itself.
         jobs: training runs at a time.
         say: called with a line for each finished cell.
 
@@ -99,7 +116,7 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
     for name in (CELLS, OUTPUTS, LISTS):
         with writing(out / name):
             (out / name).mkdir(parents=True, exist_ok=True)
-    devices: queue.SimpleQueue = queue.SimpleQueue()
+    devices: Devices = queue.SimpleQueue()
     for i in range(jobs):
         devices.put(gpus[i % len(gpus)] if gpus else None)
     failed, runs, pool = [], Trainings(), ThreadPoolExecutor(jobs)
@@ -121,14 +138,14 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
     return failed
 
 
-def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue, runs: Trainings) -> tuple[Path | str | None, str]:
+def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[Path | str | None, str]:
     """Weights to be measured, trained if need be, and the command that made them."""
     row, path = cell.row, cell.options.get('path', {})
     if row.method == 'bicubic':
         return None, 'bicubic interpolation'
     if row.method == 'start':
         if path.get('pretrain_network_g') is None:
-            raise OptionError(f'{cell.name}: method start, but the option file has no path.pretrain_network_g')
+            raise OptionError('method start, but the option file has no path.pretrain_network_g', where=cell.name)
         return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
     if row.checkpoint is not None:
         return row.checkpoint, f'weights {row.checkpoint}'
@@ -155,13 +172,13 @@ def _weights(cell: Cell, out: Path, devices: queue.SimpleQueue, runs: Trainings)
     return final, shown
 
 
-def measures_of(metrics: dict) -> list[Measure]:
+def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
     """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
     own = {name: {**o, 'better': better(o)} for name, o in plain(metrics).items()}
     return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
 
 
-def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> dict:
+def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> None:
     """Measure a cell on its validation pairs and write its result; outputs are kept as PNG.
 
     Image by image, so that a set of large photographs does not have to fit into memory. A metric that cannot be
@@ -179,10 +196,12 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     undefined: dict[str, list[str]] = {}  # metric -> images, and why
     for name, lr, truth in validation_pairs(opt):
         if name in scores:
-            raise DataError(f'datasets: two validation images are called {name}. Give them different names.')
+            what = f'two validation images are called {name}'
+            raise DataError(what, where='datasets', way_out='Give them different names.')
         output = upscale(lr)
         if not cv2.imwrite(str(folder / f'{name}.png'), output):
-            raise DataError(f'{folder / name}.png: not written. Is the disk full, or the folder read-only?')
+            way_out = 'Is the disk full, or the folder read-only?'
+            raise DataError('not written', where=f'{folder / name}.png', way_out=way_out)
         scores[name] = []
         for m in metrics:
             value, reason = _value(measures[m], output, truth) if m in measures else (None, None)
@@ -202,10 +221,7 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
         'command': command,
         'commit': commit(),
     }
-    file = result_file(out, cell)
-    with whole_file(file) as partial:
-        partial.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-    return result
+    write_json(result_file(out, cell), result)
 
 
 def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None, str | None]:
@@ -219,7 +235,7 @@ def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None,
     return (None, 'not a number') if math.isnan(value) else (value, None)
 
 
-def _upscaler(cell: Cell, weights: Path | str | None) -> Callable[[Image], Image]:
+def _upscaler(cell: Cell, weights: Path | str | None) -> ImageUpscaler:
     opt = cell.options
     if weights is None:
         return bicubic_upscaler(opt['scale'])
@@ -227,10 +243,8 @@ def _upscaler(cell: Cell, weights: Path | str | None) -> Callable[[Image], Image
     return network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
 
 
-def validation_pairs(opt: dict) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def validation_pairs(opt: Mapping[str, Any]) -> Iterator[tuple[str, Image, Image]]:
     """Name, LR and ground truth, (H, W, 3) uint8 BGR, of the option file's first validation set, read by BasicSR."""
-    from basicsr.data import build_dataset
-
     key, section = validation_set(opt)
     options = {**section, 'phase': 'val', 'scale': opt['scale']}
     check_paired_dataset(options, f'datasets.{key}')

@@ -7,30 +7,29 @@ from typing import BinaryIO
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.utils.wording import shown
 
-__all__ = ['MAX_FILE_BYTES', 'open_file', 'read_content']
-
-# an uncompressed RGB image of 16 bits and image_structure.MAX_PIXELS takes 1.5 GiB
+# an uncompressed RGB image of 16 bits and images.structure.MAX_PIXELS takes 1.5 GiB
 MAX_FILE_BYTES = 2**31 - 1
 
 
-def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -> BinaryIO:
-    """Opens a regular file for reading; never waits, as opening a named pipe would.
+def open_file(path: str | os.PathLike[str], way_out: str = 'Replace or remove it.') -> BinaryIO:
+    """Open a regular file for reading; never waits, as opening a named pipe would.
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it cannot be opened (permissions, a loop of links), is no file (a folder, pipe or device), or
+        DataError: it cannot be opened (permissions, a loop of links), is not a file (a folder, pipe or device), or
             is larger than ``MAX_FILE_BYTES``.
     """
+    where = shown(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, 'O_NONBLOCK', 0))
+        # POSIX alone has named pipes to wait for, Windows alone text files with other line ends
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     except FileNotFoundError:
-        raise MissingFileError(
-            f'{shown(path)}: the file does not exist (any more). Restore it, or correct what names it.'
-        ) from None
+        way_out = 'Restore it, or correct what names it.'
+        raise MissingFileError('the file does not exist (any more)', where=where, way_out=way_out) from None
     except OSError as error:
-        raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). {way_out}') from None
+        raise DataError(f'cannot be read ({error.strerror})', where=where, way_out=way_out) from None
     except ValueError:
-        raise DataError(f'{shown(path)}: is no name of a file: it holds a zero byte. Correct it.') from None
+        raise DataError('is not the name of a file: it holds a zero byte', where=where, way_out='Correct it.') from None
     status = os.fstat(descriptor)
     problem = None
     if not stat.S_ISREG(status.st_mode):
@@ -40,14 +39,15 @@ def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -
         problem = f'cannot be read (it has {status.st_size} bytes, more than {MAX_FILE_BYTES})'
     if problem:
         os.close(descriptor)
-        raise DataError(f'{shown(path)}: {problem}. {way_out}')
+        raise DataError(problem, where=where, way_out=way_out)
     return os.fdopen(descriptor, 'rb')
 
 
-def read_content(path: str | os.PathLike) -> bytes:
+def read_content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file. Raises as :func:`open_file`, and DataError where reading fails halfway."""
     with open_file(path) as file:
         try:
             return file.read()
         except OSError as error:
-            raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). Replace or remove it.') from None
+            reason = f'cannot be read ({error.strerror})'
+            raise DataError(reason, where=shown(path), way_out='Replace or remove it.') from None

@@ -1,4 +1,4 @@
-"""How much memory of the host can still be had."""
+"""How much memory of the host is available."""
 
 import re
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def available_host_memory() -> int | None:
-    """Bytes that can be allocated; None where the system does not tell.
+    """Bytes that can be allocated; None where the system does not say.
 
     What Linux calls available, or what is left of the limit of a container (control groups), if that is less.
     """

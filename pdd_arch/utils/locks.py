@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +11,8 @@ from filelock import FileLock, Timeout
 
 from pdd_arch.errors import OptionError
 
-try:
+if sys.platform != 'win32':
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 LOCK_FILE = '.lock'
 
@@ -51,7 +50,7 @@ def lock_folder(folder: str | Path) -> Lock | None:
         return None
     try:
         # POSIX record locks belong to the process: forked data workers, which may outlive it, do not inherit them
-        return _PortableLock(folder / LOCK_FILE) if fcntl is None else _record_lock(folder / LOCK_FILE)
+        return _PortableLock(folder / LOCK_FILE) if sys.platform == 'win32' else _record_lock(folder / LOCK_FILE)
     except BlockingIOError:
         raise OptionError(
             f'another run is writing to {os.path.relpath(folder)}',

@@ -1,9 +1,9 @@
-"""What commands tell their users on standard output."""
+"""Standard output of the commands."""
 
 import sys
 
 
 def say(text: str = '') -> None:
-    """A line on standard output, at once."""
+    """Write a line to standard output, at once."""
     sys.stdout.write(text + '\n')
     sys.stdout.flush()

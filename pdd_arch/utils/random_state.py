@@ -1,12 +1,13 @@
 """The random generators of one process, in a form that a state file can hold."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
 
 
-def random_state() -> dict:
+def random_state() -> dict[str, Any]:
     """State of Python's, numpy's and torch's generators, the latter on the CPU and on every visible CUDA device."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()
@@ -21,12 +22,12 @@ def random_state() -> dict:
         },
         'torch': torch.get_rng_state(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state['cuda'] = torch.cuda.get_rng_state_all()
     return state
 
 
-def restore_random_state(state: dict) -> None:
+def restore_random_state(state: dict[str, Any]) -> None:
     """Continue the generators from :func:`random_state`. Devices that the state knows nothing of are left alone."""
     python, numpy = state['python'], state['numpy']
     random.setstate((python['version'], tuple(python['internal'].tolist()), python['gauss']))

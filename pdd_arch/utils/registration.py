@@ -1,12 +1,14 @@
 """Registering with BasicSR's registries, safe to run twice."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-T = TypeVar('T')
+from basicsr.utils.registry import Registry
+
+T = TypeVar('T', bound=Callable[..., Any])
 
 
-def register(registry) -> Callable[[T], T]:
+def register(registry: Registry) -> Callable[[T], T]:
     """Decorator that adds a class or function to a BasicSR registry under its own name.
 
     BasicSR's own ``Registry.register`` asserts when a name is taken, so a module that is reloaded fails.
@@ -33,7 +35,7 @@ def register(registry) -> Callable[[T], T]:
     return decorate
 
 
-def registered(registry, name: object) -> object | None:
+def registered(registry: Registry, name: object) -> Callable[..., Any] | None:
     """What BasicSR's ``registry.get(name)`` would find, or None: also names that BasicSR keeps under ``_basicsr``."""
-    known = registry._obj_map
+    known: Mapping[object, Callable[..., Any]] = registry._obj_map
     return known.get(name) or known.get(f'{name}_basicsr')

@@ -25,7 +25,7 @@ def option_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     known = sorted({p.relative_to(folder).as_posix() for folder in folders for p in folder.rglob('*.yml')})
-    raise MissingFileError(f'no option file {name!r} is shipped.{did_you_mean(name, known)} Known: {known}')
+    raise _not_shipped(f'no option file {name!r} is shipped', name, known)
 
 
 def asset(name: str) -> Path:
@@ -37,12 +37,14 @@ def asset(name: str) -> Path:
     path = PACKAGE / 'assets' / name
     if not path.is_file():
         known = sorted(p.name for p in (PACKAGE / 'assets').glob('*') if p.is_file())
-        raise MissingFileError(f'{BUNDLED_PREFIX}{name} is not shipped.{did_you_mean(name, known)} Known: {known}')
+        raise _not_shipped(f'{BUNDLED_PREFIX}{name} is not shipped', name, known)
     return path
+
+
+def _not_shipped(what: str, name: str, known: list[str]) -> MissingFileError:
+    return MissingFileError(what, way_out=f'{did_you_mean(name, known)} Known: {known}'.strip())
 
 
 def resolve_bundled(path: str) -> str:
     """Replace ``bundled:NAME`` by the path of that asset; any other path is returned as it is."""
-    if str(path).startswith(BUNDLED_PREFIX):
-        return str(asset(str(path)[len(BUNDLED_PREFIX) :]))
-    return str(path)
+    return str(asset(path.removeprefix(BUNDLED_PREFIX))) if path.startswith(BUNDLED_PREFIX) else path

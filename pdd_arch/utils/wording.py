@@ -17,8 +17,8 @@ def one_of(known: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]
 
 
-def shown(path: str | os.PathLike) -> str:
-    """A path for a message of one line: quoted where it holds line breaks or bytes that are no UTF-8."""
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for a message of one line: quoted where it holds line breaks or bytes that are not UTF-8."""
     name = os.fsdecode(path)
     return name if name.isprintable() else repr(name)
 
@@ -43,5 +43,5 @@ def show_path(keys: Iterable[str | int]) -> str:
     """Keys and positions as ``train.scheduler.milestones[0]``."""
     text = ''
     for key in keys:
-        text += f'[{key}]' if type(key) is int else ('.' if text else '') + key
+        text += f'[{key}]' if isinstance(key, int) else ('.' if text else '') + key
     return text or 'the options'

@@ -13,7 +13,7 @@ class Card {
       this.selects[side] = select;
       return label;
     });
-    this.large = el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => this.enlarge() }, 'Large');
+    this.large = el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => this.toggleLarge() }, 'Large');
     this.scores = el('div', { class: 'card-scores' });
     const id = newId('picture');
     const [full, corner] = [picture.full, picture.corner];
@@ -49,13 +49,13 @@ class Card {
     return true;
   }
 
-  enlarge() {
+  toggleLarge() {
     const on = this.node.classList.toggle('large');
     this.large.setAttribute('aria-pressed', String(on));
     this.node.scrollIntoView({ block: 'nearest' });
   }
 
-  /** Writes gain and scores for the row and metric that the gallery looks at. */
+  /** Writes gain and scores for the row and metric that are chosen in the gallery. */
   update(row, index) {
     [this.row, this.index] = [row, index];
     const gain = row === null ? null : gainOf(this.picture, row, index);
@@ -70,7 +70,7 @@ class Card {
     const rows = [...new Set(DATA.rows.filter((r) => r.dataset === this.picture.dataset).map((r) => r.name))]
       .filter((name) => scoresOf(this.picture, name));
     if (!rows.length) {
-      this.scores.replaceChildren(el('p', { class: 'faint small' }, 'No scores of this image.'));
+      this.scores.replaceChildren(el('p', { class: 'faint small' }, 'There are no scores for this image.'));
       return;
     }
     const sides = new Map();

@@ -38,7 +38,7 @@ function chart(curve) {
   const py = (y) => height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom);
 
   const svg = el('svg', { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: 'img',
-    'aria-label': `${label} over iterations. Left and right arrow keys read off values; a table follows.` });
+    'aria-label': `${label} over iterations. The left and right arrow keys read off values; a table follows.` });
   const yTicks = ticks(y0, y1, 5), xTicks = ticks(x0, x1, 5);
   for (const v of yTicks.values) {
     svg.append(el('line', { class: 'grid', x1: left, x2: width - right, y1: py(v), y2: py(v) }),

@@ -37,25 +37,24 @@ class Gallery {
     }
     // in the order in which a picture has them: input, rows, HR
     const options = [...versions].sort((a, b) => Number(a[0] === 'hr') - Number(b[0] === 'hr'));
-    const field = (text, list, value, action) => labelledSelect(text, list, value, action);
     this.selects = {};
     const groups = [];
     for (const side of ['left', 'right']) {
-      const { select, label } = field(side === 'left' ? 'Left of all' : 'Right of all', options, '', (key) => this.chooseAll(side, key));
+      const { select, label } = labelledSelect(side === 'left' ? 'Left of all' : 'Right of all', options, '', (key) => this.chooseAll(side, key));
       this.selects[side] = select;
       groups.push(label);
     }
     if (this.cards.length) for (const side of ['left', 'right']) this.selects[side].value = this.cards[0].selects[side].value;
-    const rowField = field('Gain of', this.rows.map((r) => [r, r]), this.row, (row) => {
+    const rowField = labelledSelect('Gain of', this.rows.map((r) => [r, r]), this.row, (row) => {
       this.row = row;
       this.chooseAll('right', `row:${row}`);
       this.update();
     });
-    const metricField = field('in', DATA.metrics.map((m, i) => [String(i), m.name]), '0', (i) => { this.metric = Number(i); this.update(); });
+    const metricField = labelledSelect('in', DATA.metrics.map((m, i) => [String(i), m.name]), '0', (i) => { this.metric = Number(i); this.update(); });
     if (this.row !== null) groups.push(rowField.label, el('span', { class: 'over' }, `over ${DATA.baseline}`), metricField.label);
     const sets = [...new Set(DATA.pictures.map((p) => p.dataset))];
     if (sets.length > 1) {
-      groups.push(field('Data set', [['', 'all'], ...sets.map((s) => [`=${s}`, s])], '', (v) => { this.dataset = v; this.update(); }).label);
+      groups.push(labelledSelect('Dataset', [['', 'all'], ...sets.map((s) => [`=${s}`, s])], '', (v) => { this.dataset = v; this.update(); }).label);
     }
     const name = newId('order');
     const orders = el('fieldset', { class: 'orders' }, el('legend', {}, 'Order'),

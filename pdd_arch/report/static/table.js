@@ -22,7 +22,7 @@ function testWords(row, index) {
 function testLegend() {
   if (DATA.baseline === null || DATA.rows.every((r) => r.name === DATA.baseline)) return '';
   if (DATA.rows.every((r) => r.p.every((p) => !isNumber(p)))) {
-    return `No significance is given: it takes values of at least ${DATA.test.least} images, the same for a row and the baseline.`;
+    return `No significance is given: the test needs values for at least ${DATA.test.least} images, the same ones for a row and the baseline.`;
   }
   return `*: differs from ${DATA.baseline}, better or worse (${DATA.test.name}; p < ${DATA.test.significant}).`;
 }
@@ -49,7 +49,7 @@ function buildTable() {
   const images = new Map(datasets.map((d) => [d, Math.max(...DATA.rows.filter((r) => r.dataset === d).map((r) => r.images))]));
   const columns = [
     { text: 'row', value: (r) => r.name, word: true },
-    ...(several ? [{ text: 'data set', value: (r) => r.dataset, word: true }] : []),
+    ...(several ? [{ text: 'dataset', value: (r) => r.dataset, word: true }] : []),
     ...DATA.metrics.map((m, i) => ({ text: heading(m), value: (r) => r.mean[i], first: m.better === 'higher' ? 'descending' : 'ascending',
       title: betterWords(m.better) })),
   ];
@@ -82,9 +82,9 @@ function buildTable() {
   }
   fill(DATA.rows);
   const seeds = Math.max(...DATA.rows.map((r) => r.seeds.length));
-  const legend = ['A click on a heading sorts. Mean over ' + datasets.map((d) => `${plural(images.get(d), 'image')}${several ? ` of ${d}` : ''}`).join(', ')
+  const legend = ['Click on a heading to sort. Mean over ' + datasets.map((d) => `${plural(images.get(d), 'image')}${several ? ` of ${d}` : ''}`).join(', ')
     + (seeds > 1 ? ` and up to ${seeds} seeds, ± standard deviation over the seeds.` : '.'),
-  'Bold: best printed value' + (several ? ' of the data set' : '') + (DATA.rows.some((r) => r.reference) ? ', references left out.' : '.'),
+  'Bold: best printed value' + (several ? ' of the dataset' : '') + (DATA.rows.some((r) => r.reference) ? ', references left out.' : '.'),
   DATA.rows.some((r) => r.mean.some((v) => !isNumber(v))) ? '–: not computed.' : '', testLegend()].filter(Boolean).join(' ');
   const box = document.getElementById('table-box');
   box.append(el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Table' },
@@ -94,7 +94,7 @@ function buildTable() {
   if (origins.length) {
     box.append(el('details', { id: 'origins' }, el('summary', {}, 'Command and commit behind each number'),
       el('div', { class: 'scroll' }, el('table', { class: 'origins' },
-        el('thead', {}, el('tr', {}, ...['row', 'data set', 'seed', 'commit', 'command'].map((t) => el('th', { scope: 'col', class: 'word' }, t)))),
+        el('thead', {}, el('tr', {}, ...['row', 'dataset', 'seed', 'commit', 'command'].map((t) => el('th', { scope: 'col', class: 'word' }, t)))),
         el('tbody', {}, ...origins.map(([r, s]) => el('tr', {}, el('th', { scope: 'row' }, r.name), el('td', { class: 'word' }, r.dataset),
           el('td', { class: 'word' }, s.name), el('td', { class: 'word' }, el('code', {}, s.commit.slice(0, 12))),
           el('td', { class: 'word' }, el('code', {}, s.command)))))))));

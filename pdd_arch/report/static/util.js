@@ -9,7 +9,7 @@ function readJson(id) {
 const DATA = readJson('data');
 const IMAGES = readJson('image-data');
 
-const SVG_NAMES = new Set(['svg', 'g', 'line', 'path', 'polyline', 'circle', 'rect', 'text']);
+const SVG_NAMES = new Set(['svg', 'line', 'polyline', 'circle', 'text']);
 
 /** An element with properties (`class`, `on...`, `style` as an object, attributes) and children. */
 function el(name, props = {}, ...children) {

@@ -22,12 +22,12 @@ class Viewer {
     this.box = el('div', { class: 'viewer', tabindex: 0, role: 'group' },
       ...this.layers.map((l) => l.box), this.tags.left, this.tags.right, this.divider);
     this.box.style.setProperty('aspect-ratio', String(clamp(picture.width / picture.height, 0.75, 2.4)));
-    this.level = el('output', { class: 'level', title: 'size of a pixel of the picture on the screen' });
+    this.level = el('output', { class: 'level', title: 'Size of a pixel of the picture on the screen' });
     const button = (text, label, action) => el('button', { type: 'button', 'aria-label': label, title: label, onclick: action }, text);
     this.bar = el('div', { class: 'zoom-bar', role: 'group', 'aria-label': 'Zoom' },
       button('−', 'Zoom out (key −)', () => this.zoomBy(1 / 1.5)), this.level,
       button('+', 'Zoom in (key +)', () => this.zoomBy(1.5)),
-      button('1:1', 'A pixel of the picture is one of the screen (key 1)', () => this.zoomTo(1 / this.fit())),
+      button('1:1', 'One pixel of the picture is one pixel of the screen (key 1)', () => this.zoomTo(1 / this.fit())),
       button('Fit', 'Whole picture (key 0)', () => this.zoomTo(1)));
     this.listen();
     viewers.add(this);
@@ -87,7 +87,7 @@ class Viewer {
     this.tellOthers();
   }
 
-  /** With linked viewers: the same zoom, position and divider everywhere. */
+  /** With linked viewers: the same zoom, position and divider in all of them. */
   tellOthers() {
     if (!linking.on || linking.busy) return;
     linking.busy = true;
