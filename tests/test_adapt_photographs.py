@@ -89,13 +89,13 @@ def test_near_duplicates(folder, images):
 
 @pytest.mark.parametrize('depth', [8, 16])
 @pytest.mark.parametrize('interpolation', [cv2.INTER_CUBIC, cv2.INTER_LINEAR])
-def test_enlarged_ones(folder, images, depth, interpolation):
+def test_upscaled_ones(folder, images, depth, interpolation):
     image = cv2.resize(images[3][::2, ::2], None, fx=4, fy=4, interpolation=interpolation)
     cv2.imwrite(str(folder / 'large.png'), image.astype(np.uint16) * 257 if depth == 16 else image)
-    text = finding(inspect(folder), 'enlarged already')
+    text = finding(inspect(folder), 'upscaled already')
     assert text.names == ('large.png',)
     assert 'Use the originals' in text.text
-    assert 'teach no detail' in finding(inspect(folder, target=False), 'enlarged already').text
+    assert 'teach no detail' in finding(inspect(folder, target=False), 'upscaled already').text
 
 
 def test_low_jpeg_quality(folder, images):

@@ -1,27 +1,25 @@
 """Option files for an adaptation: what a preset says, on the machine that is there."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 
-from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.weights import check_weights
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.atomic import write_text
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file
 
-__all__ = ['FEATURES', 'PRESETS', 'Machine', 'Preset', 'run_options', 'write_options']
-
-#: share of the free memory that training may take, and that decoded photographs may
+#: shares of the free memory that training may take, and that decoded photographs may
 _TRAINING_SHARE, _CACHE_SHARE = 0.7, 0.3
-#: what its estimate leaves out (`estimate_memory`)
+#: bytes that the estimate of a step leaves out (`estimate_memory`)
 _OVERHEAD = 400 * 2**20
 
 
@@ -73,7 +71,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: str | None = None) -> 'Machine':
-        """This one.
+        """The machine that this process runs on.
 
         Args:
             device: ``cuda``, ``cpu``, or None: a GPU where there is one.
@@ -82,9 +80,13 @@ class Machine:
             OptionError: there is no such device.
         """
         if device not in (None, 'cpu', 'cuda'):
-            raise OptionError(f"--device: expected 'cpu' or 'cuda', found {device!r}")
+            raise OptionError(where='--device', expected="'cpu' or 'cuda'", found=repr(device))
         if device == 'cuda' and not torch.cuda.is_available():
-            raise OptionError('--device: cuda was asked for, and torch finds no CUDA device. Use cpu, or mend CUDA.')
+            raise OptionError(
+                'cuda was asked for, and torch finds no CUDA device',
+                where='--device',
+                way_out='Use cpu, or mend CUDA.',
+            )
         chosen = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         host = available_host_memory()
         memory = torch.cuda.mem_get_info()[0] if chosen == 'cuda' else host
@@ -100,22 +102,20 @@ class Machine:
 def run_options(
     preset: Preset,
     machine: Machine,
-    workspace: Workspace,
     name: str,
     generalist: tuple[str, int],
-    features: tuple[str, str],
+    features: Sequence[str],
     pixels: int,
     iterations: int,
     inter_weight: float | None,
     batch: int | None = None,
-) -> dict:
-    """Options of a run of `workspace`, patch, batch and cache as the machine allows.
+) -> dict[str, Any]:
+    """Options of a run; crop, batch and cache as the machine allows. Paths in them start at the output folder.
 
     Args:
         preset: to start from.
         machine: to run on.
-        workspace: folder with the links to images; paths in the options start there.
-        name: of the run.
+        name: name of the run.
         generalist: weights (absolute path or ``zoo:NAME``) and scale.
         features: type of the feature network and its weights (absolute path or ``imagenet``).
         pixels: of all images to train with.
@@ -129,43 +129,47 @@ def run_options(
     """
     opt = load_options(option_file(preset.option_file))
     weights, scale = generalist
-    own_crop, own_batch = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
-    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
+    crop, size = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
     opt.update(name=name, scale=scale, num_gpu='auto' if machine.device == 'cuda' else 0)
     opt['network_g'] = dict(type='SpandrelNet', path=weights, scale=scale)  # weights included
     opt['path'] = {k: v for k, v in opt['path'].items() if not k.endswith('network_g') and k != 'param_key_g'}
     opt['path'].pop('strict_load_g', None)
-    _set_data(opt['datasets'], own_crop * scale, cached, machine)
-    opt.pop('val', None)  # there is no ground truth to validate with
+    # there is no ground truth to validate with
+    opt.pop('val', None)
+    opt['datasets'].pop('val', None)
+    _set_data(opt['datasets']['train'], crop * scale, pixels, machine)
     _set_training(opt, preset, machine, features, iterations, inter_weight)
     opt['logger'].update(print_freq=max(iterations // 100, 1), use_tb_logger=False)
     opt['logger']['save_checkpoint_freq'] = max(iterations // preset.checkpoints, 1)
-    for tried in [batch] if batch else _smaller(own_batch):
-        opt['datasets']['train']['batch_size_per_gpu'] = tried
-        if batch or _fits(opt, machine, workspace):
-            return opt
-    raise DataError(
-        f'memory: a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
-        'image of each kind. Close other programs, or choose a smaller --generalist.'
-    )
+    opt['datasets']['train']['batch_size_per_gpu'] = batch or size
+    while not batch and machine.memory is not None and not _fits(opt, machine.memory):
+        size //= 2
+        if not size:
+            raise DataError(
+                f'a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
+                'image of each kind',
+                where='memory',
+                way_out='Close other programs, or choose a smaller --generalist.',
+            )
+        opt['datasets']['train']['batch_size_per_gpu'] = size
+    return opt
 
 
-def _set_data(datasets: dict, gt_size: int, cached: bool, machine: Machine) -> None:
-    datasets.pop('val', None)
-    train = datasets['train']
+def _set_data(data: dict[str, Any], gt_size: int, pixels: int, machine: Machine) -> None:
     for key in ('meta_info_file', 'meta_info_file_gt', 'meta_info_file_lq'):
-        train.pop(key, None)
-    train.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=gt_size)
+        data.pop(key, None)
+    data.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=gt_size)
+    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
     # crops of decoded images cost less than talking to a worker
     workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
-    train.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers)
+    data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers)
 
 
 def _set_training(
-    opt: dict,
+    opt: dict[str, Any],
     preset: Preset,
     machine: Machine,
-    features: tuple[str, str],
+    features: Sequence[str],
     iterations: int,
     inter_weight: float | None,
 ) -> None:
@@ -188,28 +192,13 @@ def _set_training(
         train['recompute'] = True
 
 
-def _smaller(batch: int):
-    while batch >= 1:
-        yield batch
-        batch //= 2
-
-
-def _fits(opt: Mapping, machine: Machine, workspace: Workspace) -> bool:
-    if machine.memory is None:
-        return True
+def _fits(opt: Mapping[str, Any], free: int) -> bool:
     checked = {**opt, 'is_train': True, 'dist': False, 'rank': 0}
     memory = estimate_memory(checked, check_weights(checked, True, fetch=False))
-    return memory.total + _OVERHEAD < _TRAINING_SHARE * machine.memory
+    return memory.total + _OVERHEAD < _TRAINING_SHARE * free
 
 
-def write_options(opt: Mapping, path: Path, comment: str) -> None:
-    """Write an option file, whole or not at all.
-
-    Args:
-        opt: options.
-        path: of the file.
-        comment: put at its beginning, a line of the file each.
-    """
+def write_options(opt: Mapping[str, Any], path: Path, comment: str) -> None:
+    """Write an option file that begins with a comment. Raises DataError where that fails."""
     lines = ''.join(f'# {line}\n' for line in comment.splitlines())
-    with writing(path), whole_file(path) as partial:
-        partial.write_text(lines + yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True), encoding='utf-8')
+    write_text(path, lines + yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True))
