@@ -15,7 +15,7 @@ from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.outcome import result_of_record, statement
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
-from pdd_arch.adaptation.workspace import Workspace
+from pdd_arch.adaptation.workspace import Settings, Workspace
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError
@@ -175,9 +175,23 @@ def options(machine, preset='fast', pixels=10**6, batch=None, inter_weight=None,
     from pdd_arch.utils.resources import asset
 
     chosen = PRESETS[preset]
-    features = features or (chosen.features, 'random')
-    weights = (str(asset('demo_generalist.pth')), 4)
-    opt = run_options(chosen, machine, 'adapt', weights, features, pixels, chosen.iterations, inter_weight, batch)
+    features = features or [chosen.features, 'random']
+    weights = str(asset('demo_generalist.pth'))
+    settings = Settings(
+        '1',
+        '/photos',
+        '/hr',
+        weights,
+        preset,
+        features,
+        [],
+        chosen.iterations,
+        batch,
+        inter_weight,
+        False,
+        machine.device,
+    )
+    opt = run_options(settings, 4, machine, 'adapt', pixels, chosen.iterations, inter_weight)
     data = opt['datasets']['train']
     return opt, (data['gt_size'] // 4, data['batch_size_per_gpu'], data['cache'], data['num_worker_per_gpu'])
 
@@ -198,7 +212,7 @@ def test_options_of_the_run(tmp_path):
     assert (opt['num_gpu'], opt['train']['distill_opt']['inter_weight']) == (0, 0.0)
     assert 'val' not in opt
     assert opt['logger']['save_checkpoint_freq'] == 40
-    opt, _ = options(GPU, 'paper', features=('squeezenet1_0', 'random'))
+    opt, _ = options(GPU, 'paper', features=['squeezenet1_0', 'random'])
     assert opt['num_gpu'] == 'auto'
     assert next(iter(opt['train']['distill_opt']['inter_layers'])) == 'features.0'
     assert opt['train']['total_iter'] == 100_000

@@ -48,7 +48,6 @@ def test_good_photographs_have_nothing_against_them_but_their_number(folder):
         'few images: from 10 on results lost no structure where that was measured, with 5 they did'
     ]
     assert found.describe() == '4 usable images of 128 x 128 pixels'
-    assert found.pixels == 4 * 128 * 128
     assert inspect(folder, target=False).findings == []
 
 

@@ -1,8 +1,8 @@
 """The training under `pdd adapt`, played by short scripts: progress, signals, and what is said of failures."""
 
-import os
 import signal
-import time
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from pdd_arch.adaptation import child_training
 from pdd_arch.adaptation.child_training import TrainingFailed, train
 from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import DataError, NumbersError
-from pdd_arch.training import subprocesses
+from pdd_arch.training import subprocesses as trainings
 from pdd_arch.training.record import RECORD, TrainingRecord
-from pdd_arch.utils.locks import lock_folder
+from pdd_arch.utils.locks import LOCK_FILE
 from pdd_arch.utils.signals import Stopped
 
 
@@ -30,7 +30,7 @@ def trainer(space, tmp_path, monkeypatch):
 
     def put(code: str) -> None:
         (tmp_path / 'trainer.py').write_text(code)
-        monkeypatch.setattr(subprocesses, 'PROGRAM', ('-S', str(tmp_path / 'trainer.py')))
+        monkeypatch.setattr(trainings, 'PROGRAM', ('-S', str(tmp_path / 'trainer.py')))
 
     return put
 
@@ -134,31 +134,23 @@ def test_training_that_an_earlier_command_has_left_running(space, trainer):
     trainer('raise SystemExit(1)')
     folder = space.run_folder('adapt')
     folder.mkdir(parents=True)
-    child = os.fork()
-    if not child:
-        lock = lock_folder(folder)
-        (folder / 'ready').write_text(str(lock))
-        signal.pause()
-    try:
-        while not (folder / 'ready').exists():
-            time.sleep(0.01)
+    code = (
+        'import fcntl, sys; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True); input()'
+    )
+    command = [sys.executable, '-S', '-c', code, str(folder / LOCK_FILE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
         with pytest.raises(TrainingFailed, match='an earlier `pdd adapt` has started here is still at work'):
             train(space, 'adapt', 50, lambda *_: None)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        other.communicate(b'\n')
 
 
-def test_the_record_is_read_again_only_when_it_has_grown(space, monkeypatch):
-    folder = space.run_folder('adapt')
-    folder.mkdir(parents=True)
-    assert child_training._iteration(folder) == 0
-    record, reads, plain = TrainingRecord(folder), [], child_training.read_record
+def test_the_record_is_read_only_when_it_has_grown(space, trainer, monkeypatch):
+    trainer(STEPS + 'time.sleep(1)')
+    reads, plain = [], child_training.read_record
     monkeypatch.setattr(child_training, 'read_record', lambda path: reads.append(path) or plain(path))
-    for iteration in (10, 20):
-        record.add('step', iteration=iteration, losses={})
-        assert [child_training._iteration(folder) for _ in range(3)] == [iteration] * 3
-    assert len(reads) == 2
+    train(space, 'adapt', 50, lambda *_: None)
+    assert 2 <= len(reads) <= 6  # at the start, and for each of the five lines
 
 
 def test_training_that_cannot_write_its_output(space, trainer):

@@ -22,38 +22,6 @@ HR_HELP = (
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What an adaptation depends on besides the images, as ``settings.json`` holds it.
-
-    Attributes:
-        pdd_arch: version of this package.
-        photographs, hr: folders, absolute.
-        generalist: its weights, as an option file names them from any folder.
-        preset: name of the preset.
-        features: type of the feature network and its weights (``imagenet`` or a file).
-        weights: SHA-256 of the generalist's weights, and of the feature network's if they are a file.
-        iterations: of training.
-        batch: images of each domain in an iteration; None: what suits the machine.
-        inter_weight: of the inter-model distance, the intra-model distance having 1; None: not given.
-        tune: whether several of these ratios are tried first.
-        device: ``cpu`` or ``cuda``.
-    """
-
-    pdd_arch: str
-    photographs: str
-    hr: str
-    generalist: str
-    preset: str
-    features: list[str]
-    weights: list[str | None]
-    iterations: int
-    batch: int | None
-    inter_weight: float | None
-    tune: bool
-    device: str
-
-
-@dataclass(frozen=True)
 class Generalist:
     """The network that is adapted.
 

@@ -1,7 +1,6 @@
 """Runs a training in a process of its own, with one line of progress."""
 
 import contextlib
-import functools
 import os
 import signal
 import subprocess
@@ -24,14 +23,9 @@ from pdd_arch.utils.wording import shown
 
 OUTPUT = 'adapt_output.txt'
 _POLL_SECONDS = 0.5
+_CONTINUE = 'Give the same command to continue.'
 #: exit status of a process that the system has killed, as Python and as a shell report it
 _KILLED = (-9, 137)
-_CONTINUE = 'Give the same command to continue.'
-_NEEDS_LESS_MEMORY = (
-    'Close other programs and give the same command to continue, or start anew with a smaller --batch and --overwrite.'
-)
-#: what a user of `pdd adapt` can do about an error of the training, by its type
-_WAYS_OUT = {'NumbersError': 'Start anew with --overwrite and a smaller --inter-weight.'}
 
 
 class TrainingFailed(PDDError):
@@ -81,7 +75,7 @@ def train(
     )
     with folder_held(folder, taken):
         pass  # the training itself will hold it
-    request, before, started = _PassOn(), read_record(folder), time.monotonic()
+    request, before, size, started = _PassOn(), read_record(folder), 0, time.monotonic()
     seen, done = max(checkpoints(workspace, name), default=0), before.iteration
     with signals_to(request), tqdm(total=iterations, initial=done, desc=label, unit='step', disable=None) as bar:
         with writing(log):
@@ -93,7 +87,10 @@ def train(
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_SECONDS)
-                bar.update(max(_iteration(folder) - bar.n, 0))
+                grown = sum(record.stat().st_size for record in folder.glob(RECORD))
+                if grown != size:
+                    size = grown
+                    bar.update(max(read_record(folder).iteration - bar.n, 0))
                 found = checkpoints(workspace, name)
                 newest = max(found, default=0)
                 if newest > seen:
@@ -101,8 +98,9 @@ def train(
                     on_checkpoint(newest, found[newest])
                     _prune_states(folder)
                     if bar.disable:
-                        left = _time_left(time.monotonic() - started, newest - done, iterations - newest)
-                        sys.stderr.write(f'{label}: step {newest} of {iterations}{left}\n')
+                        pace = (time.monotonic() - started) / max(newest - done, 1)
+                        left = tqdm.format_interval(pace * (iterations - newest))
+                        sys.stderr.write(f'{label}: step {newest} of {iterations}, {left} left\n')
         finally:
             if process.poll() is None:  # something failed here: the training must not outlive this process
                 process.terminate()
@@ -141,24 +139,6 @@ def _prune_states(folder: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _time_left(seconds: float, steps: int, left: int) -> str:
-    return f', {tqdm.format_interval(seconds / steps * left)} left' if steps > 0 and left > 0 else ''
-
-
-def _iteration(folder: Path) -> int:
-    """The last iteration in the record of a run, which is read only when it has grown."""
-    try:
-        size = os.path.getsize(folder / RECORD)
-    except OSError:  # there is none yet
-        return 0
-    return _recorded_iteration(folder, size)
-
-
-@functools.lru_cache(maxsize=1)
-def _recorded_iteration(folder: Path, _size: int) -> int:
-    return read_record(folder).iteration
-
-
 def _failure(error: Mapping[str, str], status: int, log: Path) -> TrainingFailed:
     """What a user of `pdd adapt` is told of a training that failed.
 
@@ -168,15 +148,18 @@ def _failure(error: Mapping[str, str], status: int, log: Path) -> TrainingFailed
         log: what the training has printed.
     """
     kind = error.get('kind', '')
-    if kind in ('OutOfMemoryError', 'MemoryError'):
-        return TrainingFailed('the training ran out of memory', way_out=_NEEDS_LESS_MEMORY)
+    if kind in ('OutOfMemoryError', 'MemoryError') or (not error and status in _KILLED):
+        how = 'ran out of memory' if error else 'was killed, as a rule by the system for want of memory'
+        return TrainingFailed(
+            f'the training {how}',
+            way_out='Close other programs and give the same command to continue, or start anew with a smaller --batch '
+            'and --overwrite.',
+        )
     if error:
         fields = {'where': kind} | {k: error[k] for k in ('what', 'where', 'expected', 'found') if k in error}
-        way_out = _WAYS_OUT.get(kind, 'Put that right; then give the same command to continue.')
-        return TrainingFailed(**fields, way_out=way_out)
-    if status in _KILLED:
-        what = 'the training was killed, as a rule by the system for want of memory'
-        return TrainingFailed(what, way_out=_NEEDS_LESS_MEMORY)
+        mended = 'Put that right; then give the same command to continue.'
+        unstable = 'Start anew with --overwrite and a smaller --inter-weight.'
+        return TrainingFailed(**fields, way_out=unstable if kind == 'NumbersError' else mended)
     lines = log.read_text('utf-8', 'replace').split('\n') if log.is_file() else []
     last = next((f' and the line "{line.strip()}"' for line in reversed(lines) if line.strip()), '')
     return TrainingFailed(

@@ -9,7 +9,6 @@ from typing import Any
 from pdd_arch.adaptation.arguments import (
     HR_HELP,
     Generalist,
-    Settings,
     check_folders,
     check_numbers,
     find_features,
@@ -21,7 +20,7 @@ from pdd_arch.adaptation.outcome import Adaptation, result_of_record, statement,
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
 from pdd_arch.adaptation.preview import write_preview
-from pdd_arch.adaptation.workspace import Split, Workspace, split
+from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
@@ -196,17 +195,8 @@ class _Job:
         file = self.workspace.option_file(name)
         if file.is_file():  # memory may have been freer then
             return load_options(file)
-        return run_options(
-            PRESETS[self.settings.preset],
-            self.machine,
-            name,
-            (self.generalist.weights, self.generalist.scale),
-            self.settings.features,
-            sum(p.height * p.width for part in self.parts.values() for p in part.train),
-            iterations,
-            ratio,
-            self.settings.batch,
-        )
+        pixels = sum(p.height * p.width for part in self.parts.values() for p in part.train)
+        return run_options(self.settings, self.generalist.scale, self.machine, name, pixels, iterations, ratio)
 
     def _train_and_judge(self, name: str, opt: Mapping[str, Any], judge: Judge) -> _Run:
         file = self.workspace.option_file(name)
@@ -240,7 +230,7 @@ class _Job:
         """Write page, model and record of the run that was chosen."""
         workspace, iteration, reason = self.workspace, run.choice.key, run.choice.reason
         checkpoint = candidates(workspace, _MAIN_RUN, run.opt)[iteration]
-        write_table(workspace.checkpoints, run.measured, iteration)
+        write_table(workspace.table, run.measured, iteration)
         before, held_out = run.measured[0], self.parts['photographs'].held_out
         improved, lines = statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
         upscalers = {

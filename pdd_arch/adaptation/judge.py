@@ -140,4 +140,5 @@ def _crop(photograph: Photograph, side: int, multiple: int, filled: bool = False
     height, width = image.shape[:2]
     if filled:
         return cv2.copyMakeBorder(image, 0, side - height, 0, side - width, cv2.BORDER_REFLECT_101)
-    return image[: height // multiple * multiple, : width // multiple * multiple]
+    # copied, so that the whole photograph need not stay in memory
+    return image[: height // multiple * multiple, : width // multiple * multiple].copy()

@@ -151,7 +151,7 @@ def write_photographs_page(
         baseline=next(iter(upscalers)),
         notes=notes,
         pictures=pictures,
-        curves=_curves(measured),
+        curves=[Curve(title, {'held-out images': _points(measured, n)}, better=b) for n, (title, b) in _CURVES.items()],
         first=('notes', 'images'),
     )
     write_page(page, workspace.page)
@@ -162,12 +162,8 @@ def _middle_of(path: Path) -> np.ndarray:
     return middle(read_rgb(path), _MOST_PIXELS, 1)
 
 
-def _curves(measured: Mapping[int, Signals]) -> list[Curve]:
-    curves = []
-    for name, (title, better) in _CURVES.items():
-        points = [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
-        curves.append(Curve(title, {'held-out images': points}, better=better))
-    return curves
+def _points(measured: Mapping[int, Signals], name: str) -> list[tuple[float, float]]:
+    return [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
 
 
 def write_table(path: Path, measured: Mapping[int, Signals], chosen: int) -> None:
@@ -178,7 +174,7 @@ def write_table(path: Path, measured: Mapping[int, Signals], chosen: int) -> Non
         measured: signals by iteration; 0 is the generalist.
         chosen: iteration of the network that is marked.
     """
-    lines = [['iteration', *Signals.names(), 'chosen']]
+    lines = [['iteration', *asdict(measured[chosen]), 'chosen']]
     for iteration, signals in measured.items():
         values = ['' if v is None else f'{v:.5f}' for v in asdict(signals).values()]
         lines.append([str(iteration), *values, 'yes' if iteration == chosen else ''])

@@ -85,11 +85,6 @@ class PhotographSet:
     usable: list[Photograph] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of all usable files together."""
-        return sum(p.height * p.width for p in self.usable)
-
     def describe(self) -> str:
         """Count and sizes."""
         sizes = sorted((p.height * p.width, p.width, p.height) for p in self.usable)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 
+from pdd_arch.adaptation.workspace import Settings
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
@@ -100,48 +101,48 @@ class Machine:
 
 
 def run_options(
-    preset: Preset,
+    settings: Settings,
+    scale: int,
     machine: Machine,
     name: str,
-    generalist: tuple[str, int],
-    features: Sequence[str],
     pixels: int,
     iterations: int,
     inter_weight: float | None,
-    batch: int | None = None,
 ) -> dict[str, Any]:
     """Options of a run; crop, batch and cache as the machine allows. Paths in them start at the output folder.
 
     Args:
-        preset: to start from.
+        settings: what the adaptation is begun with.
+        scale: upscaling factor of the generalist.
         machine: to run on.
         name: name of the run.
-        generalist: weights (absolute path or ``zoo:NAME``) and scale.
-        features: type of the feature network and its weights (absolute path or ``imagenet``).
         pixels: of all images to train with.
         iterations: of training.
         inter_weight: of the inter-model distance, the intra-model distance having 1; None: 1.
-        batch: of each domain; None: as the preset says, or less where memory is short.
 
     Raises:
         DataError: not even a batch of 1 fits into memory.
         PDDError: the weights cannot be read.
     """
+    preset, batch = PRESETS[settings.preset], settings.batch
     opt = load_options(option_file(preset.option_file))
-    weights, scale = generalist
     crop, size = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
     opt.update(name=name, scale=scale, num_gpu='auto' if machine.device == 'cuda' else 0)
-    opt['network_g'] = dict(type='SpandrelNet', path=weights, scale=scale)  # weights included
-    opt['path'] = {k: v for k, v in opt['path'].items() if not k.endswith('network_g') and k != 'param_key_g'}
-    opt['path'].pop('strict_load_g', None)
-    # there is no ground truth to validate with
-    opt.pop('val', None)
-    opt['datasets'].pop('val', None)
-    _set_data(opt['datasets']['train'], crop * scale, pixels, machine)
-    _set_training(opt, preset, machine, features, iterations, inter_weight)
-    opt['logger'].update(print_freq=max(iterations // 100, 1), use_tb_logger=False)
-    opt['logger']['save_checkpoint_freq'] = max(iterations // preset.checkpoints, 1)
-    opt['datasets']['train']['batch_size_per_gpu'] = batch or size
+    opt['network_g'] = dict(type='SpandrelNet', path=settings.generalist, scale=scale)  # weights included
+    opt['path'] = {'resume_state': None}
+    for section in (opt, opt['datasets']):  # there is no ground truth to validate with
+        section.pop('val')
+    data = opt['datasets']['train']
+    data.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=crop * scale)
+    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
+    # crops of decoded images cost less than talking to a worker
+    workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
+    data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers, batch_size_per_gpu=batch or size)
+    _set_training(opt['train'], preset.features, settings.features, iterations, inter_weight)
+    if machine.device == 'cpu' and opt.get('network_d'):
+        opt['train']['recompute'] = True
+    saved = max(iterations // preset.checkpoints, 1)
+    opt['logger'].update(print_freq=max(iterations // 100, 1), save_checkpoint_freq=saved, use_tb_logger=False)
     while not batch and machine.memory is not None and not _fits(opt, machine.memory):
         size //= 2
         if not size:
@@ -151,31 +152,15 @@ def run_options(
                 where='memory',
                 way_out='Close other programs, or choose a smaller --generalist.',
             )
-        opt['datasets']['train']['batch_size_per_gpu'] = size
+        data['batch_size_per_gpu'] = size
     return opt
 
 
-def _set_data(data: dict[str, Any], gt_size: int, pixels: int, machine: Machine) -> None:
-    for key in ('meta_info_file', 'meta_info_file_gt', 'meta_info_file_lq'):
-        data.pop(key, None)
-    data.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=gt_size)
-    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
-    # crops of decoded images cost less than talking to a worker
-    workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
-    data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers)
-
-
 def _set_training(
-    opt: dict[str, Any],
-    preset: Preset,
-    machine: Machine,
-    features: Sequence[str],
-    iterations: int,
-    inter_weight: float | None,
+    train: dict[str, Any], own: str, features: Sequence[str], iterations: int, inter_weight: float | None
 ) -> None:
-    train = opt['train']
     network, weights = features
-    if network != preset.features:
+    if network != own:
         source = load_options(option_file(FEATURES[network]))['train']
         train['feature_net'] = source['feature_net']
         for loss, keys in (('distill_opt', ('inter_layers', 'intra_layers')), ('perceptual_opt', ('layer_weights',))):
@@ -188,8 +173,6 @@ def _set_training(
     train['channels_last'] = True
     # half precision was measured on CPUs only (experiments/results/benchmark), where it is slower
     train['precision'] = 'fp32'
-    if machine.device == 'cpu' and opt.get('network_d'):
-        train['recompute'] = True
 
 
 def _fits(opt: Mapping[str, Any], free: int) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,31 @@ _BRIEF = 60
 _MADE_ANEW = 'Remove it and give the same command again: it is made anew.'
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What an adaptation depends on besides its images; those without a line here are arguments of `adapt`.
+
+    Attributes:
+        pdd_arch: version of this package.
+        generalist: its weights, as an option file names them from any folder.
+        features: type of the feature network and its weights (``imagenet`` or an absolute path).
+        weights: SHA-256 of the generalist's weights, and of the feature network's if they are a file.
+    """
+
+    pdd_arch: str
+    photographs: str
+    hr: str
+    generalist: str
+    preset: str
+    features: list[str]
+    weights: list[str | None]
+    iterations: int
+    batch: int | None
+    inter_weight: float | None
+    tune: bool
+    device: str
+
+
 class Workspace:
     """Paths below the output folder, in which BasicSR's commands are run as well.
 
@@ -37,7 +63,7 @@ class Workspace:
         page: the comparison before and after.
         preview: a held-out photograph at the present stage of the training.
         camera: the camera as it was estimated.
-        checkpoints: signals of all checkpoints.
+        table: signals of all checkpoints.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,7 +74,7 @@ class Workspace:
         self.page = root / 'report.html'
         self.preview = root / 'preview.png'
         self.camera = root / 'camera.json'
-        self.checkpoints = root / 'checkpoints.csv'
+        self.table = root / 'checkpoints.csv'
 
     def option_file(self, name: str) -> Path:
         """Option file of a run."""
@@ -77,7 +103,11 @@ class Workspace:
             DataError: it holds something else.
         """
         if self.settings.is_file():
-            changed = ', '.join(_differences(self._known_settings(), settings))
+            known = read_json(
+                self.settings,
+                'It says what the adaptation there was begun with; remove the folder, or choose another -o.',
+            )
+            changed = ', '.join(_differences(known, settings))
             if changed and not overwrite:
                 raise OptionError(
                     f'{shown(self.root)} was begun with other settings ({changed})',
@@ -95,14 +125,6 @@ class Workspace:
                 way_out='Choose another folder.',
             )
         return False
-
-    def _known_settings(self) -> dict[str, Any]:
-        try:
-            return read_json(self.settings)
-        except DataError as error:
-            raise error.with_fields(
-                way_out='It says what the adaptation there was begun with; remove the folder, or choose another -o.'
-            ) from None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -137,7 +159,7 @@ class Workspace:
 
     def _clear(self) -> None:
         """Remove what an adaptation writes, and nothing else; the settings last, by writing others."""
-        files = [self.record, self.model, self.page, self.preview, self.camera, self.checkpoints]
+        files = [self.record, self.model, self.page, self.preview, self.camera, self.table]
         for pattern in ('adapt.yml', 'adapt_ratio_*.yml', 'adapt*_signals.json'):
             files += self.root.glob(pattern)
         for path in files:
@@ -200,16 +222,16 @@ def _link_or_copy(path: Path, link: Path) -> None:
         shutil.copyfile(path, link)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
     """The content of a file that an adaptation has written.
 
     Raises:
-        DataError: it cannot be read, or is no JSON object.
+        DataError: it cannot be read, or is no JSON object; `way_out` is the advice.
     """
     try:
         return dict(json.loads(path.read_text('utf-8')))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f'cannot be read ({error})', where=shown(path), way_out=_MADE_ANEW) from None
+        raise DataError(f'cannot be read ({error})', where=shown(path), way_out=way_out) from None
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,11 +49,6 @@ class Signals:
     inter: float | None
     intra: float | None
     niqe: float | None
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Names of the signals."""
-        return tuple(f.name for f in fields(cls))
 
 
 @dataclass(frozen=True)
