@@ -134,21 +134,15 @@ def adapt(
 
 @dataclass(frozen=True)
 class _Run:
-    """A training that has ended.
+    """A training that has ended: its signals by iteration (0: the generalist), and the checkpoint that was chosen."""
 
-    Attributes:
-        opt: its options.
-        measured: signals by iteration; 0 is the generalist.
-        choice: the best checkpoint.
-    """
-
-    opt: Mapping[str, Any]
     measured: Mapping[int, Signals]
     choice: Choice
+    checkpoint: Path
 
     @property
     def best(self) -> Signals:
-        """Signals of the best checkpoint."""
+        """Signals of the chosen checkpoint."""
         return self.measured[self.choice.key]
 
 
@@ -212,8 +206,10 @@ class _Job:
             write_preview(self.workspace.preview, photograph, (*others, student))
 
         train(self.workspace, name, opt['train']['total_iter'], preview, 'adapting' if name == _MAIN_RUN else name)
-        measured = judge.measure(self.workspace, name, candidates(self.workspace, name, opt))
-        return _Run(opt, measured, choose({k: v for k, v in measured.items() if k}))
+        saved = candidates(self.workspace, name, opt)
+        measured = judge.measure(self.workspace, name, saved)
+        choice = choose({k: v for k, v in measured.items() if k})
+        return _Run(measured, choice, saved[choice.key])
 
     def _tune(self, judge: Judge) -> dict[float, Signals]:
         """The best checkpoint's signals of a short run with each ratio."""
@@ -227,19 +223,18 @@ class _Job:
         return found
 
     def _finish(self, judge: Judge, run: _Run, ratio: float | None, tuning: Mapping[float, Signals]) -> Adaptation:
-        """Write page, model and record of the run that was chosen."""
+        """Write table, page, model and record."""
         workspace, iteration, reason = self.workspace, run.choice.key, run.choice.reason
-        checkpoint = candidates(workspace, _MAIN_RUN, run.opt)[iteration]
         write_table(workspace.table, run.measured, iteration)
         before, held_out = run.measured[0], self.parts['photographs'].held_out
         improved, lines = statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
         upscalers = {
-            name: TiledUpscaler(judge.network(weights), run.opt['scale'], device=self.machine.device)
-            for name, weights in (('generalist', None), ('adapted', checkpoint))
+            name: TiledUpscaler(judge.network(weights), self.generalist.scale, device=self.machine.device)
+            for name, weights in (('generalist', None), ('adapted', run.checkpoint))
         }
         notes = [*lines, f'Iteration {iteration} was chosen: {reason}.']
         write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
-        write_checkpoint({'params_ema': read_checkpoint(checkpoint)['params_ema']}, workspace.model)
+        write_checkpoint({'params_ema': read_checkpoint(run.checkpoint)['params_ema']}, workspace.model)
         kind, weights = self.settings.features
         record = {
             'generalist': self.generalist.described(),
