@@ -67,22 +67,23 @@ def adapt(
         photographs: folder of LR photographs of one camera.
         hr: folder of HR photographs of anything.
         out: folder for everything that is written.
-        generalist: network to adapt: a weight file, or a name of `pdd_arch.weights.zoo`; None: the preset's.
+        generalist: network to adapt: a weight file, or a name in `pdd_arch.weights.zoo`; None: the preset's.
         preset: ``fast`` or ``paper``.
         features: feature network: ``squeezenet1_0`` or ``vgg19``; None: the preset's.
         feature_weights: its weights: ``imagenet`` (downloaded when first needed) or a file.
-        iterations: of training; None: the preset's.
-        batch: images of each kind in a step; None: what suits the machine.
-        inter_weight: of the inter-model distance, the intra-model distance having 1; None: 1, or what `tune` finds.
-        tune: try several of these ratios first.
+        iterations: number of training iterations; None: the preset's.
+        batch: images of each domain in an iteration; None: what suits the machine.
+        inter_weight: weight of the inter-model distance, that of the intra-model distance being 1; None: 1, or what
+            `tune` finds.
+        tune: compare several of these ratios in short runs first.
         device: ``cpu``, ``cuda``, or None: a GPU where there is one.
         overwrite: start anew where `out` holds an adaptation with other settings.
-        say: called with sentences for people as things are found and done.
+        say: called with each line that tells people what is found and done.
 
     Raises:
         OptionError, MissingFileError, DataError, WeightsError: something given is wrong.
-        Stopped: a signal came; the same call continues.
-        TrainingFailed: training ended before its end.
+        Stopped: a signal arrived; the same call continues.
+        TrainingFailed: the training failed.
     """
     if preset not in PRESETS:
         hint = did_you_mean(preset, PRESETS).strip()
@@ -174,7 +175,7 @@ class _Job:
             f'{iterations} steps, each on {data["batch_size_per_gpu"]} crops of both, '
             f'{data["gt_size"] // opt["scale"]} pixels of a photograph a side, {opt["train"]["precision"]}'
         )
-        self.say('estimating from the photographs what the camera does to them')
+        self.say('estimating from the photographs how the camera degrades them')
         judge = Judge.prepare(self.workspace, photographs, hr, opt, self.machine.device)
         self.say(f'  {judge.camera}')
         tuning = self._tune(judge) if self.settings.tune else {}

@@ -29,12 +29,12 @@ class Preset:
     """How an adaptation is done.
 
     Attributes:
-        option_file: shipped one that it starts from.
-        iterations: of training.
+        option_file: name of the shipped option file that it starts from.
+        iterations: number of training iterations.
         generalist: network to adapt where none is named.
         features: type of the feature network.
-        checkpoints: to choose from, at equal distances.
-        on_gpu, on_cpu: (LR crop, batch of each domain).
+        checkpoints: number of checkpoints to choose from, at equal distances.
+        on_gpu, on_cpu: side of a crop in LR pixels, and batch of each domain.
     """
 
     option_file: str
@@ -60,9 +60,9 @@ class Machine:
 
     Attributes:
         device: ``cuda`` or ``cpu``.
-        memory: bytes free there; None: not known.
-        host_memory: bytes free for decoded photographs; None: not known.
-        cores: of the processor.
+        memory: bytes that are free on the device; None: not known.
+        host_memory: bytes that are free for decoded photographs; None: not known.
+        cores: number of processor cores.
     """
 
     device: str
@@ -95,7 +95,7 @@ class Machine:
         return cls(chosen, memory, host, cores)
 
     def describe(self) -> str:
-        """For people."""
+        """The machine in words."""
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'
         return name if self.memory is None else f'{name}, {self.memory / 2**30:.1f} GiB free'
 
@@ -116,9 +116,9 @@ def run_options(
         scale: upscaling factor of the generalist.
         machine: to run on.
         name: name of the run.
-        pixels: of all images to train with.
-        iterations: of training.
-        inter_weight: of the inter-model distance, the intra-model distance having 1; None: 1.
+        pixels: of all images to train with together.
+        iterations: number of training iterations.
+        inter_weight: weight of the inter-model distance, that of the intra-model distance being 1; None: 1.
 
     Raises:
         DataError: not even a batch of 1 fits into memory.
