@@ -87,10 +87,11 @@ def train(
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_SECONDS)
-                grown = sum(record.stat().st_size for record in folder.glob(RECORD))
-                if grown != size:
-                    size = grown
-                    bar.update(max(read_record(folder).iteration - bar.n, 0))
+                with contextlib.suppress(FileNotFoundError):  # a fresh start moves an earlier folder aside
+                    grown = (folder / RECORD).stat().st_size
+                    if grown != size:  # read again only when there is something new
+                        size = grown
+                        bar.update(max(read_record(folder).iteration - bar.n, 0))
                 found = checkpoints(workspace, name)
                 newest = max(found, default=0)
                 if newest > seen:

@@ -146,7 +146,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
 
 
 def identity(*sets: PhotographSet) -> str:
-    """Stands for names and sizes of all usable files: another number, other images."""
+    """A digest of the names and sizes of all usable files, which changes when the images do."""
     entries = [(p.path.name, p.height, p.width, p.path.stat().st_size) for found in sets for p in found.usable]
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 

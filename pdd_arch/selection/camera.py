@@ -21,9 +21,9 @@ from pdd_arch.selection.statistics import camera_statistics
 #: largest blur (HR pixels at x4), shot and read noise (standard deviations at white and black, linear light), and the
 #: lowest quality that are considered
 MAX_BLUR, MAX_SHOT, MAX_READ, MIN_QUALITY = 4.0, 0.1, 0.05, 30
-# as a share of the range: what a photograph would not show
+# share of a parameter's range below which a photograph does not show it
 _NEGLIGIBLE = 0.04
-# added for each unit of a parameter's range: of two cameras that explain the photographs alike, the simpler one
+# cost of a parameter's full range: of two cameras that explain the photographs equally well, the simpler one is taken
 _SIMPLICITY = 0.05
 # spread of a statistic below which a difference means nothing
 _LEAST_SPREAD = 0.15
@@ -109,7 +109,7 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
     def cost(position: np.ndarray, step: int = 1) -> float:
         return mismatch(position, step) + _SIMPLICITY * float(np.clip(position, 0, 1).sum())
 
-    # what is tried first needs no precision; a few images of another content than the photographs mislead the rest
+    # the first trials need no precision, so a few images are enough; the refinement would be misled by so few
     coarse = max(len(hr_images) // _COARSE, 1)
     start = np.vstack((np.zeros(4), qmc.Sobol(4, seed=0).random(_TRIED)))
     start = start[np.argsort([cost(position, coarse) for position in start])][:_REFINED]
