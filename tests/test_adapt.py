@@ -15,7 +15,7 @@ from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.outcome import result_of_record, statement
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
-from pdd_arch.adaptation.workspace import Workspace
+from pdd_arch.adaptation.workspace import Settings, Workspace
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError
@@ -97,9 +97,10 @@ def test_foreign_folders_and_files_are_left_alone(space, tmp_path):
     assert [p.name for p in space.root.iterdir()] == ['holiday.jpg']
 
 
-def test_a_start_that_was_broken_off_is_no_foreign_folder(space):
+@pytest.mark.parametrize('partial', ['settings.json.pdd-partial', '.a1b2c3d4.pdd-partial'])
+def test_a_start_that_was_broken_off_is_no_foreign_folder(space, partial):
     with space.held():
-        (space.root / 'settings.json.pdd-partial').write_text('{')
+        (space.root / partial).write_text('{')
     assert begin(space) is False
 
 
@@ -135,11 +136,12 @@ def test_links_are_absolute_numbered_and_made_anew(space, tmp_path, monkeypatch)
     for name in names:
         Path(name).write_text(name)
     for _ in range(2):
-        links = space.link('photographs', [Photograph(Path(name), 9, 9) for name in names])
+        space.link('photographs', [Photograph(Path(name), 9, 9) for name in names])
+        links = sorted(space.images('photographs').iterdir())
         assert [link.name for link in links] == ['00001.jpg', '00002.png']
         assert [link.read_text() for link in links] == names
         assert os.readlink(links[0]) == str(tmp_path / names[0])
-    assert len(space.link('photographs', [Photograph(Path(names[0]), 9, 9)])) == 1
+    space.link('photographs', [Photograph(Path(names[0]), 9, 9)])
     assert len(list(space.images('photographs').iterdir())) == 1
     assert Path(names[1]).read_text() == names[1]
 
@@ -150,7 +152,8 @@ def test_copies_where_there_are_no_links(space, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, 'symlink_to', refused)
     (tmp_path / 'a.png').write_text('a')
-    (link,) = space.link('hr', [Photograph(tmp_path / 'a.png', 9, 9)])
+    space.link('hr', [Photograph(tmp_path / 'a.png', 9, 9)])
+    (link,) = space.images('hr').iterdir()
     assert (link.is_symlink(), link.read_text()) == (False, 'a')
 
 
@@ -168,41 +171,53 @@ CPU = Machine('cpu', 8 * GIB, 8 * GIB, 4)
 GPU = Machine('cuda', 40 * GIB, 64 * GIB, 12)
 
 
-def options(machine, space, preset='fast', pixels=10**6, batch=None, inter_weight=None, features=None):
+def options(machine, preset='fast', pixels=10**6, batch=None, inter_weight=None, features=None):
     from pdd_arch.utils.resources import asset
 
     chosen = PRESETS[preset]
-    features = features or (chosen.features, 'random')
-    weights = (str(asset('demo_generalist.pth')), 4)
-    opt = run_options(
-        chosen, machine, space, 'adapt', weights, features, pixels, chosen.iterations, inter_weight, batch
+    features = features or [chosen.features, 'random']
+    weights = str(asset('demo_generalist.pth'))
+    settings = Settings(
+        '1',
+        '/photos',
+        '/hr',
+        weights,
+        preset,
+        features,
+        [],
+        chosen.iterations,
+        batch,
+        inter_weight,
+        False,
+        machine.device,
     )
+    opt = run_options(settings, 4, machine, 'adapt', pixels, chosen.iterations, inter_weight)
     data = opt['datasets']['train']
     return opt, (data['gt_size'] // 4, data['batch_size_per_gpu'], data['cache'], data['num_worker_per_gpu'])
 
 
-def test_patch_batch_cache_and_workers_follow_the_machine(space):
-    assert options(CPU, space)[1] == (32, 2, 'ram', 0)
-    assert options(GPU, space)[1] == (48, 8, 'ram', 8)
-    assert options(CPU, space, pixels=10**9)[1] == (32, 2, 'none', 3)
-    assert options(replace(CPU, host_memory=None, memory=None), space)[1] == (32, 2, 'none', 3)
-    assert options(replace(GPU, memory=GIB), space)[1][1] < 8
-    assert options(replace(GPU, memory=GIB), space, batch=8)[1][1] == 8  # as asked for
+def test_patch_batch_cache_and_workers_follow_the_machine():
+    assert options(CPU)[1] == (32, 2, 'ram', 0)
+    assert options(GPU)[1] == (48, 8, 'ram', 8)
+    assert options(CPU, pixels=10**9)[1] == (32, 2, 'none', 3)
+    assert options(replace(CPU, host_memory=None, memory=None))[1] == (32, 2, 'none', 3)
+    assert options(replace(GPU, memory=GIB))[1][1] < 8
+    assert options(replace(GPU, memory=GIB), batch=8)[1][1] == 8  # as asked for
     with pytest.raises(DataError, match=r'takes more than the 0\.2 GiB that are free'):
-        options(replace(CPU, memory=GIB // 5), space)
+        options(replace(CPU, memory=GIB // 5))
 
 
-def test_options_of_the_run(space, monkeypatch):
-    opt, _ = options(CPU, space, inter_weight=0.0)
+def test_options_of_the_run(tmp_path):
+    opt, _ = options(CPU, inter_weight=0.0)
     assert (opt['num_gpu'], opt['train']['distill_opt']['inter_weight']) == (0, 0.0)
     assert 'val' not in opt
     assert opt['logger']['save_checkpoint_freq'] == 40
-    opt, _ = options(GPU, space, 'paper', features=('squeezenet1_0', 'random'))
+    opt, _ = options(GPU, 'paper', features=['squeezenet1_0', 'random'])
     assert opt['num_gpu'] == 'auto'
     assert next(iter(opt['train']['distill_opt']['inter_layers'])) == 'features.0'
     assert opt['train']['total_iter'] == 100_000
-    write_options(opt, space.root.parent / 'x.yml', 'first\nsecond')
-    text = (space.root.parent / 'x.yml').read_text()
+    write_options(opt, tmp_path / 'x.yml', 'first\nsecond')
+    text = (tmp_path / 'x.yml').read_text()
     assert text.startswith('# first\n# second\n')
     assert yaml.safe_load(text) == opt
 

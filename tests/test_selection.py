@@ -38,12 +38,12 @@ def test_statistics_are_numbers_that_noise_blur_and_jpeg_move(scenes):
     assert plain.shape == (21,)
     assert np.isfinite(plain).all()
     noisy = camera_statistics(taken([image], CameraEstimate(0, 0, 0.03, 100))[0])
-    reduced, blurred, compressed = (
+    downsampled, blurred, compressed = (
         camera_statistics(taken([image], CameraEstimate(b, 0, 0, q))[0]) for b, q in ((0, 100), (3, 100), (0, 30))
     )
-    assert noisy[0] > reduced[0] + 0.5
-    assert blurred[0] < reduced[0] - 0.3
-    assert (compressed[-2:] > reduced[-2:] + 0.7).all()
+    assert noisy[0] > downsampled[0] + 0.5
+    assert blurred[0] < downsampled[0] - 0.3
+    assert (compressed[-2:] > downsampled[-2:] + 0.7).all()
 
 
 def test_statistics_hardly_depend_on_mirroring_and_on_contrast_only_by_a_shift(scenes):
@@ -116,7 +116,7 @@ def tools():
     )
 
 
-def enlarge(images: torch.Tensor) -> torch.Tensor:
+def bicubic(images: torch.Tensor) -> torch.Tensor:
     return nn.functional.interpolate(images, scale_factor=4, mode='bicubic')
 
 
@@ -130,7 +130,7 @@ def test_held_out_images_have_one_size_and_are_stored_in_8_bits(held_out):
 
 
 def test_the_generalist_itself_agrees_with_itself(held_out, tools):
-    outputs = held_out.enlarge(enlarge)
+    outputs = held_out.upscale(bicubic)
     signals = held_out.measure(outputs, outputs, *tools)
     assert signals.structure == pytest.approx(1, abs=1e-6)
     assert signals.inter == pytest.approx(0, abs=1e-6)
@@ -142,7 +142,7 @@ def test_the_generalist_itself_agrees_with_itself(held_out, tools):
 
 
 def test_psnr_is_that_of_a_known_error(held_out, tools):
-    outputs = held_out.enlarge(enlarge)
+    outputs = held_out.upscale(bicubic)
     middle = replace(held_out, hr=torch.full_like(held_out.hr, 0.5))
     known = replace(outputs, simulated=torch.full_like(outputs.simulated, 0.6), synthetic=middle.hr)
     signals = middle.measure(known, outputs, *tools)
@@ -155,7 +155,7 @@ def test_psnr_is_that_of_a_known_error(held_out, tools):
 def test_outputs_too_small_for_niqe_have_none(scenes, tools, scale):
     camera = CameraEstimate(0, 0, 0, 100)
     held_out = hold_out([s[:64, :64] for s in scenes[1]], scenes[0], camera, scale)
-    outputs = held_out.enlarge(lambda x: nn.functional.interpolate(x, scale_factor=scale))
+    outputs = held_out.upscale(lambda x: nn.functional.interpolate(x, scale_factor=scale))
     assert held_out.measure(outputs, outputs, *tools).niqe is None
 
 

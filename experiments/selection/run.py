@@ -20,11 +20,11 @@ from pdd_arch.adaptation.child_training import checkpoints, train
 from pdd_arch.adaptation.judge import Judge
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import write_options
-from pdd_arch.adaptation.workspace import Workspace
+from pdd_arch.adaptation.workspace import Split, Workspace
 from pdd_arch.images.decoding import image_size
-from pdd_arch.inference.methods import tensor_upscaler, trained_network
+from pdd_arch.inference.methods import tensor_upscaler
 from pdd_arch.metrics.measuring import registered_measure
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.selection.signals import stacked
 from pdd_arch.utils.resources import option_file
 
@@ -39,10 +39,10 @@ def photographs(folder: Path) -> list[Photograph]:
     return [Photograph(p, *image_size(p)) for p in sorted(folder.iterdir()) if not p.name.startswith('.')]
 
 
-def split(images: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
+def split(images: list[Photograph]) -> Split:
     """To train with, to judge by."""
     held_out = images[OFFSET::HELD_OUT_EVERY]
-    return [p for p in images if p not in held_out], held_out
+    return Split([p for p in images if p not in held_out], held_out)
 
 
 def options(data: Path, domain: str) -> dict:
@@ -79,23 +79,23 @@ def study(data: Path, domain: str, work: Path) -> dict:
     workspace = Workspace(work / domain)
     workspace.root.mkdir(parents=True, exist_ok=True)
     lr, hr = split(photographs(root / 'train_lr')), split(photographs(hr_folder))
-    workspace.link('photographs', lr[0])
-    workspace.link('hr', hr[0])
+    workspace.link('photographs', lr.train)
+    workspace.link('hr', hr.train)
     opt = options(data, domain)
     write_options(opt, workspace.option_file('adapt'), 'Written by experiments/selection/run.py')
     train(workspace, 'adapt', ITERATIONS, lambda iteration, path: None, domain)
-    judge = Judge.prepare(workspace, lr[0], {'photographs': lr[1], 'hr': hr[1]}, hr[0], opt, 'cpu')
-    networks = {0: None, **checkpoints(workspace, 'adapt')}
-    measured = judge.measure(workspace, 'adapt', networks)
+    judge = Judge.prepare(workspace, lr, hr, opt, 'cpu')
+    saved = checkpoints(workspace, 'adapt')
+    measured = judge.measure(workspace, 'adapt', saved)
     file = workspace.root / 'truth.json'
     truth = json.loads(file.read_text()) if file.is_file() else {}
-    for iteration, path in networks.items():
+    for iteration in measured:
         if str(iteration) not in truth:
-            net = tensor_upscaler(trained_network(opt['network_g'], path, 'params_ema'), 'cpu')
+            net = tensor_upscaler(judge.network(saved.get(iteration)), 'cpu')
             truth[str(iteration)] = with_ground_truth(root, net)
             print(domain, iteration, truth[str(iteration)], flush=True)
     file.write_text(json.dumps(truth))
-    curve = {k: {'signals': asdict(measured[k]), 'truth': truth[str(k)]} for k in networks}
+    curve = {k: {'signals': asdict(measured[k]), 'truth': truth[str(k)]} for k in measured}
     return {'camera': asdict(judge.camera), 'checkpoints': curve}
 
 

@@ -6,6 +6,7 @@ python experiments/selection/summary.py experiments/results/selection
 import argparse
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from pdd_arch.selection import Signals, choose
@@ -18,7 +19,7 @@ def picks(checkpoints: dict[int, dict]) -> dict[str, int]:
     """Rule -> the iteration that it picks; the generalist itself (iteration 0) cannot be picked."""
     signals = {k: Signals(**c['signals']) for k, c in checkpoints.items() if k}
     chosen = {'pdd adapt': choose(signals).key, 'the last one': max(signals)}
-    for name in Signals.names():
+    for name in (field.name for field in fields(Signals)):
         if any(getattr(s, name) is None for s in signals.values()):
             continue
         sign = -1 if name in LOWER else 1

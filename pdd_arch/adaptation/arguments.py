@@ -9,23 +9,21 @@ from pdd_arch.adaptation.preset import FEATURES
 from pdd_arch.data.sources import require_folder
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.features.feature_net import imagenet_features
-from pdd_arch.inference import load_network
+from pdd_arch.inference.load import load_network
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.weights import zoo
 
-__all__ = ['HR_HELP', 'Network', 'check_folders', 'check_numbers', 'find_features', 'find_generalist']
-
 HR_HELP = (
     'HR photographs are needed: sharp, clean images of anything, a hundred or more, that have nothing to do with your '
     'camera. DIV2K (800 photographs, data.vision.ee.ethz.ch/cvl/DIV2K) and Flickr2K suit, or your own best ones '
-    'reduced to half their size. `pdd prepare df2k --help` says how to get and prepare them.'
+    'downsampled to half their size. `pdd prepare df2k --help` says how to get and prepare them.'
 )
 
 
 @dataclass(frozen=True)
-class Network:
-    """A generalist.
+class Generalist:
+    """The network that is adapted.
 
     Attributes:
         weights: as an option file names them from any folder.
@@ -37,7 +35,7 @@ class Network:
     scale: int
     sha256: str
 
-    def described(self) -> dict:
+    def described(self) -> dict[str, str | int]:
         """For the record, without paths."""
         entry = zoo.generalist(self.weights) if zoo.is_zoo(self.weights) else None
         name = self.weights.removeprefix(zoo.ZOO_PREFIX) if entry else Path(self.weights).name
@@ -45,34 +43,41 @@ class Network:
         return {'name': name, 'scale': self.scale, 'sha256': self.sha256, **published}
 
 
-def find_generalist(source: str) -> Network:
-    """Of ``--generalist``. Fetches what is to be fetched."""
+def find_generalist(source: str) -> Generalist:
+    """The network that ``--generalist`` names; it is downloaded if need be. Raises as `load_network`."""
     loaded = load_network(source, '--generalist')
     if zoo.is_zoo(source) or (source in zoo.ZOO and not Path(source).expanduser().exists()):
         weights = f'{zoo.ZOO_PREFIX}{source.removeprefix(zoo.ZOO_PREFIX)}'
     else:
         weights = os.path.abspath(loaded.file)
-    return Network(weights, loaded.scale, sha256_of(loaded.file))
+    return Generalist(weights, loaded.scale, sha256_of(loaded.file))
 
 
-def find_features(kind: str, weights: str) -> tuple[str, str]:
-    """Type and weights of the feature network, both there."""
+def find_features(kind: str, weights: str) -> list[str]:
+    """Type of the feature network and its weights, which are at hand then: ``imagenet`` or an absolute path.
+
+    Raises:
+        OptionError: there is no such type.
+        MissingFileError: the weights cannot be had.
+    """
     if kind not in FEATURES:
-        raise OptionError(f'--features: expected {one_of(FEATURES)}, found {kind!r}.{did_you_mean(kind, FEATURES)}')
+        hint = did_you_mean(kind, FEATURES).strip()
+        raise OptionError(where='--features', expected=one_of(FEATURES), found=repr(kind), way_out=hint)
     if weights == 'imagenet':
         imagenet_features(kind, '--feature-weights')
-        return kind, weights
+        return [kind, weights]
     path = os.path.abspath(os.path.expanduser(weights))
     if not os.path.isfile(path):
         raise MissingFileError(
-            f"--feature-weights: there is no file {shown(path)}. Give torchvision's weights of {kind}, or leave it "
-            'out: then they are downloaded.'
+            f'there is no file {shown(path)}',
+            where='--feature-weights',
+            way_out=f"Give torchvision's weights of {kind}, or leave it out: then they are downloaded.",
         )
-    return kind, path
+    return [kind, path]
 
 
 def check_folders(photographs: Path, hr: Path, out: Path) -> None:
-    """Nothing is written where photographs are, and no image has two roles.
+    """Make sure that nothing is written where photographs are, and that no image has two roles.
 
     Raises:
         MissingFileError, OptionError: a folder does not exist, or lies where it must not.
@@ -81,24 +86,28 @@ def check_folders(photographs: Path, hr: Path, out: Path) -> None:
     for what, folder in places.items():
         require_folder(str(folder), what)
     if os.path.samefile(photographs, hr):
-        raise OptionError(f'--hr: {shown(hr)} is the folder of the photographs itself. {HR_HELP}')
+        raise OptionError(f'{shown(hr)} is the folder of the photographs itself', where='--hr', way_out=HR_HELP)
     root = Path(os.path.realpath(out))
     for what, folder in places.items():
         source = Path(os.path.realpath(folder))
         if root == source or source in root.parents:
             raise OptionError(
-                f'-o: {shown(out)} lies in the folder of {what}, where nothing is written. Choose a folder elsewhere.'
+                f'{shown(out)} lies in the folder of {what}, where nothing is written',
+                where='-o',
+                way_out='Choose a folder elsewhere.',
             )
         if root in source.parents:
             raise OptionError(
-                f'{what}: {shown(folder)} lies in the output folder {shown(out)}. Choose another folder for -o.'
+                f'{shown(folder)} lies in the output folder {shown(out)}',
+                where=what,
+                way_out='Choose another folder for -o.',
             )
 
 
 def check_numbers(iterations: int | None, batch: int | None, inter_weight: float | None) -> None:
-    """Raises OptionError for what makes no sense; None is the default."""
+    """Raise OptionError for numbers that make no sense; None stands for the default."""
     for what, value in (('iterations', iterations), ('batch', batch)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise OptionError(f'{what}: expected a whole number of at least 1, found {value!r}')
+            raise OptionError(where=what, expected='a whole number of at least 1', found=repr(value))
     if inter_weight is not None and not 0 <= inter_weight < math.inf:
-        raise OptionError(f'inter_weight: expected a number of at least 0, found {inter_weight!r}')
+        raise OptionError(where='inter_weight', expected='a number of at least 0', found=repr(inter_weight))

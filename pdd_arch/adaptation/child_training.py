@@ -1,49 +1,45 @@
-"""Runs training in a process of its own, with one line of progress."""
+"""Runs a training in a process of its own, with one line of progress."""
 
+import contextlib
 import os
-import re
 import signal
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import PDDError
-from pdd_arch.training.subprocesses import Trainings
+from pdd_arch.training.record import RECORD, read_record
+from pdd_arch.training.subprocesses import start_training
 from pdd_arch.utils.atomic import writing
+from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.signals import Stopped, StopRequest, signals_to
 from pdd_arch.utils.wording import shown
 
-__all__ = ['TrainingFailed', 'candidates', 'checkpoints', 'train']
-
 OUTPUT = 'adapt_output.txt'
-_ITERATION = re.compile(r'\[epoch:\s*\d+, iter:\s*([\d,]+), lr:')
-_CHECKPOINT = re.compile(r'net_g_(\d+)\.pth$')
-# the line that ends a command of BasicSR, and the advice in it that is for its own users
-_ERROR = re.compile(r'basicsr(?: \[rank \d+\])?: error: (.*)')
-_RESUMING = re.compile(
-    r'Continue(?: all)? with --auto_resume\.|, then start again (?:with --auto_resume|\([^)]*resume\))'
-)
 _POLL_SECONDS = 0.5
-_TAIL = 20_000  # bytes of a log that hold its last line of losses
+_CONTINUE = 'Give the same command to continue.'
+#: exit status of a process that the system has killed, as Python and as a shell report it
+_KILLED = (-9, 137)
 
 
 class TrainingFailed(PDDError):
-    """The training ended before its end."""
+    """The training ended with an error, or was killed."""
 
 
 def checkpoints(workspace: Workspace, name: str) -> dict[int, Path]:
-    """Networks that a run has saved, by iteration."""
-    folder = workspace.run_folder(name) / 'models'
-    found = {int(m[1]): file for file in folder.glob('net_g_*.pth') if (m := _CHECKPOINT.search(file.name))}
+    """Networks that a run has saved, by iteration, in ascending order."""
+    files = (workspace.run_folder(name) / 'models').glob('net_g_*.pth')
+    found = {int(number): file for file in files if (number := file.stem.removeprefix('net_g_')).isdecimal()}
     return dict(sorted(found.items()))
 
 
-def candidates(workspace: Workspace, name: str, opt: Mapping) -> dict[int, Path]:
+def candidates(workspace: Workspace, name: str, opt: Mapping[str, Any]) -> dict[int, Path]:
     """Those of `checkpoints` that a run without interruption has as well: a stop saves one where it happens to be."""
     every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
     return {k: path for k, path in checkpoints(workspace, name).items() if k % every == 0 or k == last}
@@ -60,70 +56,71 @@ def train(
 
     Args:
         workspace: whose folder it runs in; the option file is there.
-        name: of the run.
-        iterations: of it.
-        on_checkpoint: called for the newest network when there is one, in this process, while training goes on.
-        label: of the line of progress.
+        name: name of the run.
+        iterations: number of iterations of the whole run.
+        on_checkpoint: called with iteration and file of the newest network, in this process, while training goes on.
+        label: stands before the progress.
 
     Raises:
-        Stopped: a signal came; the training has saved its state, if it had one.
-        TrainingFailed: it ended otherwise.
+        Stopped: a signal arrived; the training has saved its state, if it had one.
+        TrainingFailed: it failed, or is still running.
         DataError: its output cannot be written.
     """
-    if (workspace.run_folder(name) / 'models' / 'net_g_latest.pth').is_file():
+    folder, log = workspace.run_folder(name), workspace.root / OUTPUT
+    if (folder / 'models' / 'net_g_latest.pth').is_file():
         return  # written at the end only
-    trainings, outcome = Trainings(), []
-    request = _Passing(trainings)
-    arguments = ['train', '-opt', workspace.option_file(name).name, '--auto_resume']
-    log = workspace.root / OUTPUT
-
-    def work() -> None:
-        try:
-            outcome.append(trainings.run(arguments, log, None, workspace.root))
-        except Exception as error:  # shown by the thread that waits
-            outcome.append(error)
-
-    thread = threading.Thread(target=work)
-    seen, done = max(checkpoints(workspace, name), default=0), _iteration(workspace, name)
-    started = time.monotonic()
-    with (
-        signals_to(request),
-        tqdm(total=iterations, initial=done, desc=label, unit='step', disable=None) as bar,
-    ):
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_POLL_SECONDS)
-                now = _iteration(workspace, name)
-                bar.update(max(now - bar.n, 0))
-                newest, path = next(reversed(checkpoints(workspace, name).items()), (0, None))
-                if newest > seen and path is not None:
-                    seen = newest
-                    on_checkpoint(newest, path)
-                    _prune_states(workspace, name)
-                    if bar.disable:
-                        left = _time_left(time.monotonic() - started, newest - done, iterations - newest)
-                        sys.stderr.write(f'{label}: step {newest} of {iterations}{left}\n')
-        finally:
-            if thread.is_alive():  # something failed here: the training must not outlive this process
-                trainings.stop()
-                thread.join()
-    if request.signum:
-        raise Stopped(request.signum, 'while training. Give the same command to continue.')
-    if isinstance(outcome[0], Exception):
+    taken = TrainingFailed(
+        'a training that an earlier `pdd adapt` has started here is still at work',
+        way_out='Wait until it has ended, or end it; then give the same command to continue.',
+    )
+    with folder_held(folder, taken):
+        pass  # the training itself will hold it
+    request, before, size, started = _PassOn(), read_record(folder), 0, time.monotonic()
+    seen, done = max(checkpoints(workspace, name), default=0), before.iteration
+    with signals_to(request), tqdm(total=iterations, initial=done, desc=label, unit='step', disable=None) as bar:
         with writing(log):
-            raise outcome[0]
-    if outcome[0]:
-        raise TrainingFailed(_reason(log, outcome[0]))
+            arguments = ['train', '-opt', workspace.option_file(name).name, '--auto_resume']
+            process = request.process = start_training(arguments, log, folder=workspace.root)
+        if request.signum:  # it arrived before there was a process to pass it on to
+            process.terminate()
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
+                with contextlib.suppress(FileNotFoundError):  # a fresh start moves an earlier folder aside
+                    grown = (folder / RECORD).stat().st_size
+                    if grown != size:  # read again only when there is something new
+                        size = grown
+                        bar.update(max(read_record(folder).iteration - bar.n, 0))
+                found = checkpoints(workspace, name)
+                newest = max(found, default=0)
+                if newest > seen:
+                    seen = newest
+                    on_checkpoint(newest, found[newest])
+                    _prune_states(folder)
+                    if bar.disable:
+                        pace = (time.monotonic() - started) / max(newest - done, 1)
+                        left = tqdm.format_interval(pace * (iterations - newest))
+                        sys.stderr.write(f'{label}: step {newest} of {iterations}, {left} left\n')
+        finally:
+            if process.poll() is None:  # something failed here: the training must not outlive this process
+                process.terminate()
+                process.wait()
+    if request.signum:
+        raise Stopped(request.signum, f'while training. {_CONTINUE}')
+    if process.returncode:
+        end = read_record(folder).end
+        told = end.get('error') if end is not None and end != before.end else None
+        raise _failure(told if isinstance(told, dict) else {}, process.returncode, log)
 
 
-class _Passing(StopRequest):
-    """Hands signals on to the training, which saves its state and ends; a second one ends it at once."""
+class _PassOn(StopRequest):
+    """Passes signals on to a training, which saves its state and ends; a second one ends it at once."""
 
-    def __init__(self, trainings: Trainings) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.deferred = True
-        self._trainings = trainings
+        self.process: subprocess.Popen[bytes] | None = None
 
     def receive(self, signum: int, _frame: object = None) -> None:
         """Signal handler."""
@@ -132,52 +129,40 @@ class _Passing(StopRequest):
             text = 'the training finishes its step and saves its state. Once more: stop at once.'
             # not by the file object, which the code that was interrupted may be writing to
             os.write(2, f'\n{signal.Signals(signum).name}: {text}\n'.encode())
-        # not here: what it takes may be held by the code that was interrupted
-        threading.Thread(target=self._trainings.stop).start()
+        if self.process is not None:
+            self.process.terminate()
 
 
-def _prune_states(workspace: Workspace, name: str) -> None:
-    """Leaves the newest two states: each is larger than its network, and nobody goes back further."""
-    states = (workspace.run_folder(name) / 'training_states').glob('*.state')
+def _prune_states(folder: Path) -> None:
+    """Leave the newest two states: each is larger than its network, and nobody goes back further."""
+    states = (folder / 'training_states').glob('*.state')
     for old in sorted((p for p in states if p.stem.isdecimal()), key=lambda p: int(p.stem))[:-2]:
         old.unlink(missing_ok=True)
 
 
-def _time_left(seconds: float, steps: int, left: int) -> str:
-    """For the lines that stand in for a bar."""
-    if steps <= 0 or left <= 0:
-        return ''
-    return f', {tqdm.format_interval(seconds / steps * left)} left'
+def _failure(error: Mapping[str, str], status: int, log: Path) -> TrainingFailed:
+    """What a user of `pdd adapt` is told of a training that failed.
 
-
-def _iteration(workspace: Workspace, name: str) -> int:
-    """The last one that the newest log tells of."""
-    logs = sorted(workspace.run_folder(name).glob('train_*.log'), key=lambda p: p.stat().st_mtime)
-    if not logs:
-        return 0
-    with logs[-1].open('rb') as stream:
-        stream.seek(max(logs[-1].stat().st_size - _TAIL, 0))
-        found = _ITERATION.findall(stream.read().decode('utf-8', 'replace'))
-    return int(found[-1].replace(',', '')) if found else 0
-
-
-def _reason(log: Path, status: int) -> str:
-    """What a training that failed has said, in words of `pdd adapt`."""
-    lines = log.read_text('utf-8', 'replace').splitlines() if log.is_file() else []
-    said = next((m[1] for line in reversed(lines) if (m := _ERROR.match(line))), '')
-    if 'another run is writing' in said:
-        return (
-            'a training that an earlier `pdd adapt` has started here is still at work. Wait until it has ended, or end '
-            'it; then give the same command to continue.'
+    Args:
+        error: fields of the error at the end of the record; empty where the training did not come to write it.
+        status: exit status.
+        log: what the training has printed.
+    """
+    kind = error.get('kind', '')
+    if kind in ('OutOfMemoryError', 'MemoryError') or (not error and status in _KILLED):
+        how = 'ran out of memory' if error else 'was killed, as a rule by the system for want of memory'
+        return TrainingFailed(
+            f'the training {how}',
+            way_out='Close other programs and give the same command to continue, or start anew with a smaller --batch '
+            'and --overwrite.',
         )
-    if 'out of memory' in said or status in (-9, 137):
-        what = (
-            'ran out of memory' if 'out of memory' in said else 'was killed, as a rule by the system for want of memory'
-        )
-        return (
-            f'the training {what}. Close other programs and give the same command to continue, or start anew with a '
-            'smaller --batch and --overwrite.'
-        )
-    if said:
-        return f'{_RESUMING.sub("", said).strip()} Then give the same command to continue.'
-    return f'the training ended with status {status}; {shown(log)} says why. The same command continues it.'
+    if error:
+        fields = {'where': kind} | {k: error[k] for k in ('what', 'where', 'expected', 'found') if k in error}
+        mended = 'Put that right; then give the same command to continue.'
+        unstable = 'Start anew with --overwrite and a smaller --inter-weight.'
+        return TrainingFailed(**fields, way_out=unstable if kind == 'NumbersError' else mended)
+    lines = log.read_text('utf-8', 'replace').split('\n') if log.is_file() else []
+    last = next((f' and the line "{line.strip()}"' for line in reversed(lines) if line.strip()), '')
+    return TrainingFailed(
+        f'the training ended with status {status}{last}', way_out=f'{shown(log)} has all that it printed. {_CONTINUE}'
+    )

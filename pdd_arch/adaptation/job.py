@@ -1,45 +1,45 @@
 """An adaptation from beginning to end."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from pdd_arch.adaptation.arguments import HR_HELP, Network, check_folders, check_numbers, find_features, find_generalist
-from pdd_arch.adaptation.child_training import candidates, train
-from pdd_arch.adaptation.judge import Judge, write_signals
-from pdd_arch.adaptation.outcome import (
-    Adaptation,
-    recorded,
-    result_of_record,
-    statement,
-    write_model,
-    write_photographs_page,
-    write_record,
+from pdd_arch.adaptation.arguments import (
+    HR_HELP,
+    Generalist,
+    check_folders,
+    check_numbers,
+    find_features,
+    find_generalist,
 )
+from pdd_arch.adaptation.child_training import candidates, train
+from pdd_arch.adaptation.judge import Judge
+from pdd_arch.adaptation.outcome import Adaptation, result_of_record, statement, write_photographs_page, write_table
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
-from pdd_arch.adaptation.preset import PRESETS, Machine, Preset, run_options, write_options
+from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
 from pdd_arch.adaptation.preview import write_preview
-from pdd_arch.adaptation.workspace import Workspace, split
+from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
 from pdd_arch.errors import MissingFileError, OptionError
-from pdd_arch.images.decoding import read_image
 from pdd_arch.inference import TiledUpscaler
-from pdd_arch.inference.methods import tensor_upscaler, trained_network
-from pdd_arch.options.command_line import load_options
+from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Choice, Signals, choose, score
+from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
+from pdd_arch.weights.checkpoints import read_checkpoint, write_checkpoint
 
-__all__ = ['RATIOS', 'Adaptation', 'adapt']
-
-#: of the inter-model to the intra-model distance, that --tune compares
+#: ratios of the inter-model to the intra-model distance that --tune compares
 RATIOS = (0.1, 1.0, 4.0)
-#: what the runs of --tune have of the iterations of the final one
+#: the runs of --tune have the iterations of the final one divided by this
 _TUNE_SHARE = 2
 _MAIN_RUN = 'adapt'
 #: settings that say where files are, or that the record has elsewhere
-_NOT_RECORDED = ('photographs', 'hr', 'generalist', 'weights', 'images')
+_NOT_RECORDED = ('photographs', 'hr', 'generalist', 'weights')
 
 
 def adapt(
@@ -67,27 +67,29 @@ def adapt(
         photographs: folder of LR photographs of one camera.
         hr: folder of HR photographs of anything.
         out: folder for everything that is written.
-        generalist: network to adapt: a weight file, or a name of `pdd_arch.weights.zoo`; None: the preset's.
+        generalist: network to adapt: a weight file, or a name in `pdd_arch.weights.zoo`; None: the preset's.
         preset: ``fast`` or ``paper``.
         features: feature network: ``squeezenet1_0`` or ``vgg19``; None: the preset's.
         feature_weights: its weights: ``imagenet`` (downloaded when first needed) or a file.
-        iterations: of training; None: the preset's.
-        batch: images of each kind in a step; None: what suits the machine.
-        inter_weight: of the inter-model distance, the intra-model distance having 1; None: 1, or what `tune` finds.
-        tune: try several of these ratios first.
+        iterations: number of training iterations; None: the preset's.
+        batch: images of each domain in an iteration; None: what suits the machine.
+        inter_weight: weight of the inter-model distance, that of the intra-model distance being 1; None: 1, or what
+            `tune` finds.
+        tune: compare several of these ratios in short runs first.
         device: ``cpu``, ``cuda``, or None: a GPU where there is one.
         overwrite: start anew where `out` holds an adaptation with other settings.
-        say: called with sentences for people as things are found and done.
+        say: called with each line that tells people what is found and done.
 
     Raises:
         OptionError, MissingFileError, DataError, WeightsError: something given is wrong.
-        Stopped: a signal came; the same call continues.
-        TrainingFailed: training ended before its end.
+        Stopped: a signal arrived; the same call continues.
+        TrainingFailed: the training failed.
     """
     if preset not in PRESETS:
-        raise OptionError(f'--preset: expected {one_of(PRESETS)}, found {preset!r}.{did_you_mean(preset, PRESETS)}')
+        hint = did_you_mean(preset, PRESETS).strip()
+        raise OptionError(where='--preset', expected=one_of(PRESETS), found=repr(preset), way_out=hint)
     if hr is None:
-        raise MissingFileError(f'--hr: is missing. {HR_HELP}')
+        raise MissingFileError('is missing', where='--hr', way_out=HR_HELP)
     photographs, hr, out = (Path(path).expanduser() for path in (photographs, hr, out))
     check_folders(photographs, hr, out)
     check_numbers(iterations, batch, inter_weight)
@@ -95,179 +97,162 @@ def adapt(
     workspace.check({}, overwrite)  # before anything is downloaded
     network = find_generalist(generalist or chosen.generalist)
     feature_net = find_features(features or chosen.features, feature_weights)
-    settings = {
-        'pdd_arch': __version__,
-        'photographs': os.path.abspath(photographs),
-        'hr': os.path.abspath(hr),
-        'generalist': network.weights,
-        'preset': preset,
-        'features': list(feature_net),
-        'weights': [network.sha256, None if feature_net[1] == 'imagenet' else sha256_of(feature_net[1])],
-        'iterations': iterations or chosen.iterations,
-        'batch': batch,
-        'inter_weight': inter_weight,
-        'tune': tune,
-        'device': machine.device,
-    }
-    workspace.check(settings, overwrite)
-    crop = (chosen.on_gpu if machine.device == 'cuda' else chosen.on_cpu)[0]
+    settings = Settings(
+        pdd_arch=__version__,
+        photographs=os.path.abspath(photographs),
+        hr=os.path.abspath(hr),
+        generalist=network.weights,
+        preset=preset,
+        features=feature_net,
+        weights=[network.sha256, None if feature_net[1] == 'imagenet' else sha256_of(feature_net[1])],
+        iterations=iterations or chosen.iterations,
+        batch=batch,
+        inter_weight=inter_weight,
+        tune=tune,
+        device=machine.device,
+    )
+    workspace.check(asdict(settings), overwrite)
+    crop, _ = chosen.on_gpu if machine.device == 'cuda' else chosen.on_cpu
     say(f'machine: {machine.describe()}')
-    target = inspect_photographs(photographs, 'PHOTOS', crop, target=True)
-    _tell('photographs', target, say)
-    clean = inspect_photographs(hr, '--hr', crop * network.scale, target=False)
-    _tell('HR photographs', clean, say)
-    settings['images'] = identity(target, clean)
-    parts = {'photographs': split(target), 'hr': split(clean)}  # before anything is written
+    found = {
+        'photographs': inspect_photographs(photographs, 'PHOTOS', crop, target=True),
+        'hr': inspect_photographs(hr, '--hr', crop * network.scale, target=False),
+    }
+    for what, kind in (('photographs', 'photographs'), ('HR photographs', 'hr')):
+        say(f'{what}: {found[kind].describe()}')
+        for finding in found[kind].findings:
+            say(f'  {finding}')
+    parts = {kind: split(images) for kind, images in found.items()}  # before anything is written
     with workspace.held():
-        if workspace.begin(settings, overwrite):
+        if workspace.begin(asdict(settings) | {'images': identity(*found.values())}, overwrite):
             record = workspace.finished()
             if record is not None:
                 say(f'{shown(workspace.root)} is finished; nothing is left to do')
                 return result_of_record(workspace, record)
             say(f'continuing in {shown(workspace.root)}')
-        return _Job(workspace, chosen, machine, network, feature_net, batch, say).run(parts, target, clean, settings)
+        return _Job(workspace, settings, machine, network, found, parts, say).run()
 
 
-def _tell(what: str, found: PhotographSet, say: Callable[[str], None]) -> None:
-    say(f'{what}: {found.describe()}')
-    for finding in found.findings:
-        say(f'  {finding}')
+@dataclass(frozen=True)
+class _Run:
+    """A training that has ended: its signals by iteration (0: the generalist), and the checkpoint that was chosen."""
+
+    measured: Mapping[int, Signals]
+    choice: Choice
+    checkpoint: Path
+
+    @property
+    def best(self) -> Signals:
+        """Signals of the chosen checkpoint."""
+        return self.measured[self.choice.key]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Job:
-    """The steps of :func:`adapt`, on checked arguments."""
+    """The steps of :func:`adapt`, on checked arguments. Images are by kind: ``photographs`` and ``hr``."""
 
     workspace: Workspace
-    preset: Preset
+    settings: Settings
     machine: Machine
-    generalist: Network
-    features: tuple[str, str]
-    batch: int | None
+    generalist: Generalist
+    found: Mapping[str, PhotographSet]
+    parts: Mapping[str, Split]
     say: Callable[[str], None]
 
-    def run(self, parts: dict, target: PhotographSet, clean: PhotographSet, settings: dict) -> Adaptation:
-        trained = {kind: side for kind, (side, _) in parts.items()}
-        held_out = {kind: side for kind, (_, side) in parts.items()}
-        for kind in parts:
-            self.workspace.link(kind, trained[kind])
-            self.workspace.link(f'{kind}_held_out', held_out[kind])
+    def run(self) -> Adaptation:
+        for kind, part in self.parts.items():
+            self.workspace.link(kind, part.train)
+            self.workspace.link(f'{kind}_held_out', part.held_out)
+        photographs, hr = self.parts['photographs'], self.parts['hr']
         self.say(
-            f'to learn from: {len(trained["photographs"])} of the photographs and {len(trained["hr"])} HR photographs; '
-            f'to judge by: the other {len(held_out["photographs"])} and {len(held_out["hr"])}'
+            f'to learn from: {len(photographs.train)} of the photographs and {len(hr.train)} HR photographs; to judge '
+            f'by: the other {len(photographs.held_out)} and {len(hr.held_out)}'
         )
-        pixels = sum(p.height * p.width for side in trained.values() for p in side)
-        iterations, ratio = settings['iterations'], settings['inter_weight']
-        opt = self._options(_MAIN_RUN, pixels, iterations, ratio)
+        iterations, ratio = self.settings.iterations, self.settings.inter_weight
+        opt = self._options(_MAIN_RUN, iterations, ratio)
         data = opt['datasets']['train']
         self.say(
             f'{iterations} steps, each on {data["batch_size_per_gpu"]} crops of both, '
             f'{data["gt_size"] // opt["scale"]} pixels of a photograph a side, {opt["train"]["precision"]}'
         )
-        self.say('estimating from the photographs what the camera does to them')
-        judge = Judge.prepare(self.workspace, trained['photographs'], held_out, trained['hr'], opt, self.machine.device)
+        self.say('estimating from the photographs how the camera degrades them')
+        judge = Judge.prepare(self.workspace, photographs, hr, opt, self.machine.device)
         self.say(f'  {judge.camera}')
-        tuning = None
-        if settings['tune']:
-            tuning = self._tune(judge, pixels, max(iterations // _TUNE_SHARE, 1), held_out)
+        tuning = self._tune(judge) if self.settings.tune else {}
+        if tuning:
             ratio = max(tuning, key=lambda r: score(tuning[r]))
             self.say(f'ratio of the distances chosen: {ratio:g}')
-            opt = self._options(_MAIN_RUN, pixels, iterations, ratio)
-        measured = self._train_and_judge(_MAIN_RUN, opt, judge, held_out)
-        choice = choose({k: v for k, v in measured.items() if k})
-        return self._finish(opt, judge, measured, choice, held_out, target, clean, settings, ratio, tuning)
+            opt = self._options(_MAIN_RUN, iterations, ratio)
+        return self._finish(judge, self._train_and_judge(_MAIN_RUN, opt, judge), ratio, tuning)
 
-    def _options(self, name: str, pixels: int, iterations: int, ratio: float | None) -> dict:
+    def _options(self, name: str, iterations: int, ratio: float | None) -> dict[str, Any]:
         """Options of a run; those that it was begun with, if it was."""
         file = self.workspace.option_file(name)
         if file.is_file():  # memory may have been freer then
             return load_options(file)
-        return run_options(
-            self.preset,
-            self.machine,
-            self.workspace,
-            name,
-            (self.generalist.weights, self.generalist.scale),
-            self.features,
-            pixels,
-            iterations,
-            ratio,
-            self.batch,
-        )
+        pixels = sum(p.height * p.width for part in self.parts.values() for p in part.train)
+        return run_options(self.settings, self.generalist.scale, self.machine, name, pixels, iterations, ratio)
 
-    def _train_and_judge(self, name: str, opt: dict, judge: Judge, held_out: dict) -> dict[int, Signals]:
+    def _train_and_judge(self, name: str, opt: Mapping[str, Any], judge: Judge) -> _Run:
         file = self.workspace.option_file(name)
-        command = f'basicsr train -opt {file.name}'
         if not file.is_file():
+            command = f'basicsr train -opt {file.name}'
             write_options(opt, file, f'Written by `pdd adapt`. To repeat this run, in this folder:\n    {command}')
-        photograph = read_image(held_out['photographs'][0].path)
+        photograph = read_rgb(self.parts['photographs'].held_out[0].path)[..., ::-1]
         device = self.machine.device
-        generalist = tensor_upscaler(trained_network(opt['network_g'], None, device=device), device)
+        others = (bicubic_upscaler(opt['scale']), image_upscaler(judge.network(None), device))
 
         def preview(_iteration: int, path: Path) -> None:
-            student = tensor_upscaler(
-                trained_network(opt['network_g'], path, 'params_ema', device, 'checkpoint'), device
-            )
-            write_preview(self.workspace.preview, photograph, (generalist, student))
+            student = image_upscaler(judge.network(path), device)
+            write_preview(self.workspace.preview, photograph, (*others, student))
 
-        label = 'adapting' if name == _MAIN_RUN else name
-        train(self.workspace, name, opt['train']['total_iter'], preview, label)
-        return judge.measure(self.workspace, name, {0: None, **candidates(self.workspace, name, opt)})
+        train(self.workspace, name, opt['train']['total_iter'], preview, 'adapting' if name == _MAIN_RUN else name)
+        saved = candidates(self.workspace, name, opt)
+        measured = judge.measure(self.workspace, name, saved)
+        choice = choose({k: v for k, v in measured.items() if k})
+        return _Run(measured, choice, saved[choice.key])
 
-    def _tune(self, judge: Judge, pixels: int, iterations: int, held_out: dict) -> dict[float, Signals]:
+    def _tune(self, judge: Judge) -> dict[float, Signals]:
         """The best checkpoint's signals of a short run with each ratio."""
         found = {}
         for ratio in RATIOS:
             name = f'{_MAIN_RUN}_ratio_{ratio:g}'.replace('.', '_')
-            opt = self._options(name, pixels, iterations, ratio)
-            measured = self._train_and_judge(name, opt, judge, held_out)
-            choice = choose({k: v for k, v in measured.items() if k})
-            found[ratio] = measured[choice.key]
-            self.say(f'ratio {ratio:g}: {choice.reason}')
+            opt = self._options(name, max(self.settings.iterations // _TUNE_SHARE, 1), ratio)
+            run = self._train_and_judge(name, opt, judge)
+            found[ratio] = run.best
+            self.say(f'ratio {ratio:g}: {run.choice.reason}')
         return found
 
-    def _finish(
-        self,
-        opt: dict,
-        judge: Judge,
-        measured: dict,
-        choice: Choice,
-        held_out: dict,
-        target: PhotographSet,
-        clean: PhotographSet,
-        settings: dict,
-        ratio: float | None,
-        tuning: dict | None,
-    ) -> Adaptation:
-        workspace, before, after = self.workspace, measured[0], measured[choice.key]
-        path = candidates(workspace, _MAIN_RUN, opt)[choice.key]
-        write_signals(workspace.checkpoints, measured, choice.key)
-        improved, lines = statement(before, after, len(judge.held_out.hr), len(judge.held_out.photographs))
-        device = self.machine.device
-        upscalers = {}
-        for name, weights in (('generalist', None), ('adapted', path)):
-            net = trained_network(opt['network_g'], weights, 'params_ema', option='checkpoint')
-            upscalers[name] = TiledUpscaler(net, opt['scale'], device=device)
-        write_photographs_page(workspace, held_out['photographs'], upscalers, measured, choice, lines)
-        write_model(workspace, path)
-        write_record(
-            workspace,
-            {
-                'generalist': self.generalist.described(),
-                'photographs': recorded(target),
-                'hr': recorded(clean),
-                'options': {k: v for k, v in settings.items() if k not in _NOT_RECORDED}
-                | {'features': [self.features[0], Path(self.features[1]).name]}
-                | {'inter_weight': ratio if ratio is not None else 1.0, 'option_file': f'{_MAIN_RUN}.yml'},
-                'camera': asdict(judge.camera),
-                'chosen': {'iteration': choice.key, 'reason': choice.reason},
-                **({'tuning': {str(r): asdict(s) for r, s in tuning.items()}} if tuning else {}),
-                'metrics': {
-                    'generalist': asdict(before),
-                    'adapted': asdict(after),
-                    'improved': improved,
-                    'statement': lines,
-                },
+    def _finish(self, judge: Judge, run: _Run, ratio: float | None, tuning: Mapping[float, Signals]) -> Adaptation:
+        """Write table, page, model and record."""
+        workspace, iteration, reason = self.workspace, run.choice.key, run.choice.reason
+        write_table(workspace.table, run.measured, iteration)
+        before, held_out = run.measured[0], self.parts['photographs'].held_out
+        improved, lines = statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
+        upscalers = {
+            name: TiledUpscaler(judge.network(weights), self.generalist.scale, device=self.machine.device)
+            for name, weights in (('generalist', None), ('adapted', run.checkpoint))
+        }
+        notes = [*lines, f'Iteration {iteration} was chosen: {reason}.']
+        write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
+        write_checkpoint({'params_ema': read_checkpoint(run.checkpoint)['params_ema']}, workspace.model)
+        kind, weights = self.settings.features
+        record = {
+            'generalist': self.generalist.described(),
+            # without names of files: the record goes out with the model
+            **{k: {'usable': len(f.usable), 'found': [x.text for x in f.findings]} for k, f in self.found.items()},
+            'options': {k: v for k, v in asdict(self.settings).items() if k not in _NOT_RECORDED}
+            | {'features': [kind, Path(weights).name]}
+            | {'inter_weight': 1.0 if ratio is None else ratio, 'option_file': f'{_MAIN_RUN}.yml'},
+            'camera': asdict(judge.camera),
+            'chosen': {'iteration': iteration, 'reason': reason},
+            **({'tuning': {str(r): asdict(s) for r, s in tuning.items()}} if tuning else {}),
+            'metrics': {
+                'generalist': asdict(before),
+                'adapted': asdict(run.best),
+                'improved': improved,
+                'statement': lines,
             },
-        )
-        return Adaptation(workspace.model, workspace.page, improved, lines, choice.key, before, after)
+        }
+        write_json(workspace.record, record)
+        return result_of_record(workspace, record)

@@ -1,48 +1,51 @@
-"""What an adaptation leaves: the model, the record, a page with before and after, and a statement."""
+"""What an adaptation leaves: a statement, a page with before and after, a table of checkpoints."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
-from pdd_arch.adaptation.photographs import Photograph, PhotographSet
-from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.errors import DataError
+from pdd_arch.adaptation.photographs import Photograph
+from pdd_arch.adaptation.preview import write_png
+from pdd_arch.adaptation.workspace import Workspace, taken_from
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.report.html_page import write_page
 from pdd_arch.report.page import Curve, Page, Picture, Version
 from pdd_arch.report.pictures import read_rgb
-from pdd_arch.selection import Choice, Signals
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.selection import Signals
+from pdd_arch.selection.signals import middle
+from pdd_arch.utils.atomic import write_text, writing
 from pdd_arch.utils.wording import shown
-from pdd_arch.weights.checkpoints import read_checkpoint, write_checkpoint
-
-__all__ = [
-    'Adaptation',
-    'recorded',
-    'result_of_record',
-    'statement',
-    'write_model',
-    'write_photographs_page',
-    'write_record',
-]
 
 #: signals that a statement is made about: name for people, unit, decimals, whether higher is better, and what is noise
 _TOLD = {
     'simulated_psnr': ('PSNR', ' dB', 2, True, 0.05),
     'simulated_ssim': ('SSIM', '', 4, True, 0.002),
     'simulated_distance': ('perceptual distance', '', 4, False, 0.002),
-    'consistency': ('likeness to the photograph when reduced again', ' dB', 2, True, 0.1),
+    'consistency': ('likeness to the photograph when downsampled again', ' dB', 2, True, 0.1),
 }
+#: headings of the curves, and which values are better
+_CURVES = {
+    'simulated_psnr': ('PSNR on simulated pairs', 'higher'),
+    'simulated_ssim': ('SSIM on simulated pairs', 'higher'),
+    'simulated_distance': ('Perceptual distance on simulated pairs', 'lower'),
+    'synthetic_psnr': ('PSNR on downsampled HR images', 'higher'),
+    'consistency': ('Likeness to the photograph when downsampled again, dB', 'higher'),
+    'structure': ("Structure: SSIM against the generalist's output", 'higher'),
+    'inter': ('Inter-model distance', None),
+    'intra': ('Intra-model distance', None),
+    'niqe': ('NIQE', 'lower'),
+}
+#: LR pixels a side: the page shows the middle of larger photographs
+_MOST_PIXELS = 512
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What came of it.
+    """The result of an adaptation.
 
     Attributes:
         model: weight file, in the layout of Real-ESRGAN.
@@ -62,15 +65,13 @@ class Adaptation:
     after: Signals
 
 
-def write_model(workspace: Workspace, checkpoint: Path) -> None:
-    """The averaged weights of a checkpoint as ``model.pth``, in the layout of Real-ESRGAN (``params_ema``)."""
-    write_checkpoint({'params_ema': read_checkpoint(checkpoint)['params_ema']}, workspace.model)
-
-
-def write_record(workspace: Workspace, record: Mapping) -> None:
-    """What was done, as ``adaptation.json``."""
-    with writing(workspace.record), whole_file(workspace.record) as partial_file:
-        partial_file.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+def result_of_record(workspace: Workspace, record: Mapping[str, Any]) -> Adaptation:
+    """The result that a record tells of. Raises DataError where the record lacks something."""
+    with taken_from(workspace.record):
+        metrics = record['metrics']
+        before, after = (Signals(**metrics[name]) for name in ('generalist', 'adapted'))
+        iteration, improved, lines = record['chosen']['iteration'], metrics['improved'], metrics['statement']
+    return Adaptation(workspace.model, workspace.page, improved, lines, iteration, before, after)
 
 
 def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> tuple[bool, list[str]]:
@@ -78,8 +79,8 @@ def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> 
 
     Args:
         before, after: signals of the generalist and of the adapted network.
-        pairs: simulated pairs they were measured on.
-        photographs: held-out photographs.
+        pairs: number of simulated pairs they were measured on.
+        photographs: number of held-out photographs.
 
     Returns:
         Whether the adapted network is the better one, by more than chance, in PSNR of the simulated pairs; sentences
@@ -88,7 +89,7 @@ def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> 
     groups: dict[str, list[str]] = {'better': [], 'worse': [], 'about the same': []}
     verdicts = {}
     for name, (label, unit, decimals, higher, noise) in _TOLD.items():
-        a, b = asdict(before)[name], asdict(after)[name]
+        a, b = getattr(before, name), getattr(after, name)
         gain = (b - a) if higher else (a - b)
         verdicts[name] = 'about the same' if abs(gain) < noise else 'better' if gain > 0 else 'worse'
         groups[verdicts[name]].append(f'{label} {a:.{decimals}f} -> {b:.{decimals}f}{unit}')
@@ -114,104 +115,68 @@ def _counted(count: int, what: str) -> str:
 
 def write_photographs_page(
     workspace: Workspace,
-    held_out: list[Photograph],
+    held_out: Sequence[Photograph],
     upscalers: Mapping[str, TiledUpscaler],
     measured: Mapping[int, Signals],
-    choice: Choice,
-    lines: list[str],
-) -> int:
-    """The page: held-out photographs enlarged, with the generalist and adapted; signals over the iterations.
+    notes: list[str],
+) -> None:
+    """Write the page: held-out photographs upscaled by the generalist and by the student; signals over the iterations.
 
     Args:
-        workspace: the folder; outputs go to ``photographs/`` there.
+        workspace: the folder; the outputs go to ``photographs/`` there.
         held_out: photographs that were not trained with.
         upscalers: name of a row -> network, the generalist first.
         measured: signals by iteration, 0 being the generalist.
-        choice: the checkpoint taken.
-        lines: the statement.
-
-    Returns:
-        How many photographs are on it.
+        notes: sentences at its beginning.
     """
     pictures = []
     for number, photograph in enumerate(held_out, start=1):
-        image = cv2.cvtColor(_shown(photograph.path), cv2.COLOR_RGB2BGR)
-        versions = [Version('LR', 'lr', partial(_shown, photograph.path), factor=next(iter(upscalers.values())).scale)]
-        size = (0, 0)
+        load = partial(_middle_of, photograph.path)
+        image = np.ascontiguousarray(load()[..., ::-1])
+        height, width = image.shape[:2]
+        scale = next(iter(upscalers.values())).scale
+        versions = [Version('LR', 'lr', load, factor=scale)]
         for name, upscale in upscalers.items():
             target = workspace.root / 'photographs' / name / f'{number:05d}.png'
-            result = upscale(image)
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(target) as partial_file:
-                    partial_file.write_bytes(cv2.imencode('.png', result)[1].tobytes())
+            write_png(target, upscale(image))
             versions.append(Version(name, 'row', partial(read_rgb, target), row=name))
-            size = result.shape[:2]
-        pictures.append(Picture(shown(photograph.path.stem), 'held-out photographs', size[1], size[0], tuple(versions)))
-    names = list(upscalers)
+        name = shown(photograph.path.stem)
+        pictures.append(Picture(name, 'held-out photographs', width * scale, height * scale, tuple(versions)))
     page = Page(
         title='Adapted to your photographs',
         source=f'{len(pictures)} photographs that were not trained with; before and after',
         metrics=(),
         rows=(),
-        baseline=names[0],
-        notes=[*lines, f'Iteration {choice.key} was chosen: {choice.reason}.'],
+        baseline=next(iter(upscalers)),
+        notes=notes,
         pictures=pictures,
-        curves=_curves(measured),
+        curves=[Curve(title, {'held-out images': _points(measured, n)}, better=b) for n, (title, b) in _CURVES.items()],
         first=('notes', 'images'),
     )
-    count, _ = write_page(page, workspace.page)
-    return count
+    write_page(page, workspace.page)
 
 
-#: the page shows the middle of larger photographs
-_MOST_PIXELS = 512
+def _middle_of(path: Path) -> np.ndarray:
+    """The middle of a photograph, at most 512 x 512 pixels: (h, w, 3) uint8 RGB."""
+    return middle(read_rgb(path), _MOST_PIXELS, 1)
 
 
-def _shown(path: Path) -> np.ndarray:
-    """The middle of a photograph, RGB."""
-    image = read_rgb(path)
-    top, left = (max(n - _MOST_PIXELS, 0) // 2 for n in image.shape[:2])
-    return image[top : top + _MOST_PIXELS, left : left + _MOST_PIXELS]
+def _points(measured: Mapping[int, Signals], name: str) -> list[tuple[float, float]]:
+    return [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
 
 
-#: headings of the curves
-_CURVES = {
-    'simulated_psnr': 'PSNR on simulated pairs',
-    'simulated_ssim': 'SSIM on simulated pairs',
-    'simulated_distance': 'Perceptual distance on simulated pairs',
-    'synthetic_psnr': 'PSNR on merely reduced pairs',
-    'consistency': 'Likeness to the photograph when reduced again, dB',
-    'structure': "Structure: SSIM against the generalist's output",
-    'inter': 'Inter-model distance',
-    'intra': 'Intra-model distance',
-    'niqe': 'NIQE',
-}
+def write_table(path: Path, measured: Mapping[int, Signals], chosen: int) -> None:
+    """Write a table of signals as CSV, a line per network.
 
-
-def _curves(measured: Mapping[int, Signals]) -> list[Curve]:
-    curves = []
-    for name in Signals.names():
-        points = [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
-        better = 'lower' if name in ('simulated_distance', 'niqe') else None if name in ('inter', 'intra') else 'higher'
-        curves.append(Curve(_CURVES[name], {'held-out images': points}, better=better))
-    return curves
-
-
-def recorded(found: PhotographSet) -> dict:
-    """Without names of files: the record goes out with the model."""
-    return {'usable': len(found.usable), 'found': [finding.text for finding in found.findings]}
-
-
-def result_of_record(workspace: Workspace, record: dict) -> Adaptation:
-    """The result of an earlier call. Raises DataError where the record lacks something."""
-    try:
-        metrics = record['metrics']
-        before, after = (Signals(**metrics[name]) for name in ('generalist', 'adapted'))
-        iteration, improved, lines = record['chosen']['iteration'], metrics['improved'], metrics['statement']
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f'{shown(workspace.record)}: lacks what `pdd adapt` writes ({error}). Remove it and give the same command '
-            'again: it is made anew.'
-        ) from None
-    return Adaptation(workspace.model, workspace.page, improved, lines, iteration, before, after)
+    Args:
+        path: the file.
+        measured: signals by iteration; 0 is the generalist.
+        chosen: iteration of the network that is marked.
+    """
+    lines = [['iteration', *asdict(measured[chosen]), 'chosen']]
+    for iteration, signals in measured.items():
+        values = ['' if v is None else f'{v:.5f}' for v in asdict(signals).values()]
+        lines.append([str(iteration), *values, 'yes' if iteration == chosen else ''])
+    write_text(path, ''.join(','.join(line) + '\n' for line in lines))

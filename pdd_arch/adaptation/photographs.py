@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,13 @@ from pdd_arch.utils.files import read_content
 from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
-__all__ = ['Finding', 'Photograph', 'PhotographSet', 'identity', 'inspect_photographs', 'jpeg_quality']
-
-#: of a JPEG; below, blocks are plain to see
+#: quality of a JPEG below which the blocks are plain to see
 LOW_QUALITY = 60
-#: mean error of halving and doubling an image against its mean gradient. 40 photographs: 0.20 or more, 0.15 with a blur
-#: of 3 pixels before a reduction by 4; enlarged by 2 or more with any common filter: 0.17 or less, 0.13 mostly
-ENLARGED = 0.14
-#: with 5 the result lost structure (SSIM) in one of two trials, from 10 on in none (experiments/results/photographs)
+#: mean error of halving and doubling an image, relative to its mean gradient. 40 photographs: 0.20 or more, 0.15 with a
+#: blur of 3 pixels before downsampling by 4; upscaled by 2 or more with any common filter: 0.17 or less, 0.13 mostly
+UPSCALED = 0.14
+#: with 5 photographs the result lost structure (SSIM) in one of two trials, from 10 on in none
+#: (experiments/results/photographs)
 FEW = 10
 # mean of the luma table in annex K of the JPEG standard, which is libjpeg's quality 50
 _STANDARD_MEAN = 57.625
@@ -42,7 +41,7 @@ class Photograph:
     """A file that can be used.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         height, width: pixels, upright.
         twin: an earlier file that is nearly the same, or None.
     """
@@ -66,7 +65,10 @@ class Finding:
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f'{self.text}: {_few(self.names)}' if self.names else self.text
+        if not self.names:
+            return self.text
+        more = f' and {len(self.names) - _SHOWN} more' if len(self.names) > _SHOWN else ''
+        return f'{self.text}: {", ".join(self.names[:_SHOWN])}{more}'
 
 
 @dataclass
@@ -74,7 +76,7 @@ class PhotographSet:
     """What was found in a folder.
 
     Attributes:
-        folder: that was looked at.
+        folder: the folder.
         usable: its files that can be used, by name.
         findings: the worst first.
     """
@@ -82,11 +84,6 @@ class PhotographSet:
     folder: Path
     usable: list[Photograph] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def pixels(self) -> int:
-        """Of all usable files."""
-        return sum(p.height * p.width for p in self.usable)
 
     def describe(self) -> str:
         """Count and sizes."""
@@ -97,10 +94,10 @@ class PhotographSet:
 
 
 def inspect_photographs(folder: str | Path, what: str, least: int, target: bool) -> PhotographSet:
-    """Reads all images of a folder (not of its sub-folders).
+    """Read all images of a folder, but not of its sub-folders.
 
     Args:
-        folder: with the images.
+        folder: the folder.
         what: names it in errors, as the user gave it.
         least: pixels that the shorter side must have.
         target: whether these are photographs of the camera; HR images are judged by other standards.
@@ -111,41 +108,45 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     """
     folder = Path(folder).expanduser()
     names = _names(folder, what)
-    found = PhotographSet(folder)
-    thumbnails = Thumbnails()
-    broken, small, low, gray, enlarged = [], [], [], [], []
+    found, thumbnails = PhotographSet(folder), Thumbnails()
+    named: dict[str, list[str]] = defaultdict(list)
     for name in progress(names, len(names), what):
         path = folder / name
         try:
             content = read_content(path)
             image = decode_raw(content, name)
         except PDDError as error:
-            broken.append(str(error).replace(shown(path), shown(name)).removesuffix(' Replace or remove it.'))
+            named['broken'].append(str(error.with_fields(where=shown(name), way_out='')))
             continue
         height, width = image.shape[:2]
         if min(height, width) < least:
-            small.append(f'{shown(name)} ({width} x {height})')
+            named['small'].append(f'{shown(name)} ({width} x {height})')
             continue
         found.usable.append(Photograph(path, height, width, _twin(thumbnails, path, image)))
         quality = jpeg_quality(content)
+        if found.usable[-1].twin:
+            named['twins'].append(shown(name))
+        if _looks_upscaled(image):
+            named['upscaled'].append(shown(name))
         if quality is not None and quality < LOW_QUALITY:
-            low.append(f'{shown(name)} ({quality})')
+            named['low'].append(f'{shown(name)} ({quality})')
         if _is_gray(image):
-            gray.append(shown(name))
-        if _looks_enlarged(image):
-            enlarged.append(shown(name))
+            named['gray'].append(shown(name))
     if not found.usable:
-        first = f' The first: {broken[0]}' if broken else ''
+        broken, small = named['broken'], named['small']
+        first = f'; the first: {broken[0]}' if broken else ''
         raise DataError(
-            f'{what}: {shown(folder)} holds no usable image: {len(broken)} broken, {len(small)} with a side below '
-            f'{least} pixels.{first} Name a folder of larger, whole images.'
+            f'{shown(folder)} holds no usable image: {len(broken)} broken, {len(small)} with a side below {least} '
+            f'pixels{first}',
+            where=what,
+            way_out='Name a folder of larger, whole images.',
         )
-    found.findings = list(_findings(found, broken, small, low, gray, enlarged, least, target))
+    found.findings = _findings(found, named, least, target)
     return found
 
 
 def identity(*sets: PhotographSet) -> str:
-    """Stands for names and sizes of all usable files: another number, other images."""
+    """A digest of the names and sizes of all usable files, which changes when the images do."""
     entries = [(p.path.name, p.height, p.width, p.path.stat().st_size) for found in sets for p in found.usable]
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
@@ -155,22 +156,21 @@ def _names(folder: Path, what: str) -> list[str]:
     try:
         return list_images(str(folder), what)
     except DataError as error:
-        other = _unread(folder)
-        if not other:
-            text = str(error).replace('list the images in a meta-info file', 'copy the images into one folder')
-            raise DataError(text) from None
-        raise DataError(f'{what}: no image in {shown(folder)}. {_convert(other)}') from None
+        unread = _unread(folder)
+        if unread:
+            raise DataError(f'no image in {shown(folder)}', where=what, way_out=unread) from None
+        raise error.with_fields(
+            way_out='Name a folder that holds images, or copy the images into one folder: sub-folders are not searched.'
+        ) from None
 
 
-def _unread(folder: Path) -> Counter:
-    """How many files there are of each format that cannot be read."""
+def _unread(folder: Path) -> str:
+    """What a folder holds of formats that cannot be read, with advice; empty where there is nothing."""
     names = (p.name for p in folder.iterdir() if not p.name.startswith('.'))
-    return Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in _UNREAD)
-
-
-def _convert(other: Counter) -> str:
-    listed = ', '.join(f'{n} {suffix}' for suffix, n in other.most_common())
-    return f'It holds {listed}, which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
+    found = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in _UNREAD)
+    listed = ', '.join(f'{n} {suffix}' for suffix, n in found.most_common())
+    advice = 'which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
+    return f'It holds {listed}, {advice}' if found else ''
 
 
 def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
@@ -181,46 +181,40 @@ def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
     return Path(twins[0].train) if twins else None
 
 
-def _findings(found: PhotographSet, broken, small, low, gray, enlarged, least: int, target: bool) -> Iterator[Finding]:
-    usable = len(found.usable)
-    if broken:
-        yield Finding(
-            _images(broken, 'cannot be read and is left out', 'cannot be read and are left out'), tuple(broken)
-        )
-    if small:
-        size = f'a side below {least} pixels and'
-        yield Finding(_images(small, f'has {size} is left out', f'have {size} are left out'), tuple(small))
-    other = _unread(found.folder)
-    if other:
-        yield Finding(_convert(other))
-    if target and usable < FEW:
-        yield Finding(f'few images: from {FEW} on results lost no structure where that was measured, with 5 they did')
-    twins = tuple(shown(p.path.name) for p in found.usable if p.twin)
-    if twins:
-        text = _images(twins, 'is nearly the same as another', 'are nearly the same as others')
-        yield Finding(f'{text}: what they show counts twice', twins)
-    if enlarged:
-        text = _images(enlarged, 'shows no more than half its size could', 'show no more than half their size could')
-        advice = 'Use the originals: the enlargement would be learned as well' if target else 'They teach no detail'
-        yield Finding(f'{text}, having been enlarged already, or being very blurred. {advice}', tuple(enlarged))
-    if low:
-        text = _images(low, 'is a JPEG of a quality', 'are JPEGs of a quality')
-        advice = 'if the camera does not do that, use the originals' if target else 'HR images should be clean'
-        yield Finding(f'{text} below {LOW_QUALITY}; {advice}', tuple(low))
-    if gray:
-        text = _images(gray, 'is gray', 'are gray')
-        advice = (
-            'what is learned from gray, is learned without colours' if target else 'gray teaches nothing of colours'
-        )
-        yield Finding(f'{text}; {advice}', tuple(gray))
+def _findings(found: PhotographSet, named: Mapping[str, list[str]], least: int, target: bool) -> list[Finding]:
+    """What speaks against the photographs, the worst first; `named` are the files that are broken, small, and so on."""
+    side = f'a side below {least} pixels and'
+    upscaled = 'Use the originals: the upscaling would be learned as well' if target else 'They teach no detail'
+    low = 'if the camera does not do that, use the originals' if target else 'HR images should be clean'
+    gray = 'what is learned from gray is learned without colours' if target else 'gray teaches nothing of colours'
+    unread = _unread(found.folder)
+    few = f'few images: from {FEW} on results lost no structure where that was measured, with 5 they did'
+    return [
+        *_about(named['broken'], 'cannot be read and is left out', 'cannot be read and are left out'),
+        *_about(named['small'], f'has {side} is left out', f'have {side} are left out'),
+        *([Finding(unread)] if unread else []),
+        *([Finding(few)] if target and len(found.usable) < FEW else []),
+        *_about(
+            named['twins'],
+            'is nearly the same as another',
+            'are nearly the same as others',
+            ': what they show counts twice',
+        ),
+        *_about(
+            named['upscaled'],
+            'shows no more than half its size could',
+            'show no more than half their size could',
+            f', having been upscaled already, or being very blurred. {upscaled}',
+        ),
+        *_about(named['low'], 'is a JPEG of a quality', 'are JPEGs of a quality', f' below {LOW_QUALITY}; {low}'),
+        *_about(named['gray'], 'is gray', 'are gray', f'; {gray}'),
+    ]
 
 
-def _images(names: Sequence[str], one: str, several: str) -> str:
-    return f'1 image {one}' if len(names) == 1 else f'{len(names)} images {several}'
-
-
-def _few(names: Sequence[str]) -> str:
-    return ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+def _about(names: Sequence[str], one: str, several: str, rest: str = '') -> list[Finding]:
+    """The finding about some images; empty where there are none."""
+    subject = f'1 image {one}' if len(names) == 1 else f'{len(names)} images {several}'
+    return [Finding(f'{subject}{rest}', tuple(names))] if names else []
 
 
 def jpeg_quality(content: bytes) -> int | None:
@@ -249,7 +243,7 @@ def _levels(image: np.ndarray) -> np.ndarray:
     return to_float32(image) * np.float32(255)
 
 
-def _looks_enlarged(image: np.ndarray) -> bool:
+def _looks_upscaled(image: np.ndarray) -> bool:
     """Whether halving and doubling costs less than it costs a photograph."""
     luma = cv2.cvtColor(_levels(middle(image, 1024, 1)), cv2.COLOR_BGR2GRAY)
     height, width = (n // 2 * 2 for n in luma.shape)
@@ -257,4 +251,4 @@ def _looks_enlarged(image: np.ndarray) -> bool:
     halved = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     doubled = cv2.resize(halved, (width, height), interpolation=cv2.INTER_CUBIC)
     gradient = np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()
-    return bool(gradient > 0.5 and np.abs(luma - doubled).mean() / gradient < ENLARGED)
+    return bool(gradient > 0.5 and np.abs(luma - doubled).mean() / gradient < UPSCALED)

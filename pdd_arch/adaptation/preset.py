@@ -1,27 +1,26 @@
 """Option files for an adaptation: what a preset says, on the machine that is there."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 
-from pdd_arch.adaptation.workspace import Workspace
+from pdd_arch.adaptation.workspace import Settings
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.weights import check_weights
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.atomic import write_text
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file
 
-__all__ = ['FEATURES', 'PRESETS', 'Machine', 'Preset', 'run_options', 'write_options']
-
-#: share of the free memory that training may take, and that decoded photographs may
+#: shares of the free memory that training may take, and that decoded photographs may
 _TRAINING_SHARE, _CACHE_SHARE = 0.7, 0.3
-#: what its estimate leaves out (`estimate_memory`)
+#: bytes that the estimate of a step leaves out (`estimate_memory`)
 _OVERHEAD = 400 * 2**20
 
 
@@ -30,12 +29,12 @@ class Preset:
     """How an adaptation is done.
 
     Attributes:
-        option_file: shipped one that it starts from.
-        iterations: of training.
+        option_file: name of the shipped option file that it starts from.
+        iterations: number of training iterations.
         generalist: network to adapt where none is named.
         features: type of the feature network.
-        checkpoints: to choose from, at equal distances.
-        on_gpu, on_cpu: (LR crop, batch of each domain).
+        checkpoints: number of checkpoints to choose from, at equal distances.
+        on_gpu, on_cpu: side of a crop in LR pixels, and batch of each domain.
     """
 
     option_file: str
@@ -61,9 +60,9 @@ class Machine:
 
     Attributes:
         device: ``cuda`` or ``cpu``.
-        memory: bytes free there; None: not known.
-        host_memory: bytes free for decoded photographs; None: not known.
-        cores: of the processor.
+        memory: bytes that are free on the device; None: not known.
+        host_memory: bytes that are free for decoded photographs; None: not known.
+        cores: number of processor cores.
     """
 
     device: str
@@ -73,7 +72,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: str | None = None) -> 'Machine':
-        """This one.
+        """The machine that this process runs on.
 
         Args:
             device: ``cuda``, ``cpu``, or None: a GPU where there is one.
@@ -82,9 +81,13 @@ class Machine:
             OptionError: there is no such device.
         """
         if device not in (None, 'cpu', 'cuda'):
-            raise OptionError(f"--device: expected 'cpu' or 'cuda', found {device!r}")
+            raise OptionError(where='--device', expected="'cpu' or 'cuda'", found=repr(device))
         if device == 'cuda' and not torch.cuda.is_available():
-            raise OptionError('--device: cuda was asked for, and torch finds no CUDA device. Use cpu, or mend CUDA.')
+            raise OptionError(
+                'cuda was asked for, and torch finds no CUDA device',
+                where='--device',
+                way_out='Use cpu, or mend CUDA.',
+            )
         chosen = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         host = available_host_memory()
         memory = torch.cuda.mem_get_info()[0] if chosen == 'cuda' else host
@@ -92,86 +95,72 @@ class Machine:
         return cls(chosen, memory, host, cores)
 
     def describe(self) -> str:
-        """For people."""
+        """The machine in words."""
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'
         return name if self.memory is None else f'{name}, {self.memory / 2**30:.1f} GiB free'
 
 
 def run_options(
-    preset: Preset,
+    settings: Settings,
+    scale: int,
     machine: Machine,
-    workspace: Workspace,
     name: str,
-    generalist: tuple[str, int],
-    features: tuple[str, str],
     pixels: int,
     iterations: int,
     inter_weight: float | None,
-    batch: int | None = None,
-) -> dict:
-    """Options of a run of `workspace`, patch, batch and cache as the machine allows.
+) -> dict[str, Any]:
+    """Options of a run; crop, batch and cache as the machine allows. Paths in them start at the output folder.
 
     Args:
-        preset: to start from.
+        settings: what the adaptation is begun with.
+        scale: upscaling factor of the generalist.
         machine: to run on.
-        workspace: folder with the links to images; paths in the options start there.
-        name: of the run.
-        generalist: weights (absolute path or ``zoo:NAME``) and scale.
-        features: type of the feature network and its weights (absolute path or ``imagenet``).
-        pixels: of all images to train with.
-        iterations: of training.
-        inter_weight: of the inter-model distance, the intra-model distance having 1; None: 1.
-        batch: of each domain; None: as the preset says, or less where memory is short.
+        name: name of the run.
+        pixels: of all images to train with together.
+        iterations: number of training iterations.
+        inter_weight: weight of the inter-model distance, that of the intra-model distance being 1; None: 1.
 
     Raises:
         DataError: not even a batch of 1 fits into memory.
         PDDError: the weights cannot be read.
     """
+    preset, batch = PRESETS[settings.preset], settings.batch
     opt = load_options(option_file(preset.option_file))
-    weights, scale = generalist
-    own_crop, own_batch = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
-    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
+    crop, size = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
     opt.update(name=name, scale=scale, num_gpu='auto' if machine.device == 'cuda' else 0)
-    opt['network_g'] = dict(type='SpandrelNet', path=weights, scale=scale)  # weights included
-    opt['path'] = {k: v for k, v in opt['path'].items() if not k.endswith('network_g') and k != 'param_key_g'}
-    opt['path'].pop('strict_load_g', None)
-    _set_data(opt['datasets'], own_crop * scale, cached, machine)
-    opt.pop('val', None)  # there is no ground truth to validate with
-    _set_training(opt, preset, machine, features, iterations, inter_weight)
-    opt['logger'].update(print_freq=max(iterations // 100, 1), use_tb_logger=False)
-    opt['logger']['save_checkpoint_freq'] = max(iterations // preset.checkpoints, 1)
-    for tried in [batch] if batch else _smaller(own_batch):
-        opt['datasets']['train']['batch_size_per_gpu'] = tried
-        if batch or _fits(opt, machine, workspace):
-            return opt
-    raise DataError(
-        f'memory: a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
-        'image of each kind. Close other programs, or choose a smaller --generalist.'
-    )
-
-
-def _set_data(datasets: dict, gt_size: int, cached: bool, machine: Machine) -> None:
-    datasets.pop('val', None)
-    train = datasets['train']
-    for key in ('meta_info_file', 'meta_info_file_gt', 'meta_info_file_lq'):
-        train.pop(key, None)
-    train.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=gt_size)
+    opt['network_g'] = dict(type='SpandrelNet', path=settings.generalist, scale=scale)  # weights included
+    opt['path'] = {'resume_state': None}
+    for section in (opt, opt['datasets']):  # there is no ground truth to validate with
+        section.pop('val')
+    data = opt['datasets']['train']
+    data.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=crop * scale)
+    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
     # crops of decoded images cost less than talking to a worker
     workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
-    train.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers)
+    data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers, batch_size_per_gpu=batch or size)
+    _set_training(opt['train'], preset.features, settings.features, iterations, inter_weight)
+    if machine.device == 'cpu' and opt.get('network_d'):
+        opt['train']['recompute'] = True
+    saved = max(iterations // preset.checkpoints, 1)
+    opt['logger'].update(print_freq=max(iterations // 100, 1), save_checkpoint_freq=saved, use_tb_logger=False)
+    while not batch and machine.memory is not None and not _fits(opt, machine.memory):
+        size //= 2
+        if not size:
+            raise DataError(
+                f'a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
+                'image of each kind',
+                where='memory',
+                way_out='Close other programs, or choose a smaller --generalist.',
+            )
+        data['batch_size_per_gpu'] = size
+    return opt
 
 
 def _set_training(
-    opt: dict,
-    preset: Preset,
-    machine: Machine,
-    features: tuple[str, str],
-    iterations: int,
-    inter_weight: float | None,
+    train: dict[str, Any], own: str, features: Sequence[str], iterations: int, inter_weight: float | None
 ) -> None:
-    train = opt['train']
     network, weights = features
-    if network != preset.features:
+    if network != own:
         source = load_options(option_file(FEATURES[network]))['train']
         train['feature_net'] = source['feature_net']
         for loss, keys in (('distill_opt', ('inter_layers', 'intra_layers')), ('perceptual_opt', ('layer_weights',))):
@@ -184,32 +173,15 @@ def _set_training(
     train['channels_last'] = True
     # half precision was measured on CPUs only (experiments/results/benchmark), where it is slower
     train['precision'] = 'fp32'
-    if machine.device == 'cpu' and opt.get('network_d'):
-        train['recompute'] = True
 
 
-def _smaller(batch: int):
-    while batch >= 1:
-        yield batch
-        batch //= 2
-
-
-def _fits(opt: Mapping, machine: Machine, workspace: Workspace) -> bool:
-    if machine.memory is None:
-        return True
+def _fits(opt: Mapping[str, Any], free: int) -> bool:
     checked = {**opt, 'is_train': True, 'dist': False, 'rank': 0}
     memory = estimate_memory(checked, check_weights(checked, True, fetch=False))
-    return memory.total + _OVERHEAD < _TRAINING_SHARE * machine.memory
+    return memory.total + _OVERHEAD < _TRAINING_SHARE * free
 
 
-def write_options(opt: Mapping, path: Path, comment: str) -> None:
-    """Write an option file, whole or not at all.
-
-    Args:
-        opt: options.
-        path: of the file.
-        comment: put at its beginning, a line of the file each.
-    """
+def write_options(opt: Mapping[str, Any], path: Path, comment: str) -> None:
+    """Write an option file that begins with a comment. Raises DataError where that fails."""
     lines = ''.join(f'# {line}\n' for line in comment.splitlines())
-    with writing(path), whole_file(path) as partial:
-        partial.write_text(lines + yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True), encoding='utf-8')
+    write_text(path, lines + yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True))

@@ -1,12 +1,12 @@
-"""A held-out photograph as the training stands: enlarged, by the generalist, adapted."""
+"""A held-out photograph at the present stage of the training: bicubic interpolation, the generalist, the student."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
+from pdd_arch.inference.methods import ImageUpscaler
 from pdd_arch.selection.signals import middle
 from pdd_arch.utils.atomic import whole_file, writing
 
@@ -14,23 +14,15 @@ from pdd_arch.utils.atomic import whole_file, writing
 _CROP = 96
 
 
-def write_preview(
-    path: Path, photograph: np.ndarray, networks: Sequence[Callable[[torch.Tensor], torch.Tensor]]
-) -> None:
-    """A picture of the middle of a photograph: bicubic on the left, then each network's output.
+def write_preview(path: Path, photograph: np.ndarray, upscalers: Sequence[ImageUpscaler]) -> None:
+    """Write a PNG of the middle of a photograph, (h, w, 3) BGR uint8, upscaled by each of `upscalers` side by side."""
+    crop = np.ascontiguousarray(middle(photograph, _CROP, 1))
+    outputs = [upscale(crop) for upscale in upscalers]
+    gap = np.full((len(outputs[0]), 8, 3), 255, np.uint8)
+    write_png(path, np.hstack([part for image in outputs for part in (image, gap)][:-1]))
 
-    Args:
-        path: of the PNG.
-        photograph: (h, w, 3), BGR, float32, [0, 1].
-        networks: (1, 3, h, w) RGB in [0, 1] -> (1, 3, h * scale, w * scale).
-    """
-    crop = middle(photograph, _CROP, 1)
-    tensor = torch.from_numpy(np.ascontiguousarray(crop[..., ::-1].transpose(2, 0, 1))).unsqueeze(0)
-    outputs = [net(tensor)[0].clamp(0, 1).permute(1, 2, 0).numpy()[..., ::-1] for net in networks]
-    height, width = outputs[0].shape[:2]
-    parts = [cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC), *outputs]
-    gap = np.ones((height, 8, 3), np.float32)
-    row = np.hstack([part for image in parts for part in (image, gap)][:-1])
-    encoded = cv2.imencode('.png', np.round(np.clip(row, 0, 1) * 255).astype(np.uint8))[1]
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write (h, w, 3) BGR uint8 atomically. Raises DataError where that fails."""
     with writing(path), whole_file(path) as partial:
-        partial.write_bytes(encoded.tobytes())
+        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())

@@ -12,7 +12,7 @@ from pdd_arch.utils.wording import shown
 
 
 def run(args: argparse.Namespace) -> int:
-    """Adapts. Returns the exit status 0; errors are raised."""
+    """Adapt a network. Returns the exit status 0; errors are raised."""
     given = {k: v for k, v in vars(args).items() if k not in ('command', 'debug', 'run', 'photographs', 'hr', 'output')}
     result = adapt(args.photographs, args.hr, args.output, say=say, **given)
     say('')
@@ -24,18 +24,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Registers `adapt` with the `pdd` command."""
+    """Register `adapt` with the `pdd` command."""
     parser = subparsers.add_parser(
         'adapt',
         help='adapt a super-resolution network to the camera that took your photographs',
         description='Adapts a super-resolution network to one camera, phone or scanner from its photographs alone. '
-        'Everything goes to the folder -o: the model, a page with before and after, the option file that repeats it '
-        'all. Stopped, it continues when the same command is given again.',
+        'Everything goes to the folder -o: the model, a page that compares before and after, the option file that '
+        'repeats the training. After an interruption the same command continues.',
         epilog='example: pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera',
     )
     parser.add_argument('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
     parser.add_argument('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
-    parser.add_argument('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for what is made')
+    parser.add_argument(
+        '-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written'
+    )
     parser.add_argument(
         '--generalist',
         metavar='NAME|FILE',
@@ -49,26 +51,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help=f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)',
     )
     parser.add_argument(
-        '--tune', action='store_true', help='first try three ratios of the two distances, in short runs'
+        '--tune', action='store_true', help='first compare three ratios of the two distances in short runs'
     )
     parser.add_argument(
-        '--iterations', type=whole_number(), metavar='N', help='steps of training (default: of the preset)'
+        '--iterations', type=whole_number(), metavar='N', help='steps of training (default: those of the preset)'
     )
     parser.add_argument(
-        '--batch', type=whole_number(), metavar='N', help='images of each kind in a step (default: by memory)'
+        '--batch',
+        type=whole_number(),
+        metavar='N',
+        help='images of each domain in a step (default: what memory allows)',
     )
     parser.add_argument(
-        '--inter-weight', type=_weight, metavar='W', help='of the inter-model against the intra-model distance (1)'
+        '--inter-weight',
+        type=_weight,
+        metavar='W',
+        help='weight of the inter-model distance; that of the intra-model distance is 1 (default: 1)',
     )
     parser.add_argument('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
     parser.add_argument(
         '--feature-weights',
         default='imagenet',
         metavar='FILE',
-        help="torchvision's weights of it (default: downloaded when first needed)",
+        help="torchvision's weights of the feature network (default: downloaded when first needed)",
     )
-    parser.add_argument('--device', metavar='cpu|cuda', help='default: a GPU where there is one')
-    parser.add_argument('--overwrite', action='store_true', help='start anew where OUT has another adaptation')
+    parser.add_argument('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings'
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,31 +1,29 @@
 """What a camera does to an image, estimated from its photographs and from unrelated HR images.
 
-The photographs are compared with HR images that were degraded by a parametric camera (blur, reduction, sensor noise,
-JPEG), by statistics that depend little on what is shown. The camera that comes closest makes pairs with ground truth
-out of HR images: not the real camera, but near enough to rank networks by (`experiments/results/selection` has
+The photographs are compared with HR images that were degraded by a parametric camera (blur, downsampling, sensor
+noise, JPEG), by statistics that depend little on what is shown. The camera that comes closest makes pairs with ground
+truth out of HR images: not the camera itself, but near enough to rank networks by (`experiments/results/selection` has
 measured how near).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.stats import qmc
 
 from pdd_arch.degradations.camera import Blur, Domain, Jpeg, Reduce, SensorNoise
 from pdd_arch.errors import DataError
 from pdd_arch.selection.statistics import camera_statistics
 
-__all__ = ['CameraEstimate', 'estimate_camera']
-
 #: largest blur (HR pixels at x4), shot and read noise (standard deviations at white and black, linear light), and the
 #: lowest quality that are considered
 MAX_BLUR, MAX_SHOT, MAX_READ, MIN_QUALITY = 4.0, 0.1, 0.05, 30
-# as a share of the range: what a photograph would not show
+# share of a parameter's range below which a photograph does not show it
 _NEGLIGIBLE = 0.04
-# added for each unit of a parameter's range: of two cameras that explain the photographs alike, the simpler one
+# cost of a parameter's full range: of two cameras that explain the photographs equally well, the simpler one is taken
 _SIMPLICITY = 0.05
 # spread of a statistic below which a difference means nothing
 _LEAST_SPREAD = 0.15
@@ -86,7 +84,7 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
     """The camera whose photographs of `hr_images` are most like `photographs`. The same in every call.
 
     Args:
-        photographs: of the real camera, (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG
+        photographs: of the camera, (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG
             blocks. A dozen give a usable estimate.
         hr_images: of anything, likewise; at least 32 * scale on a side, in whole multiples of `scale`.
         scale: between HR and LR.
@@ -98,7 +96,7 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
         small = [i.shape for i in images if min(i.shape[:2]) < least]
         if not images or small:
             found = f'one of {small[0][1]} x {small[0][0]}' if small else 'none'
-            raise DataError(f'{what}: expected images of at least {least} x {least} pixels, found {found}.')
+            raise DataError(where=what, expected=f'images of at least {least} x {least} pixels', found=found)
     wanted = np.array([camera_statistics(image) for image in photographs])
     middle, spread = np.median(wanted, 0), wanted.std(0)
 
@@ -111,16 +109,15 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
     def cost(position: np.ndarray, step: int = 1) -> float:
         return mismatch(position, step) + _SIMPLICITY * float(np.clip(position, 0, 1).sum())
 
-    # what is tried first needs no precision; a few images of another content than the photographs mislead the rest
+    # the first trials need no precision, so a few images are enough; the refinement would be misled by so few
     coarse = max(len(hr_images) // _COARSE, 1)
     start = np.vstack((np.zeros(4), qmc.Sobol(4, seed=0).random(_TRIED)))
     start = start[np.argsort([cost(position, coarse) for position in start])][:_REFINED]
-    best = min((_refined(cost, position) for position in start), key=lambda result: result.fun)
-    found = _camera(best.x)
-    return CameraEstimate(found.blur, found.shot, found.read, found.quality, round(mismatch(best.x), 4))
+    best = min((_refined(cost, position) for position in start), key=lambda result: result.fun).x
+    return replace(_camera(best), mismatch=round(mismatch(best), 4))
 
 
-def _refined(cost: Callable[[np.ndarray], float], start: np.ndarray):
+def _refined(cost: Callable[[np.ndarray], float], start: np.ndarray) -> OptimizeResult:
     # towards the inside of the range, so that no direction is lost at its end
     steps = np.where(start > 0.5, -0.15, 0.15)
     simplex = np.vstack((start, start + np.diag(steps)))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pdd_arch.errors import DataError
 from pdd_arch.selection.signals import Signals
 
-__all__ = ['Choice', 'choose', 'score']
-
-#: of the pairs that are merely reduced, against those of the estimated camera. The estimate is never quite right, and
-#: mostly too strong: a network should do well on a cleaner camera too. On six domains what is chosen is then 0.03 dB
-#: behind the best checkpoint at most; 0.15 without, 0.13 with one half (experiments/results/selection)
+#: weight of the synthetic pairs, which are downsampled only, against those of the estimated camera. The estimate is
+#: never quite right, and mostly too strong: a network should do well on a cleaner camera too. On six domains what is
+#: chosen is then 0.03 dB behind the best checkpoint at most; 0.15 without, 0.13 with one half
+#: (experiments/results/selection)
 HEDGE = 0.2
 
 
@@ -29,7 +28,7 @@ class Choice:
 
 
 def score(signals: Signals) -> float:
-    """What a checkpoint is chosen by: the mean PSNR over pairs of the estimated camera and of one that only reduces."""
+    """What a checkpoint is chosen by: the weighted mean of its PSNR on simulated and on synthetic pairs, in dB."""
     return (1 - HEDGE) * signals.simulated_psnr + HEDGE * signals.synthetic_psnr
 
 
@@ -49,6 +48,6 @@ def choose(measured: Mapping[int, Signals]) -> Choice:
     return Choice(
         key,
         f'the best of {len(measured)} checkpoints on HR images that the estimated camera takes '
-        f'({measured[key].simulated_psnr:.2f} dB), and to a smaller part on merely reduced ones '
+        f'({measured[key].simulated_psnr:.2f} dB), and to a smaller part on downsampled ones '
         f'({measured[key].synthetic_psnr:.2f} dB)',
     )

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from basicsr.metrics import calculate_niqe, calculate_ssim
 from basicsr.metrics.psnr_ssim import calculate_psnr_pt
-from torch import nn
+from basicsr.utils import img2tensor, tensor2img
+from torch.nn import functional as F
 
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses import DistillationLoss
@@ -16,24 +17,22 @@ from pdd_arch.metrics.feature_distance import feature_distance
 from pdd_arch.selection.camera import CameraEstimate
 from pdd_arch.selection.statistics import BLOCK
 
-__all__ = ['HeldOut', 'Signals', 'hold_out']
-
-#: LR pixels of a crop, a side: small enough for a CPU to look at every checkpoint
+#: LR pixels a side of a crop: small enough to run every checkpoint on a CPU
 CROP = 64
 _PAIRS_PER_CALL = 4
-#: pixels a side that BasicSR's NIQE divides images into
+#: pixels a side of the blocks that BasicSR's NIQE divides images into
 _NIQE_BLOCK = 96
 
 
 @dataclass(frozen=True)
 class Signals:
-    """Of one network. PSNR in dB, SSIM in [-1, 1], both of RGB without a border of `scale` pixels.
+    """Signals of one network. PSNR in dB, SSIM in [-1, 1], both of RGB without a border of `scale` pixels.
 
     Attributes:
         simulated_psnr, simulated_ssim: on held-out HR images as the estimated camera takes them.
         simulated_distance: of deep features there, lower is better (`calculate_feature_distance`).
-        synthetic_psnr: on held-out HR images that are merely reduced.
-        consistency: PSNR of the output on held-out photographs, reduced, against the photograph.
+        synthetic_psnr: on held-out HR images that are downsampled and not degraded further.
+        consistency: PSNR of the output on held-out photographs, downsampled, against the photograph.
         structure: SSIM of that output against the generalist's.
         inter, intra: distances of the distillation to the generalist, on held-out images of both domains; None where
             the run has no such term.
@@ -51,10 +50,14 @@ class Signals:
     intra: float | None
     niqe: float | None
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Of the signals."""
-        return tuple(f.name for f in fields(cls))
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one network makes of the LR images of a `HeldOut`: (N, 3, H, W) RGB, not clamped."""
+
+    photographs: torch.Tensor
+    simulated: torch.Tensor
+    synthetic: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,11 @@ class HeldOut:
     """Images that no network was trained on, as (N, 3, h, w) RGB in [0, 1].
 
     Attributes:
-        photographs: of the real camera, LR.
+        photographs: of the target domain, LR.
         hr: of anything.
         simulated: `hr` as the estimated camera takes them, LR.
-        synthetic: `hr` merely reduced.
-        scale: between them.
+        synthetic: `hr` downsampled, without further degradation.
+        scale: between HR and LR.
     """
 
     photographs: torch.Tensor
@@ -75,49 +78,43 @@ class HeldOut:
     synthetic: torch.Tensor
     scale: int
 
-    def enlarge(self, net: Callable[[torch.Tensor], torch.Tensor]) -> 'Outputs':
+    @torch.no_grad()
+    def upscale(self, net: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
         """What a network, (N, 3, h, w) -> (N, 3, h * scale, w * scale), makes of the LR images."""
-        with torch.no_grad():
-            return Outputs(*(_enlarged(net, x) for x in (self.photographs, self.simulated, self.synthetic)))
+        inputs = (self.photographs, self.simulated, self.synthetic)
+        return Outputs(*(torch.cat([net(part) for part in x.split(_PAIRS_PER_CALL)]) for x in inputs))
 
     @torch.no_grad()
     def measure(
-        self, outputs: 'Outputs', generalist: 'Outputs', features: FeatureNet, distances: DistillationLoss | None
+        self, outputs: Outputs, generalist: Outputs, features: FeatureNet, distances: DistillationLoss | None
     ) -> Signals:
         """Signals of a network.
 
         Args:
             outputs: of the network.
-            generalist: of the generalist as it was before adaptation.
-            features: of the feature distance.
+            generalist: outputs of the generalist as it was before adaptation.
+            features: network of the feature distance.
             distances: loss of the distillation with a feature network of its own, or None.
         """
-        pairs, terms = min(len(outputs.photographs), len(outputs.synthetic)), {}
+        pairs = min(len(outputs.photographs), len(outputs.synthetic))
+        terms: dict[str, torch.Tensor] = {}
         if distances is not None:
             compared = (outputs.photographs, generalist.photographs, outputs.synthetic, generalist.synthetic)
             terms = distances.compute(*(images[:pairs] for images in compared))
-        real, simulated = _levels(outputs.photographs), _levels(outputs.simulated)
-        distance = [_mean(feature_distance(a, b, features)) for a, b in _parts(simulated, self.hr)]
+        target, simulated = _levels(outputs.photographs), _levels(outputs.simulated)
+        parts = zip(simulated.split(_PAIRS_PER_CALL), self.hr.split(_PAIRS_PER_CALL), strict=True)
+        inter, intra = (None if (term := terms.get(n)) is None else float(term) for n in ('l_inter', 'l_intra'))
         return Signals(
-            simulated_psnr=_mean(calculate_psnr_pt(simulated, self.hr, self.scale)),
+            simulated_psnr=_psnr(simulated, self.hr, self.scale),
             simulated_ssim=_ssim(simulated, self.hr, self.scale),
-            simulated_distance=float(np.mean(distance)),
-            synthetic_psnr=_mean(calculate_psnr_pt(_levels(outputs.synthetic), self.hr, self.scale)),
-            consistency=_mean(calculate_psnr_pt(_reduced(outputs.photographs, self.scale), self.photographs, 1)),
-            structure=_ssim(real, _levels(generalist.photographs), self.scale),
-            inter=_number(terms.get('l_inter')),
-            intra=_number(terms.get('l_intra')),
-            niqe=_niqe(real),
+            simulated_distance=float(np.mean([_mean(feature_distance(a, b, features)) for a, b in parts])),
+            synthetic_psnr=_psnr(_levels(outputs.synthetic), self.hr, self.scale),
+            consistency=_psnr(_downsampled(outputs.photographs, self.scale), self.photographs, 1),
+            structure=_ssim(target, _levels(generalist.photographs), self.scale),
+            inter=inter,
+            intra=intra,
+            niqe=_niqe(target),
         )
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Of one network, for the LR images of a `HeldOut`, (N, 3, H, W) RGB, not clamped."""
-
-    photographs: torch.Tensor
-    simulated: torch.Tensor
-    synthetic: torch.Tensor
 
 
 def hold_out(
@@ -133,15 +130,10 @@ def hold_out(
     """
     hr = [middle(image, CROP * scale, 1) for image in hr_images]
     simulated = [_as_stored(camera.domain(image, scale, seed)) for seed, image in enumerate(hr)]
-    # the reduction of the estimated camera, so that both kinds of pairs differ by the degradation alone
+    # downsampled as the estimated camera does it, so that both kinds of pairs differ by the degradation alone
     synthetic = [_as_stored(CameraEstimate(0, 0, 0, 100).domain(image, scale, 0)) for image in hr]
-    return HeldOut(
-        stacked([middle(image, CROP, BLOCK) for image in photographs]),
-        stacked(hr),
-        stacked(simulated),
-        stacked(synthetic),
-        scale,
-    )
+    lr = [middle(image, CROP, BLOCK) for image in photographs]
+    return HeldOut(stacked(lr), stacked(hr), stacked(simulated), stacked(synthetic), scale)
 
 
 def middle(image: np.ndarray, side: int, multiple: int) -> np.ndarray:
@@ -150,17 +142,14 @@ def middle(image: np.ndarray, side: int, multiple: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def _enlarged(net: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
-    return torch.cat([net(part) for (part,) in _parts(images)])
+def stacked(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Images of one size, (h, w, 3) BGR float32, as a tensor (N, 3, h, w) RGB."""
+    return torch.stack(img2tensor(list(images)))
 
 
-def _parts(*tensors: torch.Tensor):
-    return zip(*(t.split(_PAIRS_PER_CALL) for t in tensors), strict=True)
-
-
-def _reduced(images: torch.Tensor, scale: int) -> torch.Tensor:
+def _downsampled(images: torch.Tensor, scale: int) -> torch.Tensor:
     height, width = (n // scale for n in images.shape[-2:])
-    return nn.functional.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
+    return F.interpolate(images, (height, width), mode='bicubic', antialias=True).clamp(0, 1)
 
 
 def _levels(images: torch.Tensor) -> torch.Tensor:
@@ -172,34 +161,23 @@ def _as_stored(image: np.ndarray) -> np.ndarray:
     return np.round(image * 255) / np.float32(255)
 
 
-def stacked(images: Sequence[np.ndarray]) -> torch.Tensor:
-    """Images of one size, (h, w, 3) BGR float32, as a tensor (N, 3, h, w) RGB."""
-    rgb = np.stack([image[..., ::-1] for image in images])
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2), dtype=np.float32))
-
-
 def _niqe(images: torch.Tensor) -> float | None:
     if min(images.shape[-2:]) < 2 * _NIQE_BLOCK:  # of one block alone there is no covariance
         return None
-    values = [float(np.squeeze(calculate_niqe(_as_array(image), crop_border=0))) for image in images]
+    values = [float(np.squeeze(calculate_niqe(tensor2img(image), crop_border=0))) for image in images]
     finite = [value for value in values if math.isfinite(value)]  # flat images have none
     return float(np.mean(finite)) if finite else None
+
+
+def _psnr(images: torch.Tensor, others: torch.Tensor, border: int) -> float:
+    return _mean(calculate_psnr_pt(images, others, border))
 
 
 def _ssim(images: torch.Tensor, others: torch.Tensor, border: int) -> float:
     """Mean over images. BasicSR's NumPy version is OpenCV's filter, forty times faster than its torch version."""
     pairs = zip(images, others, strict=True)
-    return float(np.mean([calculate_ssim(_as_array(a), _as_array(b), crop_border=border) for a, b in pairs]))
-
-
-def _as_array(image: torch.Tensor) -> np.ndarray:
-    """(3, H, W) RGB in [0, 1] -> (H, W, 3) BGR uint8."""
-    return image.flip(0).permute(1, 2, 0).mul(255).round().numpy().astype(np.uint8)
+    return float(np.mean([calculate_ssim(tensor2img(a), tensor2img(b), crop_border=border) for a, b in pairs]))
 
 
 def _mean(values: torch.Tensor) -> float:
     return float(values.double().mean())
-
-
-def _number(value: torch.Tensor | None) -> float | None:
-    return None if value is None else float(value)

@@ -1,4 +1,4 @@
-"""What of an image tells its blur, noise and compression, and little of what it shows."""
+"""Statistics of an image that tell its blur, noise and compression, and little of its content."""
 
 import cv2
 import numpy as np

@@ -10,47 +10,56 @@ from pathlib import Path
 PROGRAM = ('-m', 'pdd_arch')
 
 
+def start_training(
+    arguments: Sequence[str], log: Path, device: str | None = None, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m pdd_arch`` in a session of its own: Ctrl-C reaches it through this process alone.
+
+    Args:
+        arguments: command-line arguments of the process.
+        log: file for what it prints.
+        device: value of ``CUDA_VISIBLE_DEVICES``; None: as it is.
+        folder: to run it in; None: the current one.
+
+    Raises:
+        OSError: the log cannot be written.
+    """
+    environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
+    with log.open('w') as stream:
+        return subprocess.Popen(
+            [sys.executable, *PROGRAM, *arguments],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+
+
 class Trainings:
-    """Starts ``pdd_arch train`` processes and knows those that run, so that they can be asked to stop."""
+    """Trainings that several threads run at the same time, and that can be asked to stop together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._stopping = False
 
-    def run(self, arguments: Sequence[str], log: Path, device: str | None, folder: Path | None = None) -> int:
-        """Train; waits for the end.
+    def run(self, arguments: Sequence[str], log: Path, device: str | None) -> int:
+        """Run :func:`start_training` and wait for its end; returns the exit status.
 
-        Args:
-            arguments: of ``python -m pdd_arch``.
-            log: file for what it prints.
-            device: value of ``CUDA_VISIBLE_DEVICES``; None: as it is.
-            folder: to run it in; None: the current one.
-
-        Returns:
-            The exit status.
+        Raises:
+            InterruptedError: :meth:`stop` was called before.
         """
-        environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
-        command = [sys.executable, *PROGRAM, *arguments]
-        with log.open('w') as stream:
+        with self._lock:
+            if self._stopping:
+                raise InterruptedError('stopped')
+            process = start_training(arguments, log, device)
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
             with self._lock:
-                if self._stopping:
-                    raise InterruptedError('stopped')
-                # a session of its own: Ctrl-C comes to it from here alone, and a second one would end it at once
-                process = subprocess.Popen(
-                    command,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    cwd=folder,
-                    start_new_session=True,
-                )
-                self._running.add(process)
-            try:
-                return process.wait()
-            finally:
-                with self._lock:
-                    self._running.discard(process)
+                self._running.discard(process)
 
     def stop(self) -> None:
         """Start no more, and ask the running ones to write a state and end."""
