@@ -6,7 +6,7 @@ import pytest
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.data import check_paired_dataset, explain_unreadable
+from pdd_arch.data.paired_check import check_paired_dataset, explain_unreadable
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 
 KEY = 'datasets.val'

@@ -11,7 +11,9 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.data import PositionedIndex, UnpairedAdaptationDataset, positioned, synthesise_lr
+from pdd_arch.data.positioned_index import PositionedIndex, positioned
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
+from pdd_arch.degradations.lr_synthesis import synthesise_lr
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 
 

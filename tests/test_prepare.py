@@ -29,7 +29,7 @@ from dataset_trees import (
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.data import check_paired_dataset
+from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.sources import LmdbSource, open_source
 from pdd_arch.errors import MissingFileError
 from pdd_arch.images.decoding import read_raw

@@ -8,9 +8,10 @@ import pytest
 from dataset_trees import scene, write
 from helpers import write_images
 
-from pdd_arch.degradations.camera import Jpeg, Reduce, SensorNoise
+from pdd_arch.degradations.domains import DOMAINS
+from pdd_arch.degradations.operations import Downsample, Jpeg, SensorNoise
 from pdd_arch.errors import DataError, MissingFileError, OptionError
-from pdd_arch.target_domains import DOMAINS, make_domain
+from pdd_arch.target_domains.make import make_domain
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_depends_on_its_seed_alone(hr, name):
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
     np.testing.assert_array_equal(np.random.get_state()[1], before)
-    clean = Reduce()(hr, 4)
+    clean = Downsample()(hr, 4)
     assert 0.002 < np.abs(one - clean).mean() < 0.1
     json.dumps(DOMAINS[name].declaration())
 

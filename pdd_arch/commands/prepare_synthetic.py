@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from pdd_arch.target_domains import DOMAINS, make_domain
+from pdd_arch.degradations.domains import DOMAINS
+from pdd_arch.target_domains.make import make_domain
 
 EXAMPLE = 'pdd prepare synthetic photographs --domain mixed -o datasets'
 

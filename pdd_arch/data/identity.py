@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from os import path as osp
+from typing import Any
 
 from pdd_arch.data.sources import ImageSource, open_source
 from pdd_arch.images.names import is_image_name
 
-__all__ = ['data_identity', 'sources_identity']
 
-
-def data_identity(dataset_options: Mapping, section: str = 'datasets.train') -> str:
+def data_identity(dataset_options: Mapping[str, Any], section: str = 'datasets.train') -> str:
     """Identity of the images that the options of an ``UnpairedAdaptationDataset`` name.
 
     Lists folders, meta-info files and LMDBs; opens no image.

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pdd_arch.degradations.operations import GaussianBlur, downsampled, jpeg_round_trip
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 
 SCALE = 4
@@ -93,7 +94,7 @@ class Camera:
     jpeg_quality: int = 85
 
     def photograph(self, scene: np.ndarray, seed: int) -> np.ndarray:
-        """Takes an LR photograph: blur, reduction by 4, sensor noise, JPEG.
+        """Takes an LR photograph: blur, downsampling by 4, sensor noise, JPEG.
 
         Args:
             scene: (H, W, 3) uint8 BGR, H and W multiples of 4.
@@ -102,15 +103,12 @@ class Camera:
         Returns:
             (H/4, W/4, 3) uint8 BGR.
         """
-        height, width = scene.shape[:2]
-        light = cv2.GaussianBlur(scene.astype(np.float64) / 255, (0, 0), self.blur_sigma)
-        light = cv2.resize(light, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
+        light = downsampled(GaussianBlur(self.blur_sigma, size=0)(scene.astype(np.float64) / 255, SCALE), SCALE)
         noise = np.random.default_rng(seed)
         signal = noise.poisson(light * self.full_well) / self.full_well
         signal = signal + noise.normal(0, self.read_noise / 255, signal.shape)
         pixels = np.clip(np.round(signal * 255), 0, 255).astype(np.uint8)
-        _, stored = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-        return cv2.imdecode(stored, cv2.IMREAD_COLOR)
+        return jpeg_round_trip(pixels, self.jpeg_quality)
 
 
 def _read_photo(name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pdd_arch.degradations.camera import DOMAINS
+from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images.decoding import check_image_file, read_image
 from pdd_arch.images.names import is_image_name

@@ -7,13 +7,13 @@ from typing import BinaryIO
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.utils.wording import shown
 
-__all__ = ['MAX_FILE_BYTES', 'open_file', 'read_content']
-
-# an uncompressed RGB image of 16 bits and image_structure.MAX_PIXELS takes 1.5 GiB
+#: what is said of a file of somebody else that cannot be used
+REPLACE = 'Replace or remove it.'
+# an uncompressed RGB image of 16 bits and images.structure.MAX_PIXELS takes 1.5 GiB
 MAX_FILE_BYTES = 2**31 - 1
 
 
-def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -> BinaryIO:
+def open_file(path: str | os.PathLike, way_out: str = REPLACE) -> BinaryIO:
     """Opens a regular file for reading; never waits, as opening a named pipe would.
 
     Raises:
@@ -25,12 +25,14 @@ def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, 'O_NONBLOCK', 0))
     except FileNotFoundError:
         raise MissingFileError(
-            f'{shown(path)}: the file does not exist (any more). Restore it, or correct what names it.'
+            'the file does not exist (any more)', where=shown(path), way_out='Restore it, or correct what names it.'
         ) from None
     except OSError as error:
-        raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). {way_out}') from None
+        raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=way_out) from None
     except ValueError:
-        raise DataError(f'{shown(path)}: is no name of a file: it holds a zero byte. Correct it.') from None
+        raise DataError(
+            'is no name of a file: it holds a zero byte', where=shown(path), way_out='Correct it.'
+        ) from None
     status = os.fstat(descriptor)
     problem = None
     if not stat.S_ISREG(status.st_mode):
@@ -40,7 +42,7 @@ def open_file(path: str | os.PathLike, way_out: str = 'Replace or remove it.') -
         problem = f'cannot be read (it has {status.st_size} bytes, more than {MAX_FILE_BYTES})'
     if problem:
         os.close(descriptor)
-        raise DataError(f'{shown(path)}: {problem}. {way_out}')
+        raise DataError(problem, where=shown(path), way_out=way_out)
     return os.fdopen(descriptor, 'rb')
 
 
@@ -50,4 +52,4 @@ def read_content(path: str | os.PathLike) -> bytes:
         try:
             return file.read()
         except OSError as error:
-            raise DataError(f'{shown(path)}: cannot be read ({error.strerror}). Replace or remove it.') from None
+            raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None
