@@ -592,7 +592,7 @@ def test_the_hostile_pickle_would_run(tmp_path):
 
 
 def test_messages_hold_no_folder(tmp_path):
-    assert '`datasets.train.dataroot_gt`: ' in str(error_of(CASES['empty image'], tmp_path))
+    assert 'datasets.train.dataroot_gt: ' in str(error_of(CASES['empty image'], tmp_path))
 
 
 @pytest.mark.parametrize('where', ['open', 'scandir'])

@@ -15,8 +15,8 @@ def validate_sources(gt: ImageSource, lq: ImageSource, gt_size: int, scale: int)
         scale: of super-resolution.
 
     Raises:
-        DataError, MissingFileError: a photograph is missing, broken or smaller than its crop. Names the first and counts
-            the others.
+        DataError, MissingFileError: a photograph is missing, broken or smaller than its crop. Names the first, and
+            counts the others.
     """
     for source, divisor in ((gt, 1), (lq, scale)):
         errors: dict[int, PDDError] = {}
@@ -27,11 +27,11 @@ def validate_sources(gt: ImageSource, lq: ImageSource, gt_size: int, scale: int)
                 errors[i] = error
         if errors:
             first, *others = errors
-            error, more = errors[first], ''
+            found, more = errors[first], ''
             if others:
                 names = ', '.join(shown(source.path(i)) for i in others[:3]) + (', ...' if len(others) > 3 else '.')
                 more = f' {len(others)} more of {len(source)} images cannot be used: {names}'
-            raise error.within(source.key, ': ').with_fields(way_out=f'{error.way_out}{more}')
+            raise found.within(source.key, ': ').with_fields(way_out=f'{found.way_out}{more}')
 
 
 def require_size(

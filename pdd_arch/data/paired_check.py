@@ -81,7 +81,8 @@ def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: i
     expected = (lr[0] * scale, lr[1] * scale)
     if all(0 <= h - e <= slack for h, e in zip(hr, expected, strict=True)):
         return None
-    sizes = f'is {lr[0]}x{lr[1]} pixels (height x width) and its HR image {f"{hr_name} " * bool(hr_name)}{hr[0]}x{hr[1]}'
+    named = f'{hr_name} ' if hr_name else ''
+    sizes = f'is {lr[0]}x{lr[1]} pixels (height x width) and its HR image {named}{hr[0]}x{hr[1]}'
     if all(0 <= n - h * scale <= slack for h, n in zip(hr, lr, strict=True)):
         return f'{sizes}: HR and LR are swapped. Name each by what it is.'
     fitting = (s for s in range(1, 17) if s != scale and all(0 <= h - n * s < s for h, n in zip(hr, lr, strict=True)))

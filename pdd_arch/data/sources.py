@@ -205,9 +205,7 @@ def open_for_basicsr(opt: Mapping[str, Any], side: str, section: str, meta: str 
     return _open(opt, side, section, meta, for_basicsr=True)
 
 
-def _open(
-    opt: Mapping[str, Any], side: str, section: str, meta: str | None, for_basicsr: bool = False
-) -> ImageSource:
+def _open(opt: Mapping[str, Any], side: str, section: str, meta: str | None, for_basicsr: bool = False) -> ImageSource:
     key = f'{section}.dataroot_{side}'
     root = data_root(opt, side, section)
     if not for_basicsr:
@@ -223,8 +221,9 @@ def _open(
     if for_basicsr:
         is_lmdb = backend == 'lmdb'
     if is_lmdb:
-        listed = parse_meta_info(opt[meta], f'{section}.{meta}') if meta and not for_basicsr else None
-        return LmdbSource(root, key, listed and [name for name, _ in listed])
+        if not meta or for_basicsr:
+            return LmdbSource(root, key)
+        return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], f'{section}.{meta}')])
     require_folder(root, key)
     if not meta:
         return FileSource(root, list_images(root, key, only_images=for_basicsr), key)

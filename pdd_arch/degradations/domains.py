@@ -9,7 +9,7 @@ from pdd_arch.degradations.operations import Blur, Downsample, Jpeg, Operation, 
 from pdd_arch.utils.seeding import global_generators_seeded
 
 # names in declarations that files hold already
-_DECLARED_AS = {Downsample: 'Reduce'}
+_DECLARED_AS = {'Downsample': 'Reduce'}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Domain:
 
     def declaration(self) -> list[dict[str, Any]]:
         """The operations as plain data: a name and parameters each."""
-        return [{'operation': _DECLARED_AS.get(type(o), type(o).__name__), **asdict(o)} for o in self.operations]
+        named = [(type(operation).__name__, operation) for operation in self.operations]
+        return [{'operation': _DECLARED_AS.get(name, name), **asdict(operation)} for name, operation in named]
 
 
 DOMAINS = {

@@ -1,13 +1,13 @@
 """What degrades an image: blur, downsampling, sensor noise and JPEG, as functions and as declared operations.
 
 An operation is called with an (H, W, 3) BGR image in [0, 1] and the scale of super-resolution. What it draws at random
-comes from the global generators of NumPy and Python, because BasicSR's components draw from these; whoever calls it seeds
-them (:func:`pdd_arch.utils.seeding.global_generators_seeded`).
+comes from the global generators of NumPy and Python, because BasicSR's components draw from these; the caller seeds them
+(:func:`pdd_arch.utils.seeding.global_generators_seeded`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -60,15 +60,17 @@ def jpeg_round_trip(image: np.ndarray, quality: int) -> np.ndarray:
     return decoded
 
 
-class Operation(Protocol):
-    """A step of a degradation, a frozen dataclass whose fields declare it."""
+@dataclass(frozen=True)
+class Operation(ABC):
+    """A step of a degradation, declared by its fields."""
 
+    @abstractmethod
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
         """(H, W, 3) in [0, 1] -> the same size, or sides divided by `scale`."""
 
 
 @dataclass(frozen=True)
-class Blur:
+class Blur(Operation):
     """A random Gaussian kernel of BasicSR (iso- or anisotropic, generalised, plateau), drawn for each image.
 
     Attributes:
@@ -82,12 +84,12 @@ class Blur:
     size: int = 21
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """(H, W, 3) in [0, 1] -> the same size."""
-        return filtered(image, random_kernel(self.kinds, [1 / len(self.kinds)] * len(self.kinds), self.size, self.sigma))
+        shares = [1 / len(self.kinds)] * len(self.kinds)
+        return filtered(image, random_kernel(self.kinds, shares, self.size, self.sigma))
 
 
 @dataclass(frozen=True)
-class GaussianBlur:
+class GaussianBlur(Operation):
     """The isotropic kernel of `Blur` with a known standard deviation; separable, hence fast.
 
     Attributes:
@@ -99,12 +101,11 @@ class GaussianBlur:
     size: int = Blur.size
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """(H, W, 3) in [0, 1] -> the same size."""
         return cv2.GaussianBlur(image, (self.size, self.size), self.sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
-class Downsample:
+class Downsample(Operation):
     """Downsampling by the scale of super-resolution.
 
     Attributes:
@@ -114,12 +115,11 @@ class Downsample:
     resize: str = 'area'
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """(H, W, 3) -> (H / scale, W / scale, 3)."""
         return downsampled(image, scale, self.resize)
 
 
 @dataclass(frozen=True)
-class SensorNoise:
+class SensorNoise(Operation):
     """Shot and read noise in linear light (Foi et al., 2008): variance = shot * value + read ** 2.
 
     Attributes:
@@ -131,7 +131,6 @@ class SensorNoise:
     read: float
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """(H, W, 3) in [0, 1] -> the same size."""
         linear = np.clip(image, 0, 1) ** GAMMA
         noise = np.random.standard_normal(linear.shape).astype(np.float32)
         noisy = linear + np.sqrt(self.shot * linear + self.read**2) * noise
@@ -139,7 +138,7 @@ class SensorNoise:
 
 
 @dataclass(frozen=True)
-class Jpeg:
+class Jpeg(Operation):
     """JPEG compression at a quality drawn for each image.
 
     Attributes:
@@ -149,7 +148,6 @@ class Jpeg:
     quality: tuple[int, int]
 
     def __call__(self, image: np.ndarray, scale: int = 1) -> np.ndarray:
-        """(H, W, 3) in [0, 1] -> the same size."""
         low, high = self.quality
         # BasicSR's own hands the encoder float, which OpenCV 5 warns of
         return jpeg_round_trip(to_8_bit(image), int(np.random.randint(low, high + 1))).astype(np.float32) / 255
