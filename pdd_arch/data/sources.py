@@ -17,7 +17,7 @@ import numpy as np
 from pdd_arch.data.meta_info import listed_names, parse_meta_info
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
-from pdd_arch.images.names import IMAGE_EXTENSIONS, is_image_name
+from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
 IO_BACKENDS = ('disk', 'lmdb')
@@ -292,27 +292,12 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     Raises:
         DataError: there are none; says what is there instead. Or the folder cannot be read.
     """
-    others, subfolders, images = [], [], []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith('.'):
-                    continue
-                if _is_folder(entry):
-                    subfolders.append(entry.name)
-                elif only_images and not osp.isfile(entry.path):
-                    continue  # a link to nothing, which BasicSR passes over
-                elif is_image_name(entry.name):
-                    images.append(entry.name)
-                else:
-                    others.append(entry.name)
-    except OSError as error:
-        raise DataError(
-            f'the folder {shown(folder)} cannot be read ({error.strerror})',
-            where=key,
-            way_out='Correct its permissions.',
-        ) from None
-    others.sort()
+        images, others, subfolders = folder_content(folder)
+    except DataError as error:
+        raise error.within(key, ': ') from None
+    if only_images:  # BasicSR passes over links to nothing
+        images = [name for name in images if osp.isfile(osp.join(folder, name))]
     if images and others and only_images:
         raise DataError(
             f'{shown(osp.join(folder, others[0]))} is not an image, and BasicSR reads every file of the folder as one',
@@ -320,8 +305,8 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
             way_out='Remove it or move it elsewhere.',
         )
     if images:
-        return sorted(images)
-    with_images = [name for name in sorted(subfolders) if _holds_images(osp.join(folder, name))]
+        return images
+    with_images = [name for name in subfolders if _holds_images(osp.join(folder, name))]
     found = []
     if others:
         found.append(f'{len(others)} other file{"s" * (len(others) > 1)} ({_few(others)})')
@@ -335,13 +320,6 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
         way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
     what = f'no image in {shown(folder)}: found {" and ".join(found) or "nothing"}'
     raise DataError(what, where=key, way_out=way_out)
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: opening it will say so
-        return False
 
 
 def _holds_images(folder: str) -> bool:

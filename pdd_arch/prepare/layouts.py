@@ -14,12 +14,29 @@ What is known of each layout, and how:
 A count that differs is therefore a note, never an error; so is what no name pattern covers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ['CAMERAS', 'CITY100_CAMERAS', 'LAYOUTS', 'Layout', 'Part', 'Side', 'own_folder']
+import numpy as np
+from basicsr.utils.matlab_functions import imresize
 
 CAMERAS = ('canon', 'nikon', 'olympus', 'panasonic', 'sony')  # of DRealSR
 CITY100_CAMERAS = ('iPhoneX', 'NikonD5500')
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is made of an image instead of a link to it. Its sides are cut to multiples of the scale before.
+
+    Attributes:
+        name: tells it from others that the same image may have been converted by.
+        make: (H, W, 3) uint8 or uint16, and the name of the file -> the image to write.
+        divisor: by which it divides the sides.
+    """
+
+    name: str
+    make: Callable[[np.ndarray, str], np.ndarray]
+    divisor: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,14 +47,15 @@ class Side:
         folders: where they may be below the source; the first is the published place.
         templates: of their names without extension, ``{}`` being what a pair has in common; the first that fits.
         out: folder to make, below that of ``-o``.
-        convert: ``''`` for a link to the original, ``crop`` (to a multiple of the scale) or ``reduce`` (that, then
-            antialiased bicubic).
+        convert: what is done with each image; None for a link to the original.
+        list_name: of the list of the images, where not made of the name of the part.
     """
 
     folders: tuple[str, ...]
     templates: tuple[str, ...]
     out: str
-    convert: str = ''
+    convert: Conversion | None = None
+    list_name: str = ''
 
 
 @dataclass(frozen=True)
@@ -155,13 +173,7 @@ _DIV2K_VALID = Side(
 def _ntire2020() -> Layout:
     home = 'NTIRE2020'
     parts = (
-        Part(
-            'Train',
-            'train',
-            4,
-            lr=Side(('Corrupted-tr-x',), _NTIRE_NAMES, f'{home}/Corrupted-tr-x'),
-            published=2650,
-        ),
+        Part('Train', 'train', 4, lr=Side(('Corrupted-tr-x',), _NTIRE_NAMES, f'{home}/Corrupted-tr-x'), published=2650),
         Part(
             'Clean',
             'train',
@@ -219,11 +231,24 @@ _CITY100_AUTHORS_TEST = frozenset(('001', '016', '048', '060', '098'))
 _CITY100_X4_TEST = frozenset(f'{i:03d}' for i in range(1, 11))
 
 
+_CROPPED = Conversion('crop', lambda image, _: image)
+
+
+def _downsampled_by_4(image: np.ndarray, _: str) -> np.ndarray:
+    """Antialiased bicubic (BasicSR's); the depth stays."""
+    largest = np.iinfo(image.dtype).max
+    small = imresize(image.astype(np.float32) / largest, 1 / 4)
+    return (np.clip(small, 0, 1) * largest).round().astype(image.dtype)
+
+
+_DOWNSAMPLED_BY_4 = Conversion('reduce', _downsampled_by_4, 4)
+
+
 def _city100(camera: str = 'iPhoneX', protocol: str = 'x4') -> Layout:
     """Protocols: the published LR images are aligned with HR and interpolated to its size.
 
     ``native``: these pairs as they are, at the ratio at which the camera took them: scale 1; the authors' five test
-    scenes. ``x4``: LR reduced by 4 with antialiased bicubic; the first ten scenes are the test.
+    scenes. ``x4``: LR downsampled by 4 with antialiased bicubic; the first ten scenes are the test.
     """
     native = protocol == 'native'
     # the option file's datasets/city100 is the phone at x4
@@ -232,8 +257,8 @@ def _city100(camera: str = 'iPhoneX', protocol: str = 'x4') -> Layout:
     test = _CITY100_AUTHORS_TEST if native else _CITY100_X4_TEST
 
     def side(letter: str, out: str) -> Side:
-        convert = '' if native else ('reduce' if letter == 'L' else 'crop')
-        return Side(folders, (f'{{}}{letter}',), f'{home}/{out}', convert)
+        convert = _DOWNSAMPLED_BY_4 if letter == 'L' else _CROPPED
+        return Side(folders, (f'{{}}{letter}',), f'{home}/{out}', None if native else convert)
 
     scale = 1 if native else 4
     parts = (
@@ -262,7 +287,8 @@ def own_folder(
 
     def side(key: str) -> Side | None:
         template = hr_template if key.endswith('hr') else lr_template
-        return Side((folders[key],), (template,), f'{name}/{key}') if folders.get(key) else None
+        folder = folders.get(key)
+        return Side((folder,), (template,), f'{name}/{key}') if folder else None
 
     parts = []
     # HR and LR for training are unrelated in this method: two parts, not pairs
@@ -277,7 +303,7 @@ def own_folder(
 
 
 #: name on the command line -> function of its options
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[..., Layout]] = {
     'realsr': _realsr,
     'drealsr': _drealsr,
     'ntire2020': _ntire2020,

@@ -23,18 +23,6 @@ import cv2
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
-__all__ = [
-    'MAX_COLOUR',
-    'MAX_HASH_DISTANCE',
-    'MAX_SHIFT',
-    'MIN_CORRELATION',
-    'Duplicate',
-    'Fit',
-    'Thumbnails',
-    'fit_of_pair',
-    'near_duplicates',
-]
-
 MAX_SHIFT = 1.0  # LR pixels
 MAX_COLOUR = 10.0  # levels of 255
 MAX_HASH_DISTANCE = 12  # of 63 bits
@@ -51,7 +39,7 @@ class Fit:
     """Of a pair.
 
     Attributes:
-        shift: (right, down) of LR against reduced HR, in LR pixels; None where the image is too small or flat.
+        shift: (right, down) of LR against downsampled HR, in LR pixels; None where the image is too small or flat.
         mean: LR minus HR where they overlap, mean of each channel (R, G, B), in levels of 255.
         absolute: mean absolute difference of each channel, likewise.
     """
@@ -78,7 +66,7 @@ class Duplicate:
 
 
 def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
-    """Compares an LR image with its HR image, reduced to its size by area.
+    """Compares an LR image with its HR image, downsampled to its size by area.
 
     Args:
         lr: (h, w, 3) BGR, uint8 or uint16.
@@ -89,8 +77,12 @@ def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
     reduced = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
     shift = _shift(_gray(low), _gray(reduced))
     difference = np.subtract(*_overlap(low, reduced, shift))
-    mean, absolute = (tuple(float(v) for v in d.mean((0, 1))[::-1]) for d in (difference, np.abs(difference)))
-    return Fit(shift, mean, absolute)
+    return Fit(shift, _rgb_means(difference), _rgb_means(np.abs(difference)))
+
+
+def _rgb_means(image: np.ndarray) -> tuple[float, float, float]:
+    blue, green, red = (float(v) for v in image.mean((0, 1)))
+    return red, green, blue
 
 
 def _overlap(low: np.ndarray, reduced: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -166,13 +158,11 @@ def near_duplicates(
     """For each test image the training image that is nearly the same, where there is one."""
     found = []
     hashes = train.hashes
-    for i, one in enumerate(test.hashes):
-        if not len(train):
-            break
+    for i, one in enumerate(test.hashes if len(train) else ()):
         differing = (hashes ^ one).view(np.uint8).reshape(len(hashes), 8)
         distances = np.unpackbits(differing, axis=1).sum(1)
         wanted = test.centred(i)
-        near = [(float(wanted @ train.centred(j)), int(j)) for j in np.flatnonzero(distances <= max_distance)]
+        near = [(float(wanted @ train.centred(j)), j) for j in np.flatnonzero(distances <= max_distance).tolist()]
         correlation, j = max(near, default=(0.0, -1))
         if j >= 0 and correlation >= min_correlation:
             found.append(Duplicate(train.names[j], test.names[i], int(distances[j]), round(correlation, 3)))

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,14 +18,13 @@ from basicsr.utils.lmdb_util import LmdbMaker
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
-from pdd_arch.prepare.verify import Facts, Journal
-from pdd_arch.prepare.write import encode_png
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.verify import Facts
+from pdd_arch.prepare.write import Made, encode_png
+from pdd_arch.utils.atomic import whole_file, write_text, writing
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
-
-__all__ = ['crop_positions', 'cut_sub_images', 'make_lmdb']
 
 _PAGE = 4096  # of an LMDB: a value takes whole ones
 
@@ -44,37 +43,45 @@ def crop_positions(length: int, size: int, step: int) -> list[int]:
 
 
 def cut_sub_images(
-    files: dict[str, Path], folder: Path, size: int, step: int, journal: Journal, workers: int
-) -> dict[str, tuple[Path, tuple[int, int]]]:
+    files: Mapping[str, Made], folder: Path, size: int, step: int, journal: Journal, workers: int
+) -> dict[str, Made]:
     """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...
 
     Images that an earlier run has finished, with the same size and step, are not cut again.
 
-    Returns:
-        Name without extension -> file and (height, width) of each sub-image.
-    """
-    made: dict[str, tuple[Path, tuple[int, int]]] = {}
+    Args:
+        files: common name -> image.
+        folder: to write to; created.
+        size, step: side of a sub-image and distance between two, in pixels.
+        journal: remembers what was cut.
+        workers: threads; OpenCV works without Python's lock, but JPEGs are decoded one at a time
+            (`pdd_arch.images.decoder_messages`).
 
-    def cut(name: str, source: Path) -> list[tuple[str, tuple[int, int]]]:
+    Returns:
+        The sub-images by name without extension.
+    """
+    made: dict[str, Made] = {}
+
+    def cut(name: str, source: Made) -> list[tuple[str, tuple[int, int]]]:
         key = f'cut {folder} {name}'
-        entry = journal.get(key, source)
+        entry = journal.get(key, source.path)
         if entry and entry['grid'] == [size, step] and all((folder / n).is_file() for n, _ in entry['crops']):
-            return [(n, tuple(s)) for n, s in entry['crops']]
+            return entry['crops']
         crops = []
-        for crop_name, crop in _crops(read_raw(source), name, size, step):
+        for crop_name, crop in _crops(read_raw(source.path), name, size, step):
             with whole_file(folder / crop_name) as partial:
                 partial.write_bytes(encode_png(crop))
             crops.append((crop_name, crop.shape[:2]))
-        journal.put(key, source, grid=[size, step], crops=crops)
+        journal.put(key, source.path, grid=[size, step], crops=crops)
         return crops
 
     with writing(folder), ThreadPoolExecutor(workers) as pool:
         folder.mkdir(parents=True, exist_ok=True)
-        # threads: most of the time is spent in OpenCV, which works without Python's lock
         try:
-            results = pool.map(cut, files, files.values())
-            for crops in progress(results, len(files), folder.name):
-                made.update({Path(n).stem: (folder / n, s) for n, s in crops})
+            results = progress(pool.map(cut, files, files.values()), len(files), folder.name)
+            for source, crops in zip(files.values(), results, strict=True):
+                for name, (height, width) in crops:
+                    made[Path(name).stem] = Made(folder / name, Facts(height, width, 3, source.facts.bits))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -113,16 +120,13 @@ class _ContinuedMaker(LmdbMaker):
             self.txt_file.flush()
 
 
-def make_lmdb(
-    files: dict[str, Path], facts: dict[str, Facts], target: Path, journal: Journal, batch: int = 1000
-) -> None:
+def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
     """Puts images into an LMDB with BasicSR's ``LmdbMaker``: key without extension, the file's bytes as value.
 
     It is made under another name, which a later run continues, and gets its own when it is complete.
 
     Args:
-        files: name -> image file.
-        facts: sizes and channels, by name.
+        files: name -> image.
         target: folder to make, ending in ``.lmdb``. One that is there, made of the same files, stays.
         journal: remembers what it was made of.
         batch: images between two commits, and so what a killed run loses at most.
@@ -130,10 +134,12 @@ def make_lmdb(
     Raises:
         DataError: a name is not ASCII, which BasicSR's keys are; or the disk is full.
     """
-    for name, file in files.items():
+    for name, made in files.items():
         if not name.isascii():
-            raise DataError(f'{shown(file)}: names in an LMDB are ASCII. Rename it, or leave out --lmdb.')
-    wanted = {name: f'{name}.png ({f.height},{f.width},{f.channels}) 1' for name, f in sorted(facts.items())}
+            raise DataError(
+                'names in an LMDB are ASCII', where=shown(made.path), way_out='Rename it, or leave out --lmdb.'
+            )
+    wanted = {n: f'{n}.png ({f.height},{f.width},{f.channels}) 1' for n, (_, f) in sorted(files.items())}
     made_of = _identity(files)
     entry = journal.get(f'lmdb {target}', target / 'data.mdb')
     if entry and entry['made_of'] == made_of and _lines(target) == list(wanted.values()):
@@ -144,32 +150,34 @@ def make_lmdb(
             shutil.rmtree(other)
         kept = [line for line in _kept(partial) if wanted.get(line.split('.png (')[0]) == line]
         done = {line.split('.png (')[0] for line in kept}
-        map_size = sum(-(-file.stat().st_size // _PAGE) + 1 for file in files.values()) * _PAGE * 5 // 4 + 2**26
+        map_size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
         try:
             maker = _ContinuedMaker(str(partial), map_size, batch, kept)
             try:
                 rest = [name for name in wanted if name not in done]
                 for name in progress(rest, len(rest), target.name):
-                    one = facts[name]
-                    maker.put(read_content(files[name]), name, (one.height, one.width, one.channels))
+                    path, one = files[name]
+                    maker.put(read_content(path), name, (one.height, one.width, one.channels))
             finally:
                 maker.close()
         except lmdb.Error as error:
             raise DataError(
-                f'{shown(target)}: the LMDB cannot be written ({error}). Free space, then run the same command again.'
+                f'the LMDB cannot be written ({error})',
+                where=shown(target),
+                way_out='Free space, then run the same command again.',
             ) from None
-        _write_in_order(partial, wanted.values())
+        write_text(partial / 'meta_info.txt', ''.join(f'{line}\n' for line in wanted.values()))
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
         journal.put(f'lmdb {target}', target / 'data.mdb', made_of=made_of)
 
 
-def _identity(files: dict[str, Path]) -> str:
+def _identity(files: Mapping[str, Made]) -> str:
     """Of names, sizes and times of change."""
     digest = hashlib.sha256()
-    for name, file in sorted(files.items()):
-        status = file.stat()
+    for name, (path, _) in sorted(files.items()):
+        status = path.stat()
         digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
     return digest.hexdigest()[:16]
 
@@ -192,8 +200,3 @@ def _lines(folder: Path) -> list[str]:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return (folder / 'meta_info.txt').read_text('ascii').splitlines()
     return []
-
-
-def _write_in_order(folder: Path, lines: Sequence[str]) -> None:
-    with whole_file(folder / 'meta_info.txt') as path:
-        path.write_text(''.join(f'{line}\n' for line in lines), 'ascii')

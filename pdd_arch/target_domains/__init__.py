@@ -1,1 +1,0 @@
-"""Target domains that one can make: declared degradations of HR photographs, with ground truth for measuring."""
