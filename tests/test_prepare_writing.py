@@ -13,7 +13,9 @@ from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
 from pdd_arch.prepare import sub_images
-from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.verify import Facts
+from pdd_arch.prepare.write import Made
 
 
 def test_source_is_never_the_output(place, capsys):
@@ -206,10 +208,9 @@ def test_killed_while_writing_a_file(place, monkeypatch):
 
 def test_killed_while_writing_an_lmdb(place, monkeypatch):
     """What was committed is kept; the rest is done again."""
-    files = {str(i): place / f'{i}.png' for i in range(12)}
-    for i, path in enumerate(files.values()):
-        write(path, scene(i))
-    facts = dict.fromkeys(files, Facts(96, 128, 3, 8))
+    files = {str(i): Made(place / f'{i}.png', Facts(96, 128, 3, 8)) for i in range(12)}
+    for i, made in enumerate(files.values()):
+        write(made.path, scene(i))
     real, puts = sub_images._ContinuedMaker.put, []
 
     def put(self, content, key, shape):
@@ -219,7 +220,7 @@ def test_killed_while_writing_an_lmdb(place, monkeypatch):
         real(self, content, key, shape)
 
     def make():
-        sub_images.make_lmdb(files, facts, Path('a.lmdb'), Journal(None), batch=4)
+        sub_images.make_lmdb(files, Path('a.lmdb'), Journal(None), batch=4)
 
     monkeypatch.setattr(sub_images._ContinuedMaker, 'put', put)
     killed_in(make)
@@ -257,7 +258,7 @@ def test_folder_that_cannot_be_read(place, capsys, monkeypatch):
     def refuse(path):
         raise PermissionError(13, 'Permission denied', str(path))
 
-    monkeypatch.setattr('pdd_arch.prepare.locate.os.scandir', refuse)
+    monkeypatch.setattr('pdd_arch.images.names.os.scandir', refuse)
     err, _ = failure(capsys, 'ntire2020')
     assert 'the folder cannot be read (Permission denied). Correct its permissions.' in err
 

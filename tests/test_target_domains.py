@@ -11,7 +11,7 @@ from helpers import write_images
 from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.degradations.operations import Downsample, Jpeg, SensorNoise
 from pdd_arch.errors import DataError, MissingFileError, OptionError
-from pdd_arch.target_domains.make import make_domain
+from pdd_arch.prepare.target_domain import make_domain
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_domain_is_made_once_and_from_separate_photographs(tmp_path):
 
 def test_wrong_use(tmp_path):
     write_images(tmp_path / 'photos', 5, 32, 32)
-    with pytest.raises(OptionError, match=r"'mixt': unknown.*mixed"):
+    with pytest.raises(OptionError, match=r"unknown target domain 'mixt'.*mixed"):
         make_domain('mixt', tmp_path / 'photos', tmp_path / 'out')
     with pytest.raises(OptionError, match='5 photographs, expected at least 36'):
         make_domain('mixed', tmp_path / 'photos', tmp_path / 'out')
@@ -122,7 +122,7 @@ def test_photographs_that_will_not_do(tmp_path):
     write_images(photos, 7, 32, 32)
     (photos / '._hidden.png').write_bytes(b'')  # as macOS adds it
     (photos / 'folder.png').mkdir()
-    with pytest.raises(OptionError, match='0 test pairs: expected at least 1'):
+    with pytest.raises(OptionError, match='--test: expected at least 1 test pair, found 0'):
         make(photos, out, test=0)
     with pytest.raises(DataError, match='which is never changed'):
         make(photos, photos / 'out')

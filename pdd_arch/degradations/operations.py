@@ -1,7 +1,7 @@
 """What degrades an image: blur, downsampling, sensor noise and JPEG, as functions and as declared operations.
 
 An operation is called with an (H, W, 3) BGR image in [0, 1] and the scale of super-resolution. What it draws at random
-comes from the global generators of NumPy and Python, because BasicSR's components draw from these; the caller seeds them
+comes from the global generators of NumPy and Python, which BasicSR's components draw from; the caller seeds them
 (:func:`pdd_arch.utils.seeding.global_generators_seeded`).
 """
 

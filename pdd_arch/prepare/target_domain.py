@@ -73,7 +73,7 @@ def make_domain(
             way_out=did_you_mean(name, DOMAINS).strip(),
         )
     if test < 1:
-        raise OptionError(f'{test} test pairs', expected='at least 1', way_out='Raise --test.')
+        raise OptionError(where='--test', expected='at least 1 test pair', found=str(test))
     facts = _photographs(photographs, scale, 3 * test)
     require_apart([str(photographs)], out)
     parts = split(list(facts), test, seed)
