@@ -134,16 +134,16 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     encoded = stop_after(sub_images, 'encode_png', 99)
-    real_put = sub_images._ContinuedMaker.put
+    real_put = sub_images.put
     puts = []
 
-    def put(self, content, key, shape):
+    def put(transaction, key, content):
         if len(puts) == 10:
             raise KeyboardInterrupt
         puts.append(key)
-        real_put(self, content, key, shape)
+        real_put(transaction, key, content)
 
-    monkeypatch.setattr(sub_images._ContinuedMaker, 'put', put)
+    monkeypatch.setattr(sub_images, 'put', put)
     assert run('pdd', main, command) == 130
     assert len(encoded) == 30  # one image, of six crops, was finished
     assert not (home / 'HR_sub.lmdb').exists()
@@ -151,9 +151,7 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     more = []
-    monkeypatch.setattr(
-        sub_images._ContinuedMaker, 'put', lambda self, c, k, s: (more.append(k), real_put(self, c, k, s))
-    )
+    monkeypatch.setattr(sub_images, 'put', lambda t, key, c: (more.append(key), real_put(t, key, c)))
     assert run('pdd', main, command) == 0
     assert len(more) == 26
     assert not set(more) & set(puts)
@@ -211,18 +209,18 @@ def test_killed_while_writing_an_lmdb(place, monkeypatch):
     files = {str(i): Made(place / f'{i}.png', Facts(96, 128, 3, 8)) for i in range(12)}
     for i, made in enumerate(files.values()):
         write(made.path, scene(i))
-    real, puts = sub_images._ContinuedMaker.put, []
+    real, puts = sub_images.put, []
 
-    def put(self, content, key, shape):
+    def put(transaction, key, content):
         puts.append(key)
         if len(puts) == 10:
             os.kill(os.getpid(), signal.SIGKILL)
-        real(self, content, key, shape)
+        real(transaction, key, content)
 
     def make():
         sub_images.make_lmdb(files, Path('a.lmdb'), Journal(None), batch=4)
 
-    monkeypatch.setattr(sub_images._ContinuedMaker, 'put', put)
+    monkeypatch.setattr(sub_images, 'put', put)
     killed_in(make)
     assert not Path('a.lmdb').exists()
     puts += [''] * 20  # no more killing

@@ -110,7 +110,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--quick', action='store_true', help='headers only: finds no damage inside a file')
     parser.add_argument('--skip-bad', action='store_true', help='leave out images with errors instead of stopping')
     parser.add_argument('--copy', action='store_true', help='copies instead of symbolic links')
-    parser.add_argument('--lmdb', action='store_true', help="also LMDBs, made with BasicSR's tool")
+    parser.add_argument('--lmdb', action='store_true', help="also LMDBs, as BasicSR's tool makes them")
     parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
     workers = min(4, os.cpu_count() or 1)
     parser.add_argument(

@@ -1,20 +1,19 @@
 """Cutting HR photographs into overlapping sub-images, and putting images into an LMDB, as BasicSR does.
 
 Sub-images: the grid and the names of BasicSR's ``scripts/data_preparation/extract_subimages.py``, which is not part
-of its package. LMDB: its ``LmdbMaker``.
+of its package. LMDB: as its ``LmdbMaker``, which cannot continue one, makes it.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lmdb
 import numpy as np
-from basicsr.utils.lmdb_util import LmdbMaker
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
@@ -97,31 +96,8 @@ def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple
             yield f'{name}_s{index:03d}.png', crop
 
 
-class _ContinuedMaker(LmdbMaker):
-    """BasicSR's maker, on a database that an interrupted run has begun.
-
-    Args:
-        lmdb_path: folder; may be there.
-        kept: lines of its ``meta_info.txt`` whose images are in it.
-    """
-
-    def __init__(self, lmdb_path: str, map_size: int, batch: int, kept: Sequence[str]) -> None:
-        # LmdbMaker's own refuses a folder that is there
-        self.lmdb_path, self.batch, self.compress_level, self.counter = lmdb_path, batch, 1, 0
-        self.env = lmdb.open(lmdb_path, map_size=map_size)
-        self.txn = self.env.begin(write=True)
-        self.txt_file = open(Path(lmdb_path) / 'meta_info.txt', 'w')  # noqa: SIM115  (its close() closes it)
-        self.txt_file.writelines(f'{line}\n' for line in kept)
-
-    def put(self, img_byte: bytes, key: str, img_shape: Sequence[int]) -> None:
-        super().put(img_byte, key, img_shape)
-        if self.counter % self.batch == 0:
-            # what is committed is listed, should the run be killed now
-            self.txt_file.flush()
-
-
 def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
-    """Puts images into an LMDB with BasicSR's ``LmdbMaker``: key without extension, the file's bytes as value.
+    """Puts images into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
 
     It is made under another name, which a later run continues, and gets its own when it is complete.
 
@@ -148,19 +124,13 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
     with writing(target):
         for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
             shutil.rmtree(other)
-        kept = [line for line in _kept(partial) if wanted.get(line.split('.png (')[0]) == line]
-        done = {line.split('.png (')[0] for line in kept}
-        map_size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
+        size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
         try:
-            maker = _ContinuedMaker(str(partial), map_size, batch, kept)
-            try:
-                rest = [name for name in wanted if name not in done]
-                for name in progress(rest, len(rest), target.name):
-                    path, one = files[name]
-                    maker.put(read_content(path), name, (one.height, one.width, one.channels))
-            finally:
-                maker.close()
+            with lmdb.open(str(partial), map_size=size) as env:
+                _fill(env, files, target.name, batch)
         except lmdb.Error as error:
+            if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError)):  # of a run that was interrupted
+                shutil.rmtree(partial, ignore_errors=True)
             raise DataError(
                 f'the LMDB cannot be written ({error})',
                 where=shown(target),
@@ -173,6 +143,26 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
         journal.put(f'lmdb {target}', target / 'data.mdb', made_of=made_of)
 
 
+def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: int) -> None:
+    """Puts in what is not there yet; also when it is interrupted, what was put is committed."""
+    with env.begin() as reading:
+        rest = [name for name in sorted(files) if reading.get(name.encode('ascii')) is None]
+    transaction = env.begin(write=True)
+    try:
+        for count, name in enumerate(progress(rest, len(rest), what), 1):
+            put(transaction, name, read_content(files[name].path))
+            if count % batch == 0:
+                transaction.commit()
+                transaction = env.begin(write=True)
+    finally:
+        transaction.commit()
+
+
+def put(transaction: lmdb.Transaction, key: str, content: bytes) -> None:
+    """Puts an image into an LMDB."""
+    transaction.put(key.encode('ascii'), content)
+
+
 def _identity(files: Mapping[str, Made]) -> str:
     """Of names, sizes and times of change."""
     digest = hashlib.sha256()
@@ -180,20 +170,6 @@ def _identity(files: Mapping[str, Made]) -> str:
         status = path.stat()
         digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
     return digest.hexdigest()[:16]
-
-
-def _kept(partial: Path) -> list[str]:
-    """Lines of an unfinished LMDB whose images it holds; it is removed where it cannot be read."""
-    lines = _lines(partial)
-    if not lines:
-        shutil.rmtree(partial, ignore_errors=True)
-        return []
-    try:
-        with lmdb.open(str(partial), readonly=True, lock=False) as env, env.begin() as transaction:
-            return [line for line in lines if transaction.get(line.split('.png (')[0].encode()) is not None]
-    except lmdb.Error:
-        shutil.rmtree(partial, ignore_errors=True)
-        return []
 
 
 def _lines(folder: Path) -> list[str]:

@@ -11,13 +11,13 @@ import numpy as np
 
 from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.degradations.operations import to_8_bit
-from pdd_arch.errors import DataError, MissingFileError, OptionError
-from pdd_arch.images.decoding import image_size, to_float32
-from pdd_arch.images.names import folder_content
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.images.decoding import to_float32
 from pdd_arch.prepare.journal import Journal
-from pdd_arch.prepare.layouts import Conversion, Part, Side
-from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.verify import Facts
+from pdd_arch.prepare.layouts import Conversion, Layout, Part, Side
+from pdd_arch.prepare.locate import FoundPart, locate
+from pdd_arch.prepare.problems import Problem, raise_if_any
+from pdd_arch.prepare.verify import Facts, verify
 from pdd_arch.prepare.write import JOURNAL, MANIFEST, only_run, require_apart, require_no_others, write_sets
 from pdd_arch.utils.atomic import write_json, writing
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
@@ -115,36 +115,27 @@ def _side(folder: str, how: Conversion) -> Side:
 
 
 def _photographs(folder: Path, scale: int, least: int) -> dict[Path, Facts]:
-    """All photographs of a folder, each of which has a name of its own and is large enough."""
-    if not folder.is_dir():
-        raise MissingFileError('no such folder', where=shown(folder), expected='one with HR photographs')
-    files = [folder / name for name in folder_content(folder).images]
-    if len(files) < least:
+    """All photographs of a folder, each of which can be read, has a name of its own and is large enough."""
+    part = Part('photographs', 'train', scale, hr=Side(('.',), ('{}',), 'hr'))
+    layout = Layout('synthetic', 'the HR photographs', '', (part,), 'Correct the name of the folder', None)
+    found, problems = locate(layout, [str(folder)])
+    facts, wrong = verify(found, layout, Journal(None), deep=False)
+    problems += wrong
+    for file, one in facts.items():
+        if min(one.size) < scale:
+            text = (
+                f'is {one.height}x{one.width} pixels (height x width); at least {scale}x{scale} are expected at scale '
+            )
+            problems.append(Problem('scale', str(file), f'{text}{scale}. Remove it.'))
+    raise_if_any(problems, '')
+    if len(facts) < least:
         raise OptionError(
-            f'{len(files)} photographs',
+            f'{len(facts)} photographs',
             where=shown(folder),
             expected=f'at least {least} for {least // 3} test pairs',
             way_out='Add photographs or lower --test.',
         )
-    facts: dict[Path, Facts] = {}
-    seen: dict[str, Path] = {}
-    for file in files:
-        other = seen.setdefault(file.stem, file)
-        if other != file:
-            raise DataError(
-                f'has the name of {shown(other)} but for the ending, and both would become {shown(file.stem)}.png',
-                where=shown(file),
-                way_out='Rename or remove one.',
-            )
-        height, width = image_size(file)
-        if min(height, width) < scale:
-            raise DataError(
-                f'is {height}x{width} pixels (height x width); at least {scale}x{scale} are expected at scale {scale}',
-                where=shown(file),
-                way_out='Remove it.',
-            )
-        facts[file] = Facts(height, width, 3, 8)
-    return facts
+    return {file: Facts(*one.size, 3, 8) for file, one in sorted(facts.items())}
 
 
 def _declare(out: Path, declaration: dict[str, Any]) -> None:
