@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -199,6 +200,21 @@ def test_decoding_in_threads():
     for thread in threads:
         thread.join(30)
     assert all(np.array_equal(image, expected) for image in found)
+
+
+def test_pngs_are_decoded_side_by_side(monkeypatch):
+    """Each of two threads is inside the decoder until the other one is, too."""
+    content, plain = encode(photograph(8, 8)), cv2.imdecode
+    both = threading.Barrier(2, timeout=20)
+
+    def decode(*args):
+        both.wait()
+        return plain(*args)
+
+    monkeypatch.setattr(cv2, 'imdecode', decode)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(decode_image, [content, content], 'ab')
+    np.testing.assert_array_equal(first, second)
 
 
 def test_decoding_without_standard_error():

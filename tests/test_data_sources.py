@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pdd_arch.data import cache
-from pdd_arch.data.cache import CachedSource
+from pdd_arch.data.cache import CachedSource, RecentImages
 from pdd_arch.data.identity import data_identity
 from pdd_arch.data.meta_info import parse_meta_info
 from pdd_arch.data.sources import FileSource, LmdbSource, open_source
@@ -189,6 +189,20 @@ def test_ram_cache_larger_than_memory(folder, monkeypatch):
     monkeypatch.setattr(cache, 'available_host_memory', lambda: 100)
     with pytest.raises(DataError, match=r'4 images take 0\.0 MiB decoded but only.*Set `cache: none`'):
         CachedSource(open_source({'dataroot_gt': str(folder)}, 'gt'))
+
+
+def test_recent_images_are_kept_up_to_a_number_of_bytes(folder, monkeypatch):
+    source = open_source({'dataroot_gt': str(folder)}, 'gt')
+    sizes = [source.read_raw(i).nbytes for i in range(4)]
+    recent = RecentImages(source, sizes[0] + sizes[1])
+    same_pixels(recent, source)
+    read, plain = [], source.read_raw
+    monkeypatch.setattr(source, 'read_raw', lambda index: read.append(index) or plain(index))
+    for index in (0, 1, 0, 1, 2, 1, 3, 2):
+        np.testing.assert_array_equal(recent.read_raw(index), plain(index))
+    # image 2, of 16 bits, takes nearly all of the room
+    assert read == [0, 1, 2, 1, 3, 2]
+    assert recent.path(3) == source.path(3)
 
 
 def test_missing_folder(folder):

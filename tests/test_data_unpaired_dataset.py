@@ -1,5 +1,6 @@
 """The training set: what a sample is, that it can be drawn again, and every wrong input."""
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
+from pdd_arch.data.crops import validate_sources
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
+from pdd_arch.data.section import DatasetSection
+from pdd_arch.data.sources import open_source
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.degradations.lr_synthesis import synthesise_lr
 from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.images import decoding
 
 
 def write_images(folder, count, height, width, seed=0):
@@ -294,6 +299,33 @@ def test_16_bit_and_gray_photographs(opt, tmp_path):
 def test_wrong_options(opt, change, message):
     with pytest.raises(OptionError, match=message):
         UnpairedAdaptationDataset({**opt, **change})
+
+
+def test_sources_that_were_opened_before(opt, monkeypatch):
+    """Neither listed nor looked at again, nor copied with the section, as BasicSR does it."""
+    reference = draw(opt, Positions(8))
+    sources = tuple(open_source(opt, side) for side in ('gt', 'lq'))
+    validate_sources(*sources, opt['gt_size'], opt['scale'])
+    section = DatasetSection(opt, sources)
+    monkeypatch.setattr('os.scandir', None)
+    monkeypatch.setattr(type(sources[0]), 'check', None)
+    assert equal(reference, draw(section, Positions(8)))
+    copied = copy.deepcopy(section)
+    assert copied == section == opt
+    assert copied.sources is sources
+    assert copied['io_backend'] is not opt['io_backend']
+
+
+def test_noise_is_injected_from_photographs_that_are_read_once(opt, monkeypatch):
+    opt['lr_synthesis'] = {'noise_injection': True}
+    cached = UnpairedAdaptationDataset({**opt, 'cache': 'ram'})
+    dataset = UnpairedAdaptationDataset(opt)
+    read, plain = [], decoding.read_raw
+    monkeypatch.setattr(decoding, 'read_raw', lambda path: read.append(path) or plain(path))
+    for i in range(6):
+        assert equal(cached[PositionedIndex(0, 0, i)], dataset[PositionedIndex(0, 0, i)])
+    targets = [path for path in read if '/lr/' in path]
+    assert len(targets) == len(set(targets)) <= 17
 
 
 def test_missing_and_empty_folders(opt, tmp_path):

@@ -128,68 +128,37 @@ def _realsr(scale: int = 4) -> Layout:
 def _drealsr(scale: int = 4) -> Layout:
     # HR are the photographs taken at `scale` times the focal length, LR those taken at once
     hr_names, lr_names = (f'{{}}_x{scale}', '{}_x1', '{}'), ('{}_x1', f'{{}}_x{scale}', '{}')
-    train, test = f'Train_x{scale}', f'Test_x{scale}'
-    parts = (
-        Part(
-            'Train',
-            'train',
-            scale,
-            Side((f'{train}/train_HR', f'{train}/HR'), hr_names, f'DRealSR/{train}/train_HR'),
-            Side((f'{train}/train_LR', f'{train}/LR'), lr_names, f'DRealSR/{train}/train_LR'),
-            published=31970 if scale == 4 else None,
-            groups=CAMERAS,
-        ),
-        Part(
-            'Test',
-            'test',
-            scale,
-            Side((f'{test}/test_HR', f'{test}/HR'), hr_names, f'DRealSR/{test}/HR'),
-            Side((f'{test}/test_LR', f'{test}/LR'), lr_names, f'DRealSR/{test}/LR'),
-            published=93 if scale == 4 else None,
-            groups=CAMERAS,
-        ),
-    )
+    parts = []
+    for split, patches, published in (('Train', 'Train_x{}/train_', 31970), ('Test', 'Test_x{}/', 93)):
+        folder = f'{split}_x{scale}'
+        hr, lr = (
+            Side((f'{folder}/{split.lower()}_{key}', f'{folder}/{key}'), names, f'DRealSR/{patches.format(scale)}{key}')
+            for key, names in (('HR', hr_names), ('LR', lr_names))
+        )
+        counted = published if scale == 4 else None
+        parts.append(Part(split, split.lower(), scale, hr, lr, published=counted, groups=CAMERAS))
     get = (
         'Get it by the links under "Dataset" at https://github.com/xiezw5/'
         'Component-Divide-and-Conquer-for-Real-World-Image-Super-Resolution'
     )
-    return Layout('drealsr', f'DRealSR, x{scale}', 'DRealSR', parts, get)
+    return Layout('drealsr', f'DRealSR, x{scale}', 'DRealSR', tuple(parts), get)
 
 
 # made by the challenge from Flickr2K; names differ between copies
 _NTIRE_NAMES = ('{}x4', '{}')
 _DIV2K_VALID = Side(
-    (
-        'DIV2K_valid_HR',
-        'DIV2K/DIV2K_valid_HR',
-        'Corrupted-va-y',
-        'track1-valid-gt',
-    ),
-    ('{}',),
-    'DIV2K/DIV2K_valid_HR',
+    ('DIV2K_valid_HR', 'DIV2K/DIV2K_valid_HR', 'Corrupted-va-y', 'track1-valid-gt'), ('{}',), 'DIV2K/DIV2K_valid_HR'
 )
 
 
 def _ntire2020() -> Layout:
     home = 'NTIRE2020'
+    train, valid = (Side((name,), _NTIRE_NAMES, f'{home}/{name}') for name in ('Corrupted-tr-x', 'Corrupted-va-x'))
+    clean = Side(('Corrupted-tr-y',), ('{}',), f'{home}/Corrupted-tr-y')
     parts = (
-        Part('Train', 'train', 4, lr=Side(('Corrupted-tr-x',), _NTIRE_NAMES, f'{home}/Corrupted-tr-x'), published=2650),
-        Part(
-            'Clean',
-            'train',
-            4,
-            hr=Side(('Corrupted-tr-y',), ('{}',), f'{home}/Corrupted-tr-y'),
-            published=800,
-            optional=True,
-        ),
-        Part(
-            'Valid',
-            'test',
-            4,
-            _DIV2K_VALID,
-            Side(('Corrupted-va-x',), _NTIRE_NAMES, f'{home}/Corrupted-va-x'),
-            published=100,
-        ),
+        Part('Train', 'train', 4, lr=train, published=2650),
+        Part('Clean', 'train', 4, hr=clean, published=800, optional=True),
+        Part('Valid', 'test', 4, _DIV2K_VALID, valid, published=100),
     )
     get = (
         'Get it from https://competitions.codalab.org/competitions/22220 (Corrupted-tr-x.zip, '
@@ -200,29 +169,19 @@ def _ntire2020() -> Layout:
 
 
 def _df2k() -> Layout:
-    train = 'DF2K/HR'
+    home = 'DF2K/HR'
+    div2k = Side(('DIV2K_train_HR', 'DIV2K/DIV2K_train_HR'), ('{}',), home)
+    flickr2k = Side(('Flickr2K_HR', 'Flickr2K/Flickr2K_HR', 'Flickr2K'), ('{}',), home)
     parts = (
-        Part(
-            'DIV2K',
-            'train',
-            4,
-            hr=Side(('DIV2K_train_HR', 'DIV2K/DIV2K_train_HR'), ('{}',), train),
-            published=800,
-        ),
-        Part(
-            'Flickr2K',
-            'train',
-            4,
-            hr=Side(('Flickr2K_HR', 'Flickr2K/Flickr2K_HR', 'Flickr2K'), ('{}',), train),
-            published=2650,
-        ),
+        Part('DIV2K', 'train', 4, hr=div2k, published=800),
+        Part('Flickr2K', 'train', 4, hr=flickr2k, published=2650),
         Part('DIV2K_valid', 'test', 4, hr=_DIV2K_VALID, published=100, optional=True),
     )
     get = (
         'Get it from https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_train_HR.zip and '
         'https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar (its folder Flickr2K_HR)'
     )
-    return Layout('df2k', 'DF2K (DIV2K and Flickr2K)', 'DF2K', parts, get, cut='DF2K/HR')
+    return Layout('df2k', 'DF2K (DIV2K and Flickr2K)', 'DF2K', parts, get, cut=home)
 
 
 #: of the authors' released test (Models/VDSR/testset in their repository)
