@@ -33,8 +33,7 @@ class CachedSource(ImageSource):
 
     def __init__(self, source: ImageSource, chunk_bytes: int = 512 * 2**20) -> None:
         logger = get_root_logger()
-        self.root, self.key, self.names = source.root, source.key, source.names
-        self._paths = [source.path(i) for i in range(len(source))]
+        super().__init__(source.root, source.names, source.key)
         self._chunks: list[torch.Tensor] = []
         self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
         least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
@@ -79,9 +78,6 @@ class CachedSource(ImageSource):
         """The uint8 tensors that hold the pixels."""
         return tuple(self._chunks)
 
-    def path(self, index: int) -> str:
-        return self._paths[index]
-
     def read_raw(self, index: int) -> np.ndarray:
         """As the source's own, without a copy: never write to what this returns."""
         chunk, start, shape, dtype = self._entries[index]
@@ -102,7 +98,7 @@ class RecentImages(ImageSource):
     """
 
     def __init__(self, source: ImageSource, limit: int = RECENT_BYTES) -> None:
-        self.root, self.key, self.names = source.root, source.key, source.names
+        super().__init__(source.root, source.names, source.key)
         self._source, self._limit = source, limit
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
 

@@ -17,7 +17,7 @@ import numpy as np
 from pdd_arch.data.meta_info import listed_names, parse_meta_info
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
-from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name
+from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name, without_extension
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
 IO_BACKENDS = ('disk', 'lmdb')
@@ -28,15 +28,14 @@ _MANY = 10_000
 class ImageSource(ABC):
     """A fixed list of images.
 
-    Attributes:
+    Args:
         root: data folder, or that of the LMDB.
-        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
         names: of the images, relative to the data folder, or LMDB keys.
+        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
     """
 
-    root: str
-    key: str
-    names: list[str]
+    def __init__(self, root: str, names: list[str], key: str) -> None:
+        self.root, self.names, self.key = root, names, key
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,18 +54,7 @@ class ImageSource(ABC):
 
 
 class FileSource(ImageSource):
-    """Image files on disk.
-
-    Args:
-        root: data folder.
-        names: of the files, relative to it.
-        key: option that named them.
-    """
-
-    def __init__(self, root: str, names: list[str], key: str) -> None:
-        self.root = root
-        self.names = names
-        self.key = key
+    """Image files on disk."""
 
     def read_raw(self, index: int) -> np.ndarray:
         return decoding.read_raw(self.path(index))
@@ -93,8 +81,7 @@ class LmdbSource(ImageSource):
     """
 
     def __init__(self, root: str, key: str, names: list[str] | None = None) -> None:
-        self.root = require_folder(root, key)
-        self.key = key
+        require_folder(root, key)
         meta, data = osp.join(root, 'meta_info.txt'), osp.join(root, 'data.mdb')
         if not osp.isfile(meta) or not osp.isfile(data):
             raise MissingFileError(
@@ -102,11 +89,11 @@ class LmdbSource(ImageSource):
                 where=key,
                 way_out="Make it with BasicSR's scripts/data_preparation/create_lmdb.py, or name a folder of images.",
             )
-        entries = [(_lmdb_key(name), size) for name, size in parse_meta_info(meta, key)]
+        super().__init__(root, [without_extension(name) for name, _ in parse_meta_info(meta, key)], key)
         if names is not None:
-            known = dict(entries)
-            wanted = [_lmdb_key(name) for name in names]
-            missing = [name for name in wanted if name not in known]
+            known = dict.fromkeys(self.names)
+            self.names = [without_extension(name) for name in names]
+            missing = [name for name in self.names if name not in known]
             if missing:
                 hint = did_you_mean(missing[0], list(known)[:_MANY])
                 raise DataError(
@@ -115,9 +102,6 @@ class LmdbSource(ImageSource):
                     where=key,
                     way_out='Correct the list.',
                 )
-            entries = [(name, known[name]) for name in wanted]
-        self.names = [name for name, _ in entries]
-        self._sizes = [size for _, size in entries]
 
     @contextlib.contextmanager
     def _value(self, index: int) -> Iterator[memoryview]:
@@ -325,10 +309,6 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
 def _holds_images(folder: str) -> bool:
     walked = itertools.islice(os.walk(folder), _MANY)
     return any(is_image_name(name) for _, _, names in walked for name in names)
-
-
-def _lmdb_key(name: str) -> str:
-    return osp.splitext(name)[0] if is_image_name(name) else name
 
 
 def _few(names: list[str]) -> str:

@@ -17,6 +17,11 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
+def without_extension(name: str) -> str:
+    """A name without the extension of an image; any other is left alone. So BasicSR makes the keys of an LMDB."""
+    return os.path.splitext(name)[0] if is_image_name(name) else name
+
+
 class FolderContent(NamedTuple):
     """Sorted names in a folder: files called as images, other files, folders."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pdd_arch.errors import MissingFileError
+from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images.names import folder_content
 from pdd_arch.prepare.hints import elsewhere, inside, name_problem
 from pdd_arch.prepare.layouts import Layout, Part, Side
@@ -140,9 +140,8 @@ def _find_folder(side: Side, roots: Sequence[Path]) -> Path | None:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         # __MACOSX: what macOS adds to an archive, with a hidden file for each image
-        folders = (p for p in folder.iterdir() if not p.name.startswith('.') and p.name != '__MACOSX')
-        return sorted(p for p in folders if p.is_dir())
-    except OSError:
+        return [folder / name for name in folder_content(folder).folders if name != '__MACOSX']
+    except DataError:
         return []
 
 
