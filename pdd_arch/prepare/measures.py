@@ -1,7 +1,7 @@
 """How well the images of a pair fit each other, and which images are nearly the same.
 
 The thresholds were set on photographs whose truth is known: 200 of BSDS500 and 100 of City100, LR images made of them
-by a blur of 1.8 pixels, reduction by 4, noise of 8 to 12 levels and JPEG of quality 60 to 40; and ten captured pairs
+by a blur of 1.8 pixels, downsampling by 4, noise of 8 to 12 levels and JPEG of quality 60 to 40; and ten captured pairs
 of City100.
 
 * Shift. Of pairs moved by up to 2 LR pixels, the estimate errs by 0.05 LR pixels in the median, 0.15 in 95 of 100 and
@@ -74,9 +74,9 @@ def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
     """
     height, width = lr.shape[:2]
     low = _levels(lr)
-    reduced = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
-    shift = _shift(_gray(low), _gray(reduced))
-    difference = np.subtract(*_overlap(low, reduced, shift))
+    small_hr = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
+    shift = _shift(_gray(low), _gray(small_hr))
+    difference = np.subtract(*_overlap(low, small_hr, shift))
     return Fit(shift, _rgb_means(difference), _rgb_means(np.abs(difference)))
 
 
@@ -85,15 +85,15 @@ def _rgb_means(image: np.ndarray) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _overlap(low: np.ndarray, reduced: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+def _overlap(low: np.ndarray, small_hr: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
     """What both images show, so that a shift does not pass for a difference in colour."""
     height, width = low.shape[:2]
     right, down = (round(v) for v in shift or (0, 0))
     # a pair that far apart is no pair
     if abs(right) > width // 4 or abs(down) > height // 4:
-        return low, reduced
+        return low, small_hr
     moved = low[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    stayed = reduced[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    stayed = small_hr[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
     return moved, stayed
 
 
@@ -105,17 +105,17 @@ def _gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def _shift(low: np.ndarray, reduced: np.ndarray) -> tuple[float, float] | None:
+def _shift(low: np.ndarray, small_hr: np.ndarray) -> tuple[float, float] | None:
     height, width = low.shape
     top, left = (max(n - _MAX_SIDE, 0) // 2 for n in (height, width))
     inner = np.s_[top : top + _MAX_SIDE, left : left + _MAX_SIDE]
-    low, reduced = low[inner], reduced[inner]
-    if min(low.shape) < _MIN_SIDE or min(low.std(), reduced.std()) < _MIN_CONTRAST:
+    low, small_hr = low[inner], small_hr[inner]
+    if min(low.shape) < _MIN_SIDE or min(low.std(), small_hr.std()) < _MIN_CONTRAST:
         return None
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in low.shape))
     # OpenCV's phaseCorrelate errs by half a pixel where a side is odd
     moved, _, _ = phase_cross_correlation(
-        (reduced - reduced.mean()) * window, (low - low.mean()) * window, upsample_factor=20
+        (small_hr - small_hr.mean()) * window, (low - low.mean()) * window, upsample_factor=20
     )
     return 0.0 - float(moved[1]), 0.0 - float(moved[0])
 

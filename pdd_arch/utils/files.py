@@ -11,6 +11,8 @@ from pdd_arch.utils.wording import shown
 REPLACE = 'Replace or remove it.'
 # an uncompressed RGB image of 16 bits and images.structure.MAX_PIXELS takes 1.5 GiB
 MAX_FILE_BYTES = 2**31 - 1
+# POSIX has the first two, Windows the third
+_FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ('O_CLOEXEC', 'O_NONBLOCK', 'O_BINARY'))
 
 
 def open_file(path: str | os.PathLike, way_out: str = REPLACE) -> BinaryIO:
@@ -22,7 +24,7 @@ def open_file(path: str | os.PathLike, way_out: str = REPLACE) -> BinaryIO:
             is larger than ``MAX_FILE_BYTES``.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, 'O_NONBLOCK', 0))
+        descriptor = os.open(path, _FLAGS)
     except FileNotFoundError:
         raise MissingFileError(
             'the file does not exist (any more)', where=shown(path), way_out='Restore it, or correct what names it.'
