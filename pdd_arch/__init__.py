@@ -11,7 +11,7 @@ compat.apply()
 from pdd_arch import archs, metrics  # noqa: E402, F401  (registration)
 from pdd_arch.adaptation import adapt  # noqa: E402
 from pdd_arch.api import Upscaler  # noqa: E402
-from pdd_arch.data import UnpairedAdaptationDataset  # noqa: E402
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset  # noqa: E402
 from pdd_arch.features import FeatureNet  # noqa: E402
 from pdd_arch.losses import DistillationLoss, HaarWaveletLoss, PairwiseDistanceLoss  # noqa: E402
 from pdd_arch.models import PDDModel  # noqa: E402

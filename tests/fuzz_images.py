@@ -212,7 +212,7 @@ def outcome_of(content: bytes, path: Path) -> str:
 
     path.write_bytes(content)
     found = {}
-    for look in (decoding.check_image_file, decoding.read_raw):
+    for look in (decoding.image_size, decoding.read_raw):
         try:
             found[look] = look(path)
         except PDDError as error:
@@ -228,9 +228,9 @@ def outcome_of(content: bytes, path: Path) -> str:
         return f'BAD IMAGE {image.dtype} {image.shape}'
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         return f'TOO LARGE {image.shape}'
-    if decoding.check_image_file not in found:
+    if decoding.image_size not in found:
         return 'BAD CHECK: refused by the header check, but decoded'
-    told = found[decoding.check_image_file]
+    told = found[decoding.image_size]
     if told == image.shape[1::-1] != image.shape[:2]:
         return 'turned'  # of a damaged EXIF block, OpenCV reads on where this package stops, or the other way round
     if told != image.shape[:2]:

@@ -23,7 +23,9 @@ from bad_input_report import note
 from PIL import Image
 from safetensors.torch import save_file
 
-from pdd_arch.data import UnpairedAdaptationDataset, check_paired_dataset, data_identity
+from pdd_arch.data.identity import data_identity
+from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.features import FeatureNet
 from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
@@ -590,7 +592,7 @@ def test_the_hostile_pickle_would_run(tmp_path):
 
 
 def test_messages_hold_no_folder(tmp_path):
-    assert '`datasets.train.dataroot_gt`: ' in str(error_of(CASES['empty image'], tmp_path))
+    assert 'datasets.train.dataroot_gt: ' in str(error_of(CASES['empty image'], tmp_path))
 
 
 @pytest.mark.parametrize('where', ['open', 'scandir'])

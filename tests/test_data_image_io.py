@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -11,9 +12,13 @@ from PIL import Image
 
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images import decoding
-from pdd_arch.images.decoding import check_image_file, decode_image, image_size, read_image
+from pdd_arch.images.decoding import content_size, decode_raw, image_size, read_image, to_float32
 
 RNG = np.random.default_rng(0)
+
+
+def decode_image(content: bytes, source: str) -> np.ndarray:
+    return to_float32(decode_raw(content, source))
 
 
 def encode(array: np.ndarray, extension: str = '.png') -> bytes:
@@ -39,7 +44,7 @@ def test_depth_and_channels(extension, dtype, channels):
     assert image.dtype == np.float32
     assert image.flags['C_CONTIGUOUS']
     np.testing.assert_array_equal(image, colour.astype(np.float32) / np.float32(top))
-    assert image_size(content) == (6, 9)
+    assert content_size(content, 'x') == (6, 9)
 
 
 def test_dark_16_bit_image_stays_16_bit():
@@ -73,7 +78,7 @@ def test_exif_orientation_is_applied(kind, orientation, tmp_path):
     upright = {1: pixels, 3: np.rot90(pixels, 2), 6: np.rot90(pixels, -1), 8: np.rot90(pixels)}[orientation]
     assert image.shape == upright.shape
     assert abs(image - upright / 255.0).max() < 0.1  # JPEG and WebP are lossy
-    assert image_size(content) == image_size(path) == check_image_file(path) == upright.shape[:2]
+    assert content_size(content, 'x') == image_size(path) == upright.shape[:2]
 
 
 @pytest.mark.parametrize('extension', ['.png', '.jpg', '.webp', '.bmp', '.tif'])
@@ -95,7 +100,7 @@ def test_truncation_is_seen_without_decoding(extension, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: np.full((64, 64, 3), 128, np.uint8))
     for lost in (1, 4, len(content) // 2):
         path.write_bytes(content[:-lost])
-        for look in (check_image_file, read_image):
+        for look in (image_size, read_image):
             with pytest.raises(DataError, match='is a truncated'):
                 look(path)
 
@@ -108,11 +113,11 @@ def test_jpeg_with_thumbnail_and_trailing_bytes(tmp_path):
     whole = jpeg[:2] + b'\xff\xe1' + (len(block) + 2).to_bytes(2, 'big') + block + jpeg[2:]
     path = tmp_path / 'a.jpg'
     path.write_bytes(whole + b'trailer')
-    assert check_image_file(path) == (64, 64)
+    assert image_size(path) == (64, 64)
     np.testing.assert_array_equal(read_image(path), decode_image(jpeg, 'x'))
     path.write_bytes(whole[: len(whole) // 2 + len(block) // 2])
     with pytest.raises(DataError, match='truncated JPEG'):
-        check_image_file(path)
+        image_size(path)
 
 
 def test_damaged_png(tmp_path):
@@ -122,12 +127,12 @@ def test_damaged_png(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r'damaged\.png: is a truncated or damaged PNG'):
         read_image(path)
-    assert check_image_file(path) == (64, 64)
+    assert image_size(path) == (64, 64)
     with pytest.raises(DataError, match=r'damaged\.png: is a damaged PNG \(wrong checksum'):
-        check_image_file(path, deep=True)
+        image_size(path, deep=True)
 
 
-@pytest.mark.parametrize('look', [read_image, check_image_file, image_size])
+@pytest.mark.parametrize('look', [read_image, image_size])
 def test_empty_text_and_missing_files(look, tmp_path):
     path = tmp_path / 'a.png'
     path.write_bytes(b'')
@@ -157,8 +162,8 @@ def test_jpeg_damaged_in_the_middle(tmp_path):
     content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
     path = tmp_path / 'a.jpg'
     path.write_bytes(content)
-    assert check_image_file(path) == (200, 200), 'the structure is whole'
-    for look in (read_image, lambda p: check_image_file(p, deep=True)):
+    assert image_size(path) == (200, 200), 'the structure is whole'
+    for look in (read_image, lambda p: image_size(p, deep=True)):
         with pytest.raises(DataError, match=r'a\.jpg: is a truncated or damaged JPEG .*\(libjpeg: Corrupt JPEG data: '):
             look(path)
 
@@ -195,6 +200,21 @@ def test_decoding_in_threads():
     for thread in threads:
         thread.join(30)
     assert all(np.array_equal(image, expected) for image in found)
+
+
+def test_pngs_are_decoded_side_by_side(monkeypatch):
+    """Each of two threads is inside the decoder until the other one is, too."""
+    content, plain = encode(photograph(8, 8)), cv2.imdecode
+    both = threading.Barrier(2, timeout=20)
+
+    def decode(*args):
+        both.wait()
+        return plain(*args)
+
+    monkeypatch.setattr(cv2, 'imdecode', decode)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(decode_image, [content, content], 'ab')
+    np.testing.assert_array_equal(first, second)
 
 
 def test_decoding_without_standard_error():
@@ -254,7 +274,7 @@ def test_first_of_several_frames(kind):
     ],
 )
 def test_size_from_the_header(kind, options):
-    assert image_size(encode_pil(Image.fromarray(photograph(20, 30)), kind, **options)) == (20, 30)
+    assert content_size(encode_pil(Image.fromarray(photograph(20, 30)), kind, **options), 'x') == (20, 30)
 
 
 def test_cmyk_jpeg_and_content_against_extension(tmp_path):
@@ -267,6 +287,6 @@ def test_jpeg_2000_needs_a_recent_opencv(monkeypatch):
     """OpenCV 4.10 crashes on damaged ones."""
     content = encode_pil(Image.fromarray(photograph(20, 30)), 'JPEG2000')
     monkeypatch.setattr(decoding, '_READS_JPEG2000', False)
-    for look in (decode_image, image_size):
+    for look in (decode_image, content_size):
         with pytest.raises(DataError, match=r'a\.jp2: is a JPEG 2000, which OpenCV .* not read safely.*4\.12 or newer'):
             look(content, 'a.jp2')

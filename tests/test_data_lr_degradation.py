@@ -7,7 +7,6 @@ import pytest
 
 from pdd_arch.degradations.baselines import inject_noise, real_esrgan_lr
 from pdd_arch.degradations.lr_synthesis import LRSynthesis
-from pdd_arch.errors import OptionError
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def test_real_esrgan_depends_on_its_generator_alone(hr, scale):
 
 
 def test_real_esrgan_degrades(hr):
-    clean = LRSynthesis({'resize': 'area'}, 4)(hr, np.random.default_rng(0))
+    clean = LRSynthesis(4, ('area',))(hr, np.random.default_rng(0))
     images = [real_esrgan_lr(hr, 4, np.random.default_rng(seed)) for seed in range(12)]
     for image in images:
         assert 0 <= image.min() <= image.max() <= 1
@@ -56,13 +55,9 @@ def test_injected_noise_is_the_target_domain_s():
     assert abs(added.mean()) < 0.01
 
 
-def test_block_of_the_option_file(hr):
+def test_in_place_of_the_kernels_and_after_them(hr):
     rng = np.random.default_rng
-    made = LRSynthesis({'degradation': 'real_esrgan'}, 4)(hr, rng(3))
+    made = LRSynthesis(4, degradation='real_esrgan')(hr, rng(3))
     np.testing.assert_array_equal(made, real_esrgan_lr(hr, 4, rng(3)))
-    noisy = LRSynthesis({'noise_injection': True}, 4)(hr, rng(3), lambda: np.eye(16, dtype=np.float32)[..., None] * 0.1)
-    assert np.abs(noisy - LRSynthesis({}, 4)(hr, rng(3))).max() > 0.05
-    with pytest.raises(OptionError, match=r'degradation.*real_esrgan.*no `resize`'):
-        LRSynthesis({'degradation': 'real_esrgan', 'resize': 'area'}, 4)
-    with pytest.raises(OptionError, match='noise_injection'):
-        LRSynthesis({'noise_injection': 1}, 4)
+    noisy = LRSynthesis(4, noise_injection=True)(hr, rng(3), lambda: np.eye(16, dtype=np.float32)[..., None] * 0.1)
+    assert np.abs(noisy - LRSynthesis(4)(hr, rng(3))).max() > 0.05

@@ -6,7 +6,7 @@ import pytest
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.data import check_paired_dataset, explain_unreadable
+from pdd_arch.data.paired_check import check_paired_dataset, explain_unreadable
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 
 KEY = 'datasets.val'
@@ -72,8 +72,8 @@ def test_wrong_scale(opt, tmp_path):
     with pytest.raises(DataError) as caught:
         check_paired_dataset(opt, KEY)
     assert str(caught.value) == (
-        f'`datasets.val`: {tmp_path}/gt/b.png is 18x14 pixels (height x width) but {tmp_path}/lq/b.png is 9x7: '
-        'at scale 4 the ground truth is expected to be 36x28. These two fit scale 2. Correct `scale`, '
+        f'datasets.val: {tmp_path}/lq/b.png: is 9x7 pixels (height x width) and its HR image {tmp_path}/gt/b.png '
+        '18x14; at scale 4 HR is expected to be 36x28. These two fit scale 2. Correct `scale`, '
         '`datasets.val.dataroot_gt` or `datasets.val.dataroot_lq`, or replace the file.'
     )
 
@@ -81,12 +81,12 @@ def test_wrong_scale(opt, tmp_path):
 @pytest.mark.parametrize('size', [(40, 28), (36, 32), (35, 28)])
 def test_size_beyond_what_basicsr_crops(opt, tmp_path, size):
     write(tmp_path / 'gt' / 'b.png', *size)
-    with pytest.raises(DataError, match=rf'gt/b\.png is {size[0]}x{size[1]}.*expected to be 36x28\. Correct'):
+    with pytest.raises(DataError, match=rf'gt/b\.png {size[0]}x{size[1]}.*expected to be 36x28\. Correct'):
         check_paired_dataset(opt, KEY)
 
 
 def test_training_pairs_must_fit_exactly(opt):
-    with pytest.raises(DataError, match=r'`datasets\.train`: .*gt/b\.png is 39x29'):
+    with pytest.raises(DataError, match=r'datasets\.train: .*gt/b\.png 39x29'):
         check_paired_dataset({**opt, 'phase': 'train'}, 'datasets.train')
 
 
@@ -97,7 +97,7 @@ def test_wrong_scale_in_lmdb(opt, tmp_path):
         make_lmdb_from_imgs(
             str(tmp_path / side), opt[f'dataroot_{side}'], ['a.png', 'b.png'], ['a', 'b'], map_size=2**24
         )
-    with pytest.raises(DataError, match=r'gt\.lmdb/a is 32x40 .*lq\.lmdb/a is 8x10: at scale 2'):
+    with pytest.raises(DataError, match=r'lq\.lmdb/a: is 8x10 .*gt\.lmdb/a 32x40; at scale 2'):
         check_paired_dataset({**opt, 'scale': 2}, KEY)
     short = tmp_path / 'short.lmdb'
     make_lmdb_from_imgs(str(tmp_path / 'lq'), str(short), ['a.png'], ['a'], map_size=2**24)
@@ -117,13 +117,13 @@ def test_pairs_that_do_not_match(opt, tmp_path):
 
 @pytest.mark.parametrize('side', ['gt', 'lq'])
 def test_folders(opt, tmp_path, side):
-    key = rf'`datasets\.val\.dataroot_{side}`'
+    key = rf'datasets\.val\.dataroot_{side}'
     with pytest.raises(MissingFileError, match=rf'{key}: the folder .*nowhere does not exist'):
         check_paired_dataset({**opt, f'dataroot_{side}': str(tmp_path / 'nowhere')}, KEY)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DataError, match=rf'{key}: no image in .*empty: found nothing'):
         check_paired_dataset({**opt, f'dataroot_{side}': str(tmp_path / 'empty')}, KEY)
-    with pytest.raises(OptionError, match=rf'{key} is missing'):
+    with pytest.raises(OptionError, match=rf'{key}: missing'):
         check_paired_dataset({**opt, f'dataroot_{side}': None}, KEY)
     (tmp_path / side / 'Thumbs.db').write_bytes(b'x')
     with pytest.raises(DataError, match=rf'{key}: .*Thumbs\.db is not an image, and BasicSR reads every.*Remove it'):
@@ -145,7 +145,7 @@ def test_broken_file(opt, tmp_path, kind):
         'text': 'is not an image',
     }[kind]
     for changed in (opt, single(opt)):
-        with pytest.raises(DataError, match=rf'`datasets\.val\.dataroot_lq`: .*lq/b\.png: {found}.*Replace or'):
+        with pytest.raises(DataError, match=rf'datasets\.val\.dataroot_lq: .*lq/b\.png: {found}.*Replace or'):
             check_paired_dataset(changed, KEY)
     # unreadable only once the run is on: BasicSR's own error does not name the file
     dataset = build_dataset(opt)
@@ -166,15 +166,15 @@ def test_explain_unreadable(opt, tmp_path):
 
 
 def test_options(opt, tmp_path):
-    with pytest.raises(OptionError, match=r'`datasets\.val\.io_backend` is missing; write'):
+    with pytest.raises(OptionError, match=r'datasets\.val\.io_backend: missing\. Write'):
         check_paired_dataset({**opt, 'io_backend': None}, KEY)
-    with pytest.raises(OptionError, match=r"io_backend\.type` is 'dusk'.*mean 'disk'\?"):
+    with pytest.raises(OptionError, match=r"io_backend\.type: .*'dusk'.*mean 'disk'\?"):
         check_paired_dataset({**opt, 'io_backend': {'type': 'dusk'}}, KEY)
-    with pytest.raises(OptionError, match=r"is 'lmdb' but `datasets\.val\.dataroot_gt` is .*not end in \.lmdb"):
+    with pytest.raises(OptionError, match=r"is 'lmdb', but datasets\.val\.dataroot_gt is .*not end in \.lmdb"):
         check_paired_dataset({**opt, 'io_backend': {'type': 'lmdb'}}, KEY)
-    with pytest.raises(OptionError, match=r'the scale of `datasets\.val` is None'):
+    with pytest.raises(OptionError, match=r'datasets\.val\.scale: expected a positive .*found None'):
         check_paired_dataset({**opt, 'scale': None}, KEY)
-    with pytest.raises(OptionError, match=r'meta_info_file` is empty, which SingleImageDataset cannot take'):
+    with pytest.raises(OptionError, match=r'meta_info_file: is empty, which SingleImageDataset cannot take'):
         check_paired_dataset({**single(opt), 'meta_info_file': None}, KEY)
     meta = tmp_path / 'meta.txt'
     meta.write_text('gone.png\n')

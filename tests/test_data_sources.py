@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pdd_arch.data import UnpairedAdaptationDataset, cache, data_identity
-from pdd_arch.data.cache import CachedSource
+from pdd_arch.data import cache
+from pdd_arch.data.cache import CachedSource, RecentImages
+from pdd_arch.data.identity import data_identity
 from pdd_arch.data.meta_info import parse_meta_info
 from pdd_arch.data.sources import FileSource, LmdbSource, open_source
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 
 
@@ -45,7 +47,6 @@ def same_pixels(one, other):
     assert len(one) == len(other)
     for i in range(len(one)):
         np.testing.assert_array_equal(one.read_raw(i), other.read_raw(i))
-        np.testing.assert_array_equal(one.read(i), other.read(i))
         assert one.check(i) == other.check(i) == one.read_raw(i).shape[:2]
 
 
@@ -54,7 +55,6 @@ def test_folder(folder):
     assert source.names == [f'img{i}.png' for i in range(4)]
     assert source.path(0) == str(folder / 'img0.png')
     assert source.key == 'datasets.train.dataroot_gt'
-    assert source.read(2).dtype == np.float32
     assert source.read_raw(2).dtype == np.uint16
 
 
@@ -191,12 +191,26 @@ def test_ram_cache_larger_than_memory(folder, monkeypatch):
         CachedSource(open_source({'dataroot_gt': str(folder)}, 'gt'))
 
 
+def test_recent_images_are_kept_up_to_a_number_of_bytes(folder, monkeypatch):
+    source = open_source({'dataroot_gt': str(folder)}, 'gt')
+    sizes = [source.read_raw(i).nbytes for i in range(4)]
+    recent = RecentImages(source, sizes[0] + sizes[1])
+    same_pixels(recent, source)
+    read, plain = [], source.read_raw
+    monkeypatch.setattr(source, 'read_raw', lambda index: read.append(index) or plain(index))
+    for index in (0, 1, 0, 1, 2, 1, 3, 2):
+        np.testing.assert_array_equal(recent.read_raw(index), plain(index))
+    # image 2, of 16 bits, takes nearly all of the room
+    assert read == [0, 1, 2, 1, 3, 2]
+    assert recent.path(3) == source.path(3)
+
+
 def test_missing_folder(folder):
-    with pytest.raises(MissingFileError, match=r"_gt`: the folder .*photoss does.*mean 'photos'\?"):
+    with pytest.raises(MissingFileError, match=r"_gt: the folder .*photoss does.*mean 'photos'\?"):
         open_source({'dataroot_gt': f'{folder}s'}, 'gt')
-    with pytest.raises(MissingFileError, match=r'dataroot_gt`: .*img0\.png is a file; a folder is expected'):
+    with pytest.raises(MissingFileError, match=r'dataroot_gt: .*img0\.png is a file; a folder is expected'):
         open_source({'dataroot_gt': str(folder / 'img0.png')}, 'gt')
-    with pytest.raises(OptionError, match=r'`datasets\.train\.dataroot_gt` is missing'):
+    with pytest.raises(OptionError, match=r'datasets\.train\.dataroot_gt: missing, expected a folder'):
         open_source({}, 'gt')
 
 
@@ -209,7 +223,7 @@ def test_folder_without_images(tmp_path):
             open_source({'dataroot_lq': str(root)}, 'lq')
         return str(caught.value)
 
-    assert message().startswith(f'`datasets.train.dataroot_lq`: no image in {root}: found nothing. Put images')
+    assert message().startswith(f'datasets.train.dataroot_lq: no image in {root}: found nothing. Put images')
     (root / 'Thumbs.db').write_bytes(b'x')
     (root / 'notes.txt').write_text('x')
     assert 'found 2 other files (Thumbs.db, notes.txt). Put images there' in message()
@@ -221,11 +235,11 @@ def test_folder_without_images(tmp_path):
 
 def test_wrong_backend(folder):
     opt = {'dataroot_gt': str(folder)}
-    with pytest.raises(OptionError, match=r"type` is 'lmbd'; expected 'disk' or 'lmdb'\. Did .*'lmdb'\?"):
+    with pytest.raises(OptionError, match=r"type: expected 'disk' or 'lmdb', found 'lmbd'\. Did .*'lmdb'\?"):
         open_source({**opt, 'io_backend': {'type': 'lmbd'}}, 'gt')
-    with pytest.raises(OptionError, match=r"io_backend\.type` is 'disk, please'; expected"):
+    with pytest.raises(OptionError, match=r"io_backend\.type: expected .*, found 'disk, please'"):
         open_source({**opt, 'io_backend': 'disk, please'}, 'gt')
-    with pytest.raises(OptionError, match=r"is 'lmdb' but `.*dataroot_gt` is .*not end in \.lmdb"):
+    with pytest.raises(OptionError, match=r"is 'lmdb', but .*dataroot_gt is .*not end in \.lmdb"):
         open_source({**opt, 'io_backend': {'type': 'lmdb'}}, 'gt')
 
 
@@ -239,10 +253,10 @@ def test_broken_lmdb_and_meta_info(folder, tmp_path):
         file.write('gone.png (8,8,3) 1\n')
     source = open_source({'dataroot_gt': str(target)}, 'gt')
     with pytest.raises(DataError, match=r"gone: meta_info\.txt lists .* has no key 'gone'"):
-        source.read(4)
+        source.read_raw(4)
     meta = tmp_path / 'meta.txt'
     opt = {'dataroot_gt': str(target), 'meta_info_file': str(meta)}
-    with pytest.raises(MissingFileError, match=r'`.*meta_info_file`: the file .*meta\.txt does not'):
+    with pytest.raises(MissingFileError, match=r'meta_info_file: the file .*meta\.txt does not'):
         open_source(opt, 'gt')
     meta.write_text('\n')
     with pytest.raises(DataError, match=r'meta\.txt lists no image'):
@@ -252,4 +266,4 @@ def test_broken_lmdb_and_meta_info(folder, tmp_path):
         open_source(opt, 'gt')
     (target / 'data.mdb').write_bytes(b'nonsense' * 1000)
     with pytest.raises(DataError, match=r'img0: the LMDB cannot be read'):
-        source.read(0)
+        source.read_raw(0)

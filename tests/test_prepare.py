@@ -29,7 +29,7 @@ from dataset_trees import (
 
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
-from pdd_arch.data import check_paired_dataset
+from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.sources import LmdbSource, open_source
 from pdd_arch.errors import MissingFileError
 from pdd_arch.images.decoding import read_raw
@@ -311,6 +311,6 @@ def test_help_ends_with_an_example(capsys, name):
 def test_wrong_arguments(place, capsys):
     df2k(place)
     err, _ = failure(capsys, 'df2k', '--sub-images', '--size', '10', '--step', '20')
-    assert '--step 20 is larger than --size 10' in err
+    assert '--step: 20 is larger than --size 10' in err
     err, _ = failure(capsys, 'folder', '--lr-template', 'x')
-    assert "--lr-template is 'x'; expected text with one pair of braces" in err
+    assert "--lr-template: expected text with one pair of braces, as {}_LR4, found 'x'" in err

@@ -74,7 +74,7 @@ def test_names_that_no_list_can_hold(place, capsys, name):
 @pytest.mark.parametrize('name', ['', '..', '../evil', 'a/b', '/tmp/x'])
 def test_name_that_leads_elsewhere(place, name):
     write(place / 'a.png', scene(1))
-    with pytest.raises(OptionError, match=r'--name is .*expected the name of one folder'):
+    with pytest.raises(OptionError, match=r'--name: expected the name of one folder'):
         prepare('folder', '--name', name)
 
 

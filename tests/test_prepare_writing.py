@@ -13,7 +13,9 @@ from pdd_arch.data.sources import LmdbSource
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
 from pdd_arch.prepare import sub_images
-from pdd_arch.prepare.verify import Facts, Journal
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.verify import Facts
+from pdd_arch.prepare.write import Made
 
 
 def test_source_is_never_the_output(place, capsys):
@@ -132,16 +134,16 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     encoded = stop_after(sub_images, 'encode_png', 99)
-    real_put = sub_images._ContinuedMaker.put
+    real_put = sub_images.put
     puts = []
 
-    def put(self, content, key, shape):
+    def put(transaction, key, content):
         if len(puts) == 10:
             raise KeyboardInterrupt
         puts.append(key)
-        real_put(self, content, key, shape)
+        real_put(transaction, key, content)
 
-    monkeypatch.setattr(sub_images._ContinuedMaker, 'put', put)
+    monkeypatch.setattr(sub_images, 'put', put)
     assert run('pdd', main, command) == 130
     assert len(encoded) == 30  # one image, of six crops, was finished
     assert not (home / 'HR_sub.lmdb').exists()
@@ -149,9 +151,7 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     more = []
-    monkeypatch.setattr(
-        sub_images._ContinuedMaker, 'put', lambda self, c, k, s: (more.append(k), real_put(self, c, k, s))
-    )
+    monkeypatch.setattr(sub_images, 'put', lambda t, key, c: (more.append(key), real_put(t, key, c)))
     assert run('pdd', main, command) == 0
     assert len(more) == 26
     assert not set(more) & set(puts)
@@ -206,22 +206,21 @@ def test_killed_while_writing_a_file(place, monkeypatch):
 
 def test_killed_while_writing_an_lmdb(place, monkeypatch):
     """What was committed is kept; the rest is done again."""
-    files = {str(i): place / f'{i}.png' for i in range(12)}
-    for i, path in enumerate(files.values()):
-        write(path, scene(i))
-    facts = dict.fromkeys(files, Facts(96, 128, 3, 8))
-    real, puts = sub_images._ContinuedMaker.put, []
+    files = {str(i): Made(place / f'{i}.png', Facts(96, 128, 3, 8)) for i in range(12)}
+    for i, made in enumerate(files.values()):
+        write(made.path, scene(i))
+    real, puts = sub_images.put, []
 
-    def put(self, content, key, shape):
+    def put(transaction, key, content):
         puts.append(key)
         if len(puts) == 10:
             os.kill(os.getpid(), signal.SIGKILL)
-        real(self, content, key, shape)
+        real(transaction, key, content)
 
     def make():
-        sub_images.make_lmdb(files, facts, Path('a.lmdb'), Journal(None), batch=4)
+        sub_images.make_lmdb(files, Path('a.lmdb'), Journal(None), batch=4)
 
-    monkeypatch.setattr(sub_images._ContinuedMaker, 'put', put)
+    monkeypatch.setattr(sub_images, 'put', put)
     killed_in(make)
     assert not Path('a.lmdb').exists()
     puts += [''] * 20  # no more killing
@@ -257,7 +256,7 @@ def test_folder_that_cannot_be_read(place, capsys, monkeypatch):
     def refuse(path):
         raise PermissionError(13, 'Permission denied', str(path))
 
-    monkeypatch.setattr('pdd_arch.prepare.locate.os.scandir', refuse)
+    monkeypatch.setattr('pdd_arch.images.names.os.scandir', refuse)
     err, _ = failure(capsys, 'ntire2020')
     assert 'the folder cannot be read (Permission denied). Correct its permissions.' in err
 

@@ -278,7 +278,7 @@ def test_fewer_iterations_than_are_done(weights, capfd):
 
 def test_unreadable_data_leaves_a_state(weights, monkeypatch, capfd):
     """Nothing of a long run is lost with the image that ends it."""
-    from pdd_arch.data import UnpairedAdaptationDataset
+    from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
     from pdd_arch.errors import DataError
 
     opt = options('ema', True, 0, logger=dict(save_checkpoint_freq=100))

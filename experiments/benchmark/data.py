@@ -19,7 +19,7 @@ import numpy as np
 from machine import description
 from torch.utils.data import DataLoader
 
-from pdd_arch.data import UnpairedAdaptationDataset
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 
 SCALE = 4
 

@@ -21,7 +21,7 @@ from machine import description
 from output import publish
 from torch.utils.data import DataLoader
 
-from pdd_arch.data import UnpairedAdaptationDataset
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.models import PDDModel
 from pdd_arch.options.command_line import load_options
 

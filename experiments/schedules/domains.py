@@ -1,6 +1,7 @@
 """The synthetic target domains of these measurements.
 
-Simpler than those of `pdd_arch.target_domains`, which came later and are what tables and `pdd prepare synthetic` use.
+Simpler than those of `pdd_arch.degradations.domains`, which came later and are what tables and `pdd prepare synthetic`
+use.
 """
 
 import random

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pdd_arch.commands.numbers import whole_number
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Duplicate, Thumbnails, near_duplicates
-from pdd_arch.prepare.problems import Problem, problems_as_json, raise_if_any, say, tell, write_json
+from pdd_arch.prepare.problems import Problem, raise_if_any, tell, write_report
+from pdd_arch.utils.output import say
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         tell(problems)
     if args.json:
         report = {'limits': asdict(limits), 'sets': told, 'duplicates': [asdict(d) for d in duplicates]}
-        write_json(args.json, {**report, 'problems': problems_as_json(problems)})
+        write_report(args.json, {**report, 'problems': [asdict(p) for p in problems]})
     raise_if_any(problems, '')
     if not quiet:
         say('No error found.')

@@ -104,7 +104,7 @@ def _run(total_iter: int | None) -> None:
     _step(2, f'Adapting the generalist for {iterations} iterations: basicsr train -opt {path}')
     basicsr_cli.main(['train', '-opt', str(path), *overrides])
 
-    _step(3, 'Enlarging the held-out photographs')
+    _step(3, 'Upscaling the held-out photographs')
     network, pretrained = options['network_g'], options['path']
     generalist = (pretrained['pretrain_network_g'], pretrained['param_key_g'])
     pairs = read_pairs(DATA_FOLDER)

@@ -15,7 +15,7 @@ HELP = {
     'drealsr': 'DRealSR: training crops, test pairs, lists of each camera',
     'ntire2020': 'NTIRE 2020 real-world super-resolution, track 1',
     'df2k': 'DF2K: DIV2K and Flickr2K, to sub-images and LMDB where wanted',
-    'city100': 'City100: x4 (LR reduced by 4) or native ratio (pairs as published, of one size)',
+    'city100': 'City100: x4 (LR downsampled by 4) or native ratio (pairs as published, of one size)',
     'folder': 'photographs of your own',
 }
 EXAMPLES = {
@@ -30,18 +30,8 @@ EXAMPLES = {
 
 def run(args: argparse.Namespace) -> int:
     """Prepares. Returns the exit status 0; errors are raised."""
-    choices = Choices(
-        out=Path(args.out).expanduser(),
-        only=tuple(args.only),
-        copy=args.copy,
-        quick=args.quick,
-        skip_bad=args.skip_bad,
-        dry_run=args.dry_run,
-        sub_images=_grid(args),
-        lmdb=args.lmdb,
-        workers=args.workers,
-        json=args.json,
-    )
+    named = {key: getattr(args, key) for key in ('copy', 'quick', 'skip_bad', 'dry_run', 'lmdb', 'workers', 'json')}
+    choices = Choices(Path(args.out).expanduser(), tuple(args.only), sub_images=_grid(args), **named)
     prepare(_layout(args), args.source, choices)
     return 0
 
@@ -50,7 +40,11 @@ def _grid(args: argparse.Namespace) -> tuple[int, int] | None:
     if not getattr(args, 'sub_images', False):
         return None
     if args.step > args.size:
-        raise OptionError(f'--step {args.step} is larger than --size {args.size}: parts would be left out. Lower it.')
+        raise OptionError(
+            f'{args.step} is larger than --size {args.size}: parts would be left out',
+            where='--step',
+            way_out='Lower it.',
+        )
     return args.size, args.step
 
 
@@ -66,11 +60,14 @@ def _layout(args: argparse.Namespace) -> Layout:
         folders['lr'] = '.'
     for key in ('hr_template', 'lr_template'):
         if getattr(args, key).count('{}') != 1:
-            flag = f'--{key.replace("_", "-")}'
-            raise OptionError(f'{flag} is {getattr(args, key)!r}; expected text with one pair of braces, as {{}}_LR4.')
+            raise OptionError(
+                where=f'--{key.replace("_", "-")}',
+                expected='text with one pair of braces, as {}_LR4',
+                found=repr(getattr(args, key)),
+            )
     name = Path(args.source[0]).resolve().name if args.name is None else args.name
     if name in ('', '.', '..') or Path(name).name != name or not name.isprintable():
-        raise OptionError(f'--name is {name!r}; expected the name of one folder, to be made below -o.')
+        raise OptionError(where='--name', expected='the name of one folder, to be made below -o', found=repr(name))
     return own_folder(name, args.scale, folders, args.hr_template, args.lr_template)
 
 
@@ -110,7 +107,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--quick', action='store_true', help='headers only: finds no damage inside a file')
     parser.add_argument('--skip-bad', action='store_true', help='leave out images with errors instead of stopping')
     parser.add_argument('--copy', action='store_true', help='copies instead of symbolic links')
-    parser.add_argument('--lmdb', action='store_true', help="also LMDBs, made with BasicSR's tool")
+    parser.add_argument('--lmdb', action='store_true', help="also LMDBs, as BasicSR's tool makes them")
     parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
     workers = min(4, os.cpu_count() or 1)
     parser.add_argument(

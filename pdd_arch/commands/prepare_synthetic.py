@@ -1,10 +1,11 @@
 """`pdd prepare synthetic`: a target domain with ground truth, made of HR photographs."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from pdd_arch.target_domains import DOMAINS, make_domain
+from pdd_arch.degradations.domains import DOMAINS
+from pdd_arch.prepare.target_domain import make_domain
+from pdd_arch.utils.output import say
 
 EXAMPLE = 'pdd prepare synthetic photographs --domain mixed -o datasets'
 
@@ -33,5 +34,5 @@ def run(args: argparse.Namespace) -> int:
     out = args.out / args.domain
     made = make_domain(args.domain, args.source, out, args.scale, args.test, args.seed)
     counts = ', '.join(f'{len(names)} {part}' for part, names in made['images'].items())
-    sys.stdout.write(f'{out}: {counts}\n')
+    say(f'{out}: {counts}')
     return 0

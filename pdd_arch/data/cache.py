@@ -1,16 +1,19 @@
-"""Decoded images kept in memory, shared by the workers."""
+"""Decoded images kept in memory: all of them, shared by the workers, or those that were read last."""
 
 import os
 import time
+from collections import OrderedDict
 
 import numpy as np
 import torch
+from basicsr.utils import get_root_logger
 
 from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import DataError
 from pdd_arch.utils.host_memory import available_host_memory
 
-__all__ = ['CachedSource']
+#: of decoded images that each data worker keeps
+RECENT_BYTES = 256 * 2**20
 
 
 class CachedSource(ImageSource):
@@ -29,21 +32,17 @@ class CachedSource(ImageSource):
     """
 
     def __init__(self, source: ImageSource, chunk_bytes: int = 512 * 2**20) -> None:
-        from basicsr.utils import get_root_logger
-
         logger = get_root_logger()
-        self.key = source.key
-        self.names = source.names
-        self._paths = [source.path(i) for i in range(len(source))]
+        super().__init__(source.root, source.names, source.key)
         self._chunks: list[torch.Tensor] = []
         self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
         least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
         free = available_host_memory()
         if free is not None and least > free:
             raise DataError(
-                f'`{self.key}`: {len(source)} images take {_gib(least)} decoded but only {_gib(free)} of '
-                'memory are free. Set `cache: none` (an LMDB is the next fastest), or cut the images into '
-                'smaller sets.'
+                f'{len(source)} images take {_gib(least)} decoded but only {_gib(free)} of memory are free',
+                where=self.key,
+                way_out='Set `cache: none` (an LMDB is the next fastest), or cut the images into smaller sets.',
             )
         sharing = least <= _available_shared_memory()
         if not sharing:
@@ -79,12 +78,6 @@ class CachedSource(ImageSource):
         """The uint8 tensors that hold the pixels."""
         return tuple(self._chunks)
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def path(self, index: int) -> str:
-        return self._paths[index]
-
     def read_raw(self, index: int) -> np.ndarray:
         """As the source's own, without a copy: never write to what this returns."""
         chunk, start, shape, dtype = self._entries[index]
@@ -94,6 +87,33 @@ class CachedSource(ImageSource):
     def check(self, index: int) -> tuple[int, int]:
         height, width, _ = self._entries[index][2]
         return height, width
+
+
+class RecentImages(ImageSource):
+    """Another source, of which each process keeps the images that it read last.
+
+    Args:
+        source: what to read.
+        limit: bytes of pixels that are kept.
+    """
+
+    def __init__(self, source: ImageSource, limit: int = RECENT_BYTES) -> None:
+        super().__init__(source.root, source.names, source.key)
+        self._source, self._limit = source, limit
+        self._images: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def read_raw(self, index: int) -> np.ndarray:
+        """As the source's own: never write to what this returns."""
+        image = self._images.pop(index, None)
+        if image is None:
+            image = self._source.read_raw(index)
+        self._images[index] = image
+        while sum(kept.nbytes for kept in self._images.values()) > self._limit:
+            self._images.popitem(last=False)
+        return image
+
+    def check(self, index: int) -> tuple[int, int]:
+        return self._source.check(index)
 
 
 def _gib(size: int) -> str:

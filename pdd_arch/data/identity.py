@@ -3,21 +3,19 @@
 import hashlib
 from collections.abc import Mapping
 from os import path as osp
+from typing import Any
 
 from pdd_arch.data.sources import ImageSource, open_source
-from pdd_arch.images.names import is_image_name
-
-__all__ = ['data_identity', 'sources_identity']
+from pdd_arch.images.names import without_extension
 
 
-def data_identity(dataset_options: Mapping, section: str = 'datasets.train') -> str:
+def data_identity(dataset_options: Mapping[str, Any]) -> str:
     """Identity of the images that the options of an ``UnpairedAdaptationDataset`` name.
 
     Lists folders, meta-info files and LMDBs; opens no image.
 
     Args:
         dataset_options: ``dataroot_gt``, ``dataroot_lq`` and what goes with them; not changed.
-        section: the dataset's place in the option file, for errors.
 
     Returns:
         As :meth:`UnpairedAdaptationDataset.identity` of the dataset built from them.
@@ -25,7 +23,7 @@ def data_identity(dataset_options: Mapping, section: str = 'datasets.train') -> 
     Raises:
         OptionError, MissingFileError, DataError: as :func:`pdd_arch.data.sources.open_source`.
     """
-    return sources_identity(*(open_source(dataset_options, side, section) for side in ('gt', 'lq')))
+    return sources_identity(*(open_source(dataset_options, side) for side in ('gt', 'lq')))
 
 
 def sources_identity(gt: ImageSource, lq: ImageSource) -> str:
@@ -36,14 +34,9 @@ def sources_identity(gt: ImageSource, lq: ImageSource) -> str:
     """
     digest = hashlib.sha256()
     for side, source in (('gt', gt), ('lq', lq)):
-        names = sorted(map(_stem, source.names))
+        names = sorted(without_extension(osp.normpath(name).replace('\\', '/')) for name in source.names)
         digest.update(f'{side} {len(names)}\0'.encode())
         for name in names:
             # no file name holds a zero byte, so lists cannot be confused; names need not be valid UTF-8
             digest.update(name.encode('utf-8', 'surrogateescape') + b'\0')
     return digest.hexdigest()[:16]
-
-
-def _stem(name: str) -> str:
-    name = osp.normpath(name).replace('\\', '/')
-    return osp.splitext(name)[0] if is_image_name(name) else name

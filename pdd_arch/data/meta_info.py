@@ -8,8 +8,6 @@ from pdd_arch.images.names import is_image_name
 from pdd_arch.utils.files import open_file
 from pdd_arch.utils.wording import shown
 
-__all__ = ['names_below', 'parse_meta_info']
-
 # longer than any path, two of them, and a size
 _MAX_LINE = 10_000
 
@@ -20,6 +18,10 @@ _SPACES = re.compile(r'\s+')
 
 def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
     """Names, and sizes (height, width) where they are given, of a meta-info file.
+
+    Args:
+        path: of the file.
+        key: option that names it, for errors.
 
     Raises:
         MissingFileError: there is no such file.
@@ -40,33 +42,42 @@ def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | No
                 if text:
                     entries.append(_entry(text))
     except MissingFileError:
-        raise MissingFileError(f'`{key}`: the file {shown(path)} does not exist. Correct the path.') from None
+        raise MissingFileError(
+            f'the file {shown(path)} does not exist', where=key, way_out='Correct the path.'
+        ) from None
     except (DataError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).removeprefix(f'{shown(path)}: ').removesuffix(' Replace or remove it.').rstrip('.')
+        reason = error.what if isinstance(error, DataError) else error
         raise DataError(
-            f'`{key}`: {shown(path)} is not read as a list of images ({reason}). Name a text file with one name a line.'
+            f'{shown(path)} is not read as a list of images ({reason})',
+            where=key,
+            way_out='Name a text file with one name a line.',
         ) from None
     if not entries:
-        raise DataError(f'`{key}`: {shown(path)} lists no image. Write one name a line, relative to the data folder.')
+        raise DataError(
+            f'{shown(path)} lists no image',
+            where=key,
+            way_out='Write one name a line, relative to the data folder.',
+        )
     return entries
 
 
-def names_below(names: list[str], root: str, path: str, key: str) -> list[str]:
-    """Checks that listed images lie in the data folder, and gives their names relative to it.
+def listed_names(path: str, root: str, key: str) -> list[str]:
+    """Names in a meta-info file, relative to the data folder `root`, in which they must lie.
 
     A list may come from somebody else: it must not choose among all files of the machine.
 
     Raises:
-        DataError: one does not.
+        MissingFileError, DataError: as :func:`parse_meta_info`, or a listed image lies outside.
     """
     top = osp.abspath(root)
     below = []
-    for name in names:
+    for name, _ in parse_meta_info(path, key):
         relative = osp.relpath(name, top) if osp.isabs(name) else osp.normpath(name)
         if relative.split(osp.sep, 1)[0] == osp.pardir:
             raise DataError(
-                f'`{key}`: {shown(path)} lists {shown(name)}, which lies outside {shown(root)}. Correct the list, or '
-                'name a folder that holds all of the images as the data folder.'
+                f'{shown(path)} lists {shown(name)}, which lies outside {shown(root)}',
+                where=key,
+                way_out='Correct the list, or name a folder that holds all of the images as the data folder.',
             )
         below.append(relative)
     return below
@@ -75,6 +86,7 @@ def names_below(names: list[str], root: str, path: str, key: str) -> list[str]:
 def _entry(line: str) -> tuple[str, tuple[int, int] | None]:
     # one space for many: the pattern would try all of them in all ways
     match = _META_LINE.match(_SPACES.sub(' ', line) if len(line) > 500 else line)
+    assert match  # any line that is not empty
     name = match['name'].split(', ')[0].strip()
     if not is_image_name(name):
         name = name.split()[0]  # BasicSR's rule; a name with spaces and an extension is kept whole

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ['PositionedIndex', 'positioned']
-
 
 class PositionedIndex(int):
     """An ``int`` that carries the epoch and the position of the sample it stands for.
@@ -25,7 +23,7 @@ class PositionedIndex(int):
         self.position = int(position)
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[int, int, int]]:
         # the way to a worker is pickle, which would make a plain copy of an int subclass
         return type(self), (int(self), self.epoch, self.position)
 

@@ -9,24 +9,16 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from os import path as osp
+from typing import Any
 
+import lmdb
 import numpy as np
 
-from pdd_arch.data.meta_info import names_below, parse_meta_info
-from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
+from pdd_arch.data.meta_info import listed_names, parse_meta_info
+from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
-from pdd_arch.images.names import IMAGE_EXTENSIONS, is_image_name
+from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name, without_extension
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
-
-__all__ = [
-    'FileSource',
-    'ImageSource',
-    'LmdbSource',
-    'check_io_backend',
-    'list_images',
-    'open_source',
-    'require_folder',
-]
 
 IO_BACKENDS = ('disk', 'lmdb')
 # enough to recognise a mistake by; looking at all of a large folder would take minutes
@@ -36,20 +28,21 @@ _MANY = 10_000
 class ImageSource(ABC):
     """A fixed list of images.
 
-    Attributes:
-        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
+    Args:
+        root: data folder, or that of the LMDB.
         names: of the images, relative to the data folder, or LMDB keys.
+        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
     """
 
-    key: str
-    names: list[str]
+    def __init__(self, root: str, names: list[str], key: str) -> None:
+        self.root, self.names, self.key = root, names, key
 
-    @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.names)
 
-    @abstractmethod
     def path(self, index: int) -> str:
         """Name of an image in logs and errors: its path, or LMDB folder and key."""
+        return osp.join(self.root, self.names[index])
 
     @abstractmethod
     def read_raw(self, index: int) -> np.ndarray:
@@ -59,36 +52,15 @@ class ImageSource(ABC):
     def check(self, index: int) -> tuple[int, int]:
         """(height, width) without decoding. Raises where the image is visibly broken, naming it."""
 
-    def read(self, index: int) -> np.ndarray:
-        """(H, W, 3) BGR float32 in [0, 1]. Raises as :meth:`read_raw`."""
-        return decoding.to_float32(self.read_raw(index))
-
 
 class FileSource(ImageSource):
-    """Image files on disk.
-
-    Args:
-        root: data folder.
-        names: of the files, relative to it.
-        key: option that named them.
-    """
-
-    def __init__(self, root: str, names: list[str], key: str) -> None:
-        self.root = root
-        self.names = names
-        self.key = key
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def path(self, index: int) -> str:
-        return osp.join(self.root, self.names[index])
+    """Image files on disk."""
 
     def read_raw(self, index: int) -> np.ndarray:
         return decoding.read_raw(self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        return decoding.check_image_file(self.path(index))
+        return decoding.image_size(self.path(index))
 
 
 class LmdbSource(ImageSource):
@@ -109,33 +81,27 @@ class LmdbSource(ImageSource):
     """
 
     def __init__(self, root: str, key: str, names: list[str] | None = None) -> None:
-        self.root = require_folder(root, key)
-        self.key = key
+        require_folder(root, key)
         meta, data = osp.join(root, 'meta_info.txt'), osp.join(root, 'data.mdb')
         if not osp.isfile(meta) or not osp.isfile(data):
             raise MissingFileError(
-                f'`{key}`: {shown(root)} is not an LMDB made by BasicSR: it should hold data.mdb and meta_info.txt. '
-                "Make it with BasicSR's scripts/data_preparation/create_lmdb.py, or name a folder of images."
+                f'{shown(root)} is not an LMDB made by BasicSR: it should hold data.mdb and meta_info.txt',
+                where=key,
+                way_out="Make it with BasicSR's scripts/data_preparation/create_lmdb.py, or name a folder of images.",
             )
-        entries = [(_lmdb_key(name), size) for name, size in parse_meta_info(meta, key)]
+        super().__init__(root, [without_extension(name) for name, _ in parse_meta_info(meta, key)], key)
         if names is not None:
-            known = dict(entries)
-            wanted = [_lmdb_key(name) for name in names]
-            missing = [name for name in wanted if name not in known]
+            known = dict.fromkeys(self.names)
+            self.names = [without_extension(name) for name in names]
+            missing = [name for name in self.names if name not in known]
             if missing:
+                hint = did_you_mean(missing[0], list(known)[:_MANY])
                 raise DataError(
-                    f'`{key}`: {len(missing)} of the images listed for {shown(root)} are not in it, the first is '
-                    f'{missing[0]!r}.{did_you_mean(missing[0], list(known)[:_MANY])} Correct the list.'
+                    f'{len(missing)} of the images listed for {shown(root)} are not in it, the first is '
+                    f'{missing[0]!r}.{hint}',
+                    where=key,
+                    way_out='Correct the list.',
                 )
-            entries = [(name, known[name]) for name in wanted]
-        self.names = [name for name, _ in entries]
-        self._sizes = [size for _, size in entries]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def path(self, index: int) -> str:
-        return osp.join(self.root, self.names[index])
 
     @contextlib.contextmanager
     def _value(self, index: int) -> Iterator[memoryview]:
@@ -144,8 +110,6 @@ class LmdbSource(ImageSource):
         Raises:
             DataError: the database cannot be read, or lacks the key.
         """
-        import lmdb
-
         name = self.names[index]
         try:
             with (
@@ -157,22 +121,23 @@ class LmdbSource(ImageSource):
                 found = osp.getsize(osp.join(self.root, 'data.mdb'))
                 if found < needed:
                     raise DataError(
-                        f'{shown(self.path(index))}: the LMDB is truncated (data.mdb has {found} of {needed} bytes). '
-                        'Copy or make it anew.'
+                        f'the LMDB is truncated (data.mdb has {found} of {needed} bytes)',
+                        where=shown(self.path(index)),
+                        way_out='Copy or make it anew.',
                     )
                 value = transaction.get(name.encode('utf-8', 'surrogateescape')) if name else None
                 if value is None:
                     raise DataError(
-                        f'{shown(self.path(index))}: meta_info.txt lists this image but the LMDB has no key {name!r}. '
-                        'Make it anew.'
+                        f'meta_info.txt lists this image but the LMDB has no key {name!r}',
+                        where=shown(self.path(index)),
+                        way_out='Make it anew.',
                     )
                 yield value
         except (lmdb.Error, OSError) as error:
-            if isinstance(error, PDDError):
-                raise
             raise DataError(
-                f'{shown(self.path(index))}: the LMDB cannot be read ({_reason(error, self.root)}). '
-                'Make it anew, or close what holds it.'
+                f'the LMDB cannot be read ({" ".join(str(error).split())})',
+                where=shown(self.path(index)),
+                way_out='Make it anew, or close what holds it.',
             ) from None
 
     def read_raw(self, index: int) -> np.ndarray:
@@ -182,10 +147,10 @@ class LmdbSource(ImageSource):
 
     def check(self, index: int) -> tuple[int, int]:
         with self._value(index) as value:
-            return decoding.check_content(value, self.path(index))
+            return decoding.content_size(value, self.path(index))
 
 
-def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> ImageSource:
+def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.train') -> ImageSource:
     """Opens one side of a dataset.
 
     ``dataroot_<side>`` names a folder of images (sub-folders are not searched, as in BasicSR) or an LMDB,
@@ -203,28 +168,66 @@ def open_source(opt: Mapping, side: str, section: str = 'datasets.train') -> Ima
         MissingFileError: the folder or the meta-info file does not exist.
         DataError: there is no image in it, or a listed one lies outside.
     """
+    names = (f'meta_info_file_{side}', *(['meta_info_file'] if side == 'gt' else []))
+    return _open(opt, side, section, next((name for name in names if opt.get(name)), None))
+
+
+def open_for_basicsr(opt: Mapping[str, Any], side: str, section: str, meta: str | None = None) -> ImageSource:
+    """Opens one side of a dataset as BasicSR's own datasets read it.
+
+    These leave ``~`` in a path alone, read an LMDB only where ``io_backend`` says so and then know no list, and take
+    every file of a folder for an image.
+
+    Args:
+        opt, side, section: as for :func:`open_source`.
+        meta: name of the option that names a list of images, or None.
+
+    Raises:
+        OptionError, MissingFileError, DataError: as :func:`open_source`; or a listed image does not exist, or a file of
+            the folder is no image.
+    """
+    return _open(opt, side, section, meta, for_basicsr=True)
+
+
+def _open(opt: Mapping[str, Any], side: str, section: str, meta: str | None, for_basicsr: bool = False) -> ImageSource:
     key = f'{section}.dataroot_{side}'
-    root = opt.get(f'dataroot_{side}')
-    if not root:
-        raise OptionError(f'`{key}` is missing; expected a folder of images or an LMDB.')
-    root = osp.expanduser(str(root))
+    root = data_root(opt, side, section)
+    if not for_basicsr:
+        root = osp.expanduser(root)
     backend = check_io_backend(opt.get('io_backend'), f'{section}.io_backend')
     is_lmdb = root.rstrip('/\\').endswith('.lmdb')
     if backend == 'lmdb' and not is_lmdb:
         raise OptionError(
-            f"`{section}.io_backend.type` is 'lmdb' but `{key}` is {root}, which does not end in .lmdb. "
-            "Name an LMDB, or use type 'disk' (under which a path that ends in .lmdb is still read as LMDB)."
+            f"is 'lmdb', but {key} is {root}, which does not end in .lmdb",
+            where=f'{section}.io_backend.type',
+            way_out="Name an LMDB, or use type 'disk'.",
         )
-    meta_key, meta = f'{section}.meta_info_file_{side}', opt.get(f'meta_info_file_{side}')
-    if side == 'gt' and not meta:
-        meta_key, meta = f'{section}.meta_info_file', opt.get('meta_info_file')
-    names = [name for name, _ in parse_meta_info(meta, meta_key)] if meta else None
+    if for_basicsr:
+        is_lmdb = backend == 'lmdb'
     if is_lmdb:
-        return LmdbSource(root, key, names)
+        if not meta or for_basicsr:
+            return LmdbSource(root, key)
+        return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], f'{section}.{meta}')])
     require_folder(root, key)
-    if names is not None:
-        return FileSource(root, names_below(names, root, meta, meta_key), meta_key)
-    return FileSource(root, list_images(root, key), key)
+    if not meta:
+        return FileSource(root, list_images(root, key, only_images=for_basicsr), key)
+    source = FileSource(root, listed_names(opt[meta], root, f'{section}.{meta}'), f'{section}.{meta}')
+    for path in map(source.path, range(len(source)) if for_basicsr else ()):
+        if not osp.isfile(path):
+            raise MissingFileError(
+                f'{shown(opt[meta])} lists {shown(path)}, which does not exist',
+                where=source.key,
+                way_out='Correct the list or the path.',
+            )
+    return source
+
+
+def data_root(opt: Mapping[str, Any], side: str, section: str) -> str:
+    """``dataroot_<side>`` as it stands. Raises OptionError where it is missing."""
+    root = opt.get(f'dataroot_{side}')
+    if not root:
+        raise OptionError('missing', where=f'{section}.dataroot_{side}', expected='a folder of images or an LMDB')
+    return str(root)
 
 
 def check_io_backend(io_backend: object, key: str) -> str:
@@ -233,9 +236,11 @@ def check_io_backend(io_backend: object, key: str) -> str:
         return 'disk'
     kind = io_backend.get('type', 'disk') if isinstance(io_backend, Mapping) else None
     if kind not in IO_BACKENDS:
-        shown = io_backend if kind is None else kind
         raise OptionError(
-            f'`{key}.type` is {shown!r}; expected {one_of(IO_BACKENDS)}.{did_you_mean(kind, IO_BACKENDS)}'
+            where=f'{key}.type',
+            expected=one_of(IO_BACKENDS),
+            found=repr(io_backend if kind is None else kind),
+            way_out=did_you_mean(kind, IO_BACKENDS).strip(),
         )
     return kind
 
@@ -246,7 +251,7 @@ def require_folder(folder: str, key: str) -> str:
         return folder
     if osp.exists(folder):
         raise MissingFileError(
-            f'`{key}`: {shown(folder)} is a file; a folder is expected. Name the folder that holds it.'
+            f'{shown(folder)} is a file; a folder is expected', where=key, way_out='Name the folder that holds it.'
         )
     parent, name = osp.split(osp.abspath(folder))
     try:
@@ -254,36 +259,38 @@ def require_folder(folder: str, key: str) -> str:
             hint = did_you_mean(name, [entry.name for entry in itertools.islice(entries, _MANY)])
     except (OSError, ValueError):
         hint = ''
-    where = '' if osp.isabs(folder) else f' (looked for in {os.getcwd()})'
-    raise MissingFileError(f'`{key}`: the folder {shown(folder)} does not exist{where}.{hint} Correct the path.')
+    looked = '' if osp.isabs(folder) else f' (looked for in {os.getcwd()})'
+    raise MissingFileError(
+        f'the folder {shown(folder)} does not exist{looked}', where=key, way_out=f'{hint} Correct the path.'.strip()
+    )
 
 
-def list_images(folder: str, key: str) -> list[str]:
+def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     """Sorted names of the image files in a folder; hidden files and sub-folders are passed over.
+
+    Args:
+        folder: to look in.
+        key: option or argument that named it, for errors.
+        only_images: any other file is an error.
 
     Raises:
         DataError: there are none; says what is there instead. Or the folder cannot be read.
     """
-    others, subfolders, images = [], [], []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith('.'):
-                    continue
-                if _is_folder(entry):
-                    subfolders.append(entry.name)
-                elif is_image_name(entry.name):
-                    images.append(entry.name)
-                else:
-                    others.append(entry.name)
-    except OSError as error:
+        images, others, subfolders = folder_content(folder)
+    except DataError as error:
+        raise error.within(key, ': ') from None
+    if only_images:  # BasicSR passes over links to nothing
+        images = [name for name in images if osp.isfile(osp.join(folder, name))]
+    if images and others and only_images:
         raise DataError(
-            f'`{key}`: the folder {shown(folder)} cannot be read ({error.strerror}). Correct its permissions.'
-        ) from None
+            f'{shown(osp.join(folder, others[0]))} is not an image, and BasicSR reads every file of the folder as one',
+            where=key,
+            way_out='Remove it or move it elsewhere.',
+        )
     if images:
-        return sorted(images)
-    others.sort()
-    with_images = [name for name in sorted(subfolders) if _holds_images(osp.join(folder, name))]
+        return images
+    with_images = [name for name in subfolders if _holds_images(osp.join(folder, name))]
     found = []
     if others:
         found.append(f'{len(others)} other file{"s" * (len(others) > 1)} ({_few(others)})')
@@ -295,28 +302,13 @@ def list_images(folder: str, key: str) -> list[str]:
         way_out = 'Sub-folders are not searched: name one of them, or list the images in a meta-info file.'
     else:
         way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
-    raise DataError(f'`{key}`: no image in {shown(folder)}: found {" and ".join(found) or "nothing"}. {way_out}')
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: opening it will say so
-        return False
+    what = f'no image in {shown(folder)}: found {" and ".join(found) or "nothing"}'
+    raise DataError(what, where=key, way_out=way_out)
 
 
 def _holds_images(folder: str) -> bool:
     walked = itertools.islice(os.walk(folder), _MANY)
     return any(is_image_name(name) for _, _, names in walked for name in names)
-
-
-def _lmdb_key(name: str) -> str:
-    return osp.splitext(name)[0] if is_image_name(name) else name
-
-
-def _reason(error: Exception, root: str) -> str:
-    """LMDB begins its messages with the path, which the error names already."""
-    return ' '.join(str(error).removeprefix(f'{root}: ').split())
 
 
 def _few(names: list[str]) -> str:

@@ -5,18 +5,22 @@ is kept (the target domain), and held-out regions on which bicubic interpolation
 network are compared. No pixel has two roles.
 """
 
-import hashlib
 import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from pdd_arch.degradations.operations import GaussianBlur, downsampled, jpeg_round_trip
 from pdd_arch.errors import DataError, MissingFileError, PDDError
+from pdd_arch.images.decoding import read_raw
+from pdd_arch.utils.atomic import write_json
+from pdd_arch.utils.hashing import sha256_of
 
 SCALE = 4
 DATA_FOLDER = Path('datasets/pdd_demo')
@@ -37,17 +41,6 @@ class Region:
     def name(self) -> str:
         """File name of the region, without suffix."""
         return f'{Path(self.photo).stem}_{self.left}_{self.top}'
-
-    def overlaps(self, other: 'Region') -> bool:
-        """Whether a pixel of the photograph belongs to both regions."""
-        apart = (
-            self.photo != other.photo
-            or self.right <= other.left
-            or other.right <= self.left
-            or self.bottom <= other.top
-            or other.bottom <= self.top
-        )
-        return not apart
 
 
 HR_REGIONS = (
@@ -93,7 +86,7 @@ class Camera:
     jpeg_quality: int = 85
 
     def photograph(self, scene: np.ndarray, seed: int) -> np.ndarray:
-        """Takes an LR photograph: blur, reduction by 4, sensor noise, JPEG.
+        """Takes an LR photograph: blur, downsampling by 4, sensor noise, JPEG.
 
         Args:
             scene: (H, W, 3) uint8 BGR, H and W multiples of 4.
@@ -102,40 +95,39 @@ class Camera:
         Returns:
             (H/4, W/4, 3) uint8 BGR.
         """
-        height, width = scene.shape[:2]
-        light = cv2.GaussianBlur(scene.astype(np.float64) / 255, (0, 0), self.blur_sigma)
-        light = cv2.resize(light, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
+        light = downsampled(GaussianBlur(self.blur_sigma, size=0)(scene.astype(np.float64) / 255, SCALE), SCALE)
         noise = np.random.default_rng(seed)
         signal = noise.poisson(light * self.full_well) / self.full_well
         signal = signal + noise.normal(0, self.read_noise / 255, signal.shape)
         pixels = np.clip(np.round(signal * 255), 0, 255).astype(np.uint8)
-        _, stored = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-        return cv2.imdecode(stored, cv2.IMREAD_COLOR)
+        return jpeg_round_trip(pixels, self.jpeg_quality)
 
 
-def _read_photo(name: str) -> np.ndarray:
-    """One of scikit-image's bundled photographs, (H, W, 3) uint8 BGR."""
-    with resources.as_file(resources.files('skimage') / 'data' / name) as path:
-        photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    if photo is None:
-        raise MissingFileError(
-            f'The demo needs the photograph {name} that comes with scikit-image 0.22 or newer, and cannot '
-            f"read {path}. Reinstall it: pip install --force-reinstall 'scikit-image>=0.22'"
-        )
-    return photo
+CAMERA = Camera()
 
 
 def _cut(region: Region) -> np.ndarray:
-    photo = _read_photo(region.photo)
+    """Part of one of scikit-image's bundled photographs, (H, W, 3) uint8 BGR."""
+    way_out = "Reinstall it: pip install --force-reinstall 'scikit-image>=0.22'"
+    with resources.as_file(resources.files('skimage') / 'data' / region.photo) as path:
+        photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if photo is None:
+        raise MissingFileError(
+            f'the demo needs the photograph {region.photo} that comes with scikit-image 0.22 or newer, and cannot read '
+            f'{path}',
+            way_out=way_out,
+        )
     if photo.shape[0] < region.bottom or photo.shape[1] < region.right:
         raise DataError(
-            f'{region.photo} of the installed scikit-image is {photo.shape[1]}x{photo.shape[0]} pixels; the '
-            f"demo cuts a region that ends at {region.right}x{region.bottom}. Use 'scikit-image>=0.22'"
+            f'is {photo.shape[1]}x{photo.shape[0]} pixels in the installed scikit-image; the demo cuts a region that '
+            f'ends at {region.right}x{region.bottom}',
+            where=region.photo,
+            way_out=way_out,
         )
     return photo[region.top : region.bottom, region.left : region.right]
 
 
-def demo_images(camera: Camera | None = None) -> dict[str, np.ndarray]:
+def demo_images(camera: Camera = CAMERA) -> dict[str, np.ndarray]:
     """All images of the demo: path below the data folder -> uint8 BGR. Equal in every call.
 
     Folders: `hr` (synthetic domain, HR), `target_lr` (target domain, LR only), `test_lr` and `test_hr`.
@@ -144,7 +136,6 @@ def demo_images(camera: Camera | None = None) -> dict[str, np.ndarray]:
         MissingFileError: scikit-image is installed without its photographs.
         DataError: they have another size than expected.
     """
-    camera = camera or Camera()
     images = {f'hr/{region.name}.png': _cut(region) for region in HR_REGIONS}
     for seed, region in enumerate(TARGET_REGIONS):
         images[f'target_lr/{region.name}.png'] = camera.photograph(_cut(region), seed)
@@ -155,7 +146,7 @@ def demo_images(camera: Camera | None = None) -> dict[str, np.ndarray]:
     return images
 
 
-def _recipe(camera: Camera) -> dict:
+def _recipe(camera: Camera) -> dict[str, Any]:
     """What determines the data; a folder made from another recipe is made anew."""
     roles = {'hr': HR_REGIONS, 'target_lr': TARGET_REGIONS, 'test': tuple(TEST_REGIONS)}
     return {
@@ -165,11 +156,7 @@ def _recipe(camera: Camera) -> dict:
     }
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_complete(folder: Path, recipe: dict) -> bool:
+def _is_complete(folder: Path, recipe: dict[str, Any]) -> bool:
     """Whether the folder holds exactly what this recipe once wrote.
 
     Raises:
@@ -185,15 +172,15 @@ def _is_complete(folder: Path, recipe: dict) -> bool:
         made_here = False
     if not made_here:
         raise DataError(
-            f'{folder} exists, but has no {MANIFEST} written by `pdd demo`, so it is left alone. Move it '
-            'away, or run the demo in another folder.'
+            f'{folder} exists, but has no {MANIFEST} written by `pdd demo`, so it is left alone',
+            way_out='Move it away, or run the demo in another folder.',
         )
     return manifest['recipe'] == recipe and all(
-        (folder / name).is_file() and _sha256(folder / name) == digest for name, digest in digests.items()
+        (folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in digests.items()
     )
 
 
-def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bool:
+def prepare_data(folder: Path = DATA_FOLDER, camera: Camera = CAMERA) -> bool:
     """Writes the demo's images below `folder`; a complete folder of an earlier run is used again.
 
     The folder appears under its name only when everything in it is written.
@@ -205,8 +192,6 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bo
         DataError: `folder` exists and was not made by the demo, or cannot be written.
         MissingFileError: scikit-image is installed without its photographs.
     """
-    camera = camera or Camera()
-    folder = Path(folder)
     recipe = _recipe(camera)
     if _is_complete(folder, recipe):
         return False
@@ -217,9 +202,8 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bo
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(cv2.imencode('.png', image)[1].tobytes())
-            digests[name] = _sha256(path)
-        text = json.dumps({'recipe': recipe, 'files': digests}, indent=1)
-        (part / MANIFEST).write_text(text + '\n', encoding='utf-8')
+            digests[name] = sha256_of(path)
+        write_json(part / MANIFEST, {'recipe': recipe, 'files': digests})
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
@@ -227,8 +211,9 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bo
         raise
     except OSError as e:
         raise DataError(
-            f'{folder}: the photographs of the demo cannot be written ({e}). Run it in a folder where you may '
-            'write, with a few megabytes free.'
+            f'the photographs of the demo cannot be written ({e})',
+            where=str(folder),
+            way_out='Run it in a folder where you may write, with a few megabytes free.',
         ) from e
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -236,8 +221,8 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera | None = None) -> bo
 
 
 def read_pairs(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The held-out pairs in the order of `TEST_REGIONS`: name -> (LR, HR)."""
-    names = [region.name for region in TEST_REGIONS]
+    """The held-out pairs in the order of `TEST_REGIONS`: name -> (LR, HR), uint8 BGR."""
+    files = {region.name: f'{region.name}.png' for region in TEST_REGIONS}
     return {
-        name: tuple(cv2.imread(str(folder / part / f'{name}.png')) for part in ('test_lr', 'test_hr')) for name in names
+        name: (read_raw(folder / 'test_lr' / file), read_raw(folder / 'test_hr' / file)) for name, file in files.items()
     }

@@ -1,7 +1,8 @@
 """What the image libraries inside OpenCV say about a damaged file.
 
 libjpeg repairs what it can and complains on the process's standard error; OpenCV has no way to hear of it. So
-the descriptor is turned aside while an image is decoded, which takes some microseconds.
+the descriptor is turned aside while an image is decoded, which takes some microseconds. It belongs to the whole
+process, so only one thread at a time can decode in this way.
 """
 
 import contextlib
@@ -10,8 +11,6 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-
-__all__ = ['decoder_complaint', 'jpeg_damage', 'messages_of_decoder', 'pass_on']
 
 _DAMAGE = re.compile(r'Corrupt JPEG data[^\n]*|Premature end of JPEG[^\n]*|Inconsistent progression[^\n]*')
 _EXTRANEOUS = re.compile(r'(\d+) extraneous bytes before marker 0xd9')

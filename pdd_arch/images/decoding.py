@@ -26,6 +26,7 @@ import numpy as np
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import decoder_complaint, jpeg_damage, messages_of_decoder, pass_on
 from pdd_arch.images.structure import (
+    Content,
     format_of,
     orientation,
     size_problem,
@@ -33,32 +34,21 @@ from pdd_arch.images.structure import (
     structural_problem,
     without_animation,
 )
-from pdd_arch.utils.files import open_file, read_content
+from pdd_arch.utils.files import REPLACE, open_file, read_content
 from pdd_arch.utils.wording import shown
 
-__all__ = [
-    'check_content',
-    'check_image_file',
-    'decode_image',
-    'decode_raw',
-    'image_size',
-    'read_image',
-    'read_raw',
-    'to_float32',
-    'turned_upright',
-]
-
-_WAY_OUT = 'Replace or remove it.'
 # OpenCV 4.10 crashes on one in ten damaged JPEG 2000 files (tests/fuzz_images.py); 4.12 and 5.0 do not
 _READS_JPEG2000 = tuple(map(int, re.findall(r'\d+', cv2.__version__)[:2])) >= (4, 12)
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_raw(content: bytes, source: str) -> np.ndarray:
+def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
     """Decodes an image file held in memory.
 
     Args:
         content: the bytes of the file.
         source: what to call it in an error (its path, or LMDB and key).
+        deep: verify the checksums of a PNG first, so that an error names the place of the damage.
 
     Returns:
         (H, W, 3) BGR array of uint8 or uint16, upright.
@@ -67,52 +57,63 @@ def decode_raw(content: bytes, source: str) -> np.ndarray:
         DataError: the content is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8
             or 16 bits.
     """
-    kind = _require_readable(content, source)
+    kind = _require_readable(content, source, deep)
     image, detail = _imdecode(content, kind)
     if image is None:
         # TIFF files can also hold what OpenCV has no name for, such as 32-bit whole numbers
         unusual = ' or of an unusual kind, and' if kind == 'TIFF' else ' that'
         raise DataError(
-            f'{shown(source)}: is a truncated or damaged {kind}{unusual} cannot be decoded{detail}. {_WAY_OUT}'
+            f'is a truncated or damaged {kind}{unusual} cannot be decoded{detail}', where=shown(source), way_out=REPLACE
         )
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(
-            f'{shown(source)}: has {image.dtype} pixels; images of 8 or 16 bits per channel are expected. '
-            'Convert it, or remove it.'
+            f'has {image.dtype} pixels; images of 8 or 16 bits per channel are expected',
+            where=shown(source),
+            way_out='Convert it, or remove it.',
         )
-    return image
+    return turned_upright(image, content, kind)
 
 
-def _require_readable(content: bytes | mmap.mmap | memoryview, source: str, deep: bool = False) -> str:
+def _require_readable(content: Content, source: str, deep: bool = False) -> str:
     """The format of an image that may be given to the decoder; DataError for any other."""
     problem = structural_problem(content, deep) or size_problem(content)
     if problem:
-        raise DataError(f'{shown(source)}: {problem}. {_WAY_OUT}')
-    kind = format_of(content)
+        raise DataError(problem, where=shown(source), way_out=REPLACE)
+    kind = format_of(content) or ''
     if kind == 'JPEG 2000' and not _READS_JPEG2000:
         raise DataError(
-            f'{shown(source)}: is a JPEG 2000, which OpenCV {cv2.__version__} does not read safely. Convert it, or '
-            'install opencv-python 4.12 or newer.'
+            f'is a JPEG 2000, which OpenCV {cv2.__version__} does not read safely',
+            where=shown(source),
+            way_out='Convert it, or install opencv-python 4.12 or newer.',
         )
     return kind
 
 
 def _imdecode(content: bytes, kind: str) -> tuple[np.ndarray | None, str]:
-    """The image, or None and what the decoder says, in brackets or empty."""
-    content = without_animation(content) if kind == 'PNG' else content
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    """The image as stored, or None and what the decoder says, in brackets or empty."""
+    if kind == 'PNG':
+        content = without_animation(content)
+        # with right checksums there is next to nothing to be heard, so threads need not wait for each other
+        if structural_problem(content, deep=True) is None:
+            image, problem = _decoded(content)
+            if image is not None:
+                return image, ''
     with messages_of_decoder() as messages:
-        try:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        except cv2.error as error:
-            return None, f' (OpenCV: {" ".join(error.err.split())})'
-        except MemoryError:
-            return None, ' (out of memory)'
+        image, problem = _decoded(content)
     damage = jpeg_damage(messages, content) if kind == 'JPEG' else None
     if damage or image is None:
-        return None, damage or decoder_complaint(messages)
+        return None, problem or damage or decoder_complaint(messages)
     pass_on(messages)
-    return turned_upright(image, content, kind), ''
+    return image, ''
+
+
+def _decoded(content: bytes) -> tuple[np.ndarray | None, str]:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), _FLAGS), ''
+    except cv2.error as error:
+        return None, f' (OpenCV: {" ".join(error.err.split())})'
+    except MemoryError:
+        return None, ' (out of memory)'
 
 
 def turned_upright(image: np.ndarray, content: bytes, kind: str) -> np.ndarray:
@@ -139,11 +140,6 @@ def to_float32(raw: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def decode_image(content: bytes, source: str) -> np.ndarray:
-    """:func:`decode_raw`, then (H, W, 3) BGR float32 in [0, 1]. Raises as it does."""
-    return to_float32(decode_raw(content, source))
-
-
 def read_raw(path: str | os.PathLike) -> np.ndarray:
     """(H, W, 3) BGR uint8 or uint16 image of a file. Raises as :func:`read_image`."""
     return decode_raw(read_content(path), str(path))
@@ -159,23 +155,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return to_float32(read_raw(path))
 
 
-def image_size(image: str | os.PathLike | bytes, source: str | None = None) -> tuple[int, int]:
-    """(height, width) in pixels as :func:`decode_raw` will return them, from the file's header alone.
-
-    Args:
-        image: path of a file, or the bytes of one.
-        source: what to call bytes in an error.
-
-    Raises:
-        DataError, MissingFileError: the header cannot be read, or says more than ``MAX_PIXELS``.
-    """
-    if isinstance(image, bytes):
-        return check_content(image, source or 'image')
-    return check_image_file(image)
-
-
-def check_image_file(path: str | os.PathLike, deep: bool = False) -> tuple[int, int]:
-    """Looks for a broken file without decoding it, reading only a few pages of it.
+def image_size(path: str | os.PathLike, deep: bool = False) -> tuple[int, int]:
+    """Size of an image file from its header, reading only a few pages of it; finds a broken file without decoding it.
 
     Finds empty, truncated and oversized files and those that are no image; damage inside the compressed data
     shows only when it is decoded.
@@ -185,7 +166,7 @@ def check_image_file(path: str | os.PathLike, deep: bool = False) -> tuple[int, 
         deep: also verify the checksums of a PNG, and decode the image.
 
     Returns:
-        (height, width), as :func:`decode_raw` will return.
+        (height, width) in pixels, as :func:`decode_raw` will return.
 
     Raises:
         DataError, MissingFileError: as :func:`read_image` would.
@@ -193,19 +174,21 @@ def check_image_file(path: str | os.PathLike, deep: bool = False) -> tuple[int, 
     with open_file(path) as file:
         try:
             if not os.fstat(file.fileno()).st_size:
-                return check_content(b'', str(path))
+                return content_size(b'', str(path))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-                return check_content(pages, str(path), deep)
+                return content_size(pages, str(path), deep)
+        except DataError:
+            raise
         except (OSError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f'{shown(path)}: cannot be read ({error}). {_WAY_OUT}') from None
+            raise DataError(f'cannot be read ({error})', where=shown(path), way_out=REPLACE) from None
 
 
-def check_content(content: bytes | mmap.mmap | memoryview, source: str, deep: bool = False) -> tuple[int, int]:
-    """:func:`check_image_file` of an image in memory; `source` is what to call it in an error."""
-    kind = _require_readable(content, source, deep)
+def content_size(content: Content, source: str, deep: bool = False) -> tuple[int, int]:
+    """:func:`image_size` of an image in memory; `source` is what to call it in an error."""
     if deep:
-        return decode_raw(bytes(content), source).shape[:2]
-    height, width = stored_size(content, kind)
-    return (width, height) if orientation(content, kind) in (5, 6, 7, 8) else (height, width)
+        height, width = decode_raw(bytes(content), source, deep).shape[:2]
+        return height, width
+    kind = _require_readable(content, source)
+    size = stored_size(content, kind)
+    assert size is not None  # size_problem has looked
+    return size[::-1] if orientation(content, kind) in (5, 6, 7, 8) else size

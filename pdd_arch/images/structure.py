@@ -11,18 +11,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-__all__ = [
-    'FORMATS',
-    'MAX_PIXELS',
-    'format_of',
-    'orientation',
-    'scan_count',
-    'size_problem',
-    'stored_size',
-    'structural_problem',
-    'without_animation',
-]
-
 Content = bytes | mmap.mmap | memoryview
 
 #: width times height; the largest cameras have 200 million pixels
@@ -48,7 +36,8 @@ _SIGNATURES = (
     ('PFM', rb'P[Ff]\s'),
     ('Photoshop', rb'8BPS'),
 )
-_SIGNATURES = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _SIGNATURES)
+_PATTERNS = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _SIGNATURES)
+_EXIF = b'Exif\0\0'
 _ANIMATION = (b'acTL', b'fcTL', b'fdAT')
 # comments may stand between the numbers
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,10})(?:\s|#[^\n]*\n)+(\d{1,10})')
@@ -57,7 +46,7 @@ _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,10})(?:\s|#[^\n]*\n)+(\
 def format_of(content: Content) -> str | None:
     """Name of the format by the file's first bytes (one of ``FORMATS`` or another known one), or None."""
     head = bytes(content[:16])
-    return next((name for name, pattern in _SIGNATURES if pattern.match(head)), None)
+    return next((name for name, pattern in _PATTERNS if pattern.match(head)), None)
 
 
 def structural_problem(content: Content, deep: bool = False) -> str | None:
@@ -68,7 +57,7 @@ def structural_problem(content: Content, deep: bool = False) -> str | None:
         deep: also verify the checksums of a PNG, which reads all of it.
     """
     size = len(content)
-    if size == 0:
+    if not size:
         return 'is empty (0 bytes), an image is expected'
     kind = format_of(content)
     if kind not in FORMATS:
@@ -91,7 +80,7 @@ def structural_problem(content: Content, deep: bool = False) -> str | None:
 
 def size_problem(content: Content) -> str | None:
     """What speaks against decoding an image of a known format, judged by its header: nothing, or a predicate."""
-    kind = format_of(content)
+    kind = format_of(content) or ''
     try:
         size = stored_size(content, kind)
     except (struct.error, LookupError, ValueError, OverflowError):  # the file ends within its header
@@ -195,17 +184,17 @@ def scan_count(content: Content) -> int:
     return whole.count(b'\xff\xda')
 
 
-def _exif_block(content: Content, kind: str) -> bytes | None:
+def _exif_block(content: Content, kind: str) -> bytes:
+    if kind == 'PNG':  # has no prefix
+        return next((bytes(content[s:e]) for name, s, e in _png_chunks(content, len(content)) if name == b'eXIf'), b'')
+    blocks: Iterator[tuple[int, int]] = iter(())
     if kind == 'JPEG':
-        segments = ((m, s, e) for m, s, e in _jpeg_segments(content, len(content)) if m == 0xE1)
-        found = (bytes(content[s:e]) for _, s, e in segments if content[s : s + 6] == b'Exif\0\0')
-        return next(found, b'')[6:]
-    if kind == 'PNG':
-        return next((bytes(content[s:e]) for name, s, e in _png_chunks(content, len(content)) if name == b'eXIf'), None)
-    if kind == 'WebP':
-        found = next((bytes(content[s:e]) for name, s, e in _riff_chunks(content) if name == b'EXIF'), b'')
-        return found.removeprefix(b'Exif\0\0')
-    return None
+        segments = _jpeg_segments(content, len(content))
+        blocks = ((s, e) for m, s, e in segments if m == 0xE1 and content[s : s + 6] == _EXIF)
+    elif kind == 'WebP':
+        blocks = ((s, e) for name, s, e in _riff_chunks(content) if name == b'EXIF')
+    start, end = next(blocks, (0, 0))
+    return bytes(content[start:end]).removeprefix(_EXIF)
 
 
 def _riff_chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:

@@ -8,8 +8,6 @@ from pathlib import Path
 from pdd_arch.images.names import is_image_name
 from pdd_arch.utils.wording import shown
 
-__all__ = ['elsewhere', 'inside', 'name_problem']
-
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.rar', '.7z', '.tar.bz2')
 _LEVELS = 8  # that are looked through: a published path has up to four
 _MANY = 2000  # folders; a hint is not worth a walk through a whole disk

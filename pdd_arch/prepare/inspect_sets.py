@@ -2,28 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import path as osp
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pdd_arch.data.meta_info import names_below, parse_meta_info
+from pdd_arch.data.meta_info import listed_names, parse_meta_info
+from pdd_arch.data.paired_check import lq_name, scale_problem
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
-from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
-from pdd_arch.images.decoding import decode_raw
-from pdd_arch.images.structure import structural_problem
+from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.options.command_line import load_options
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
-from pdd_arch.prepare.problems import Problem
-from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
+from pdd_arch.prepare.problems import Problem, broken_file
+from pdd_arch.prepare.verify import Facts, facts_of, format_problems, read_whole, size_range
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
-from pdd_arch.utils.files import read_content
 from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
-
-__all__ = ['ImageSet', 'Limits', 'inspect', 'open_sets']
 
 
 @dataclass
@@ -75,8 +72,9 @@ def open_sets(target: str) -> list[ImageSet]:
         path = path.parent
     if not path.is_dir():
         raise MissingFileError(
-            f'{shown(target)}: no such folder. Name a folder that `pdd prepare` has made, a folder of images, an LMDB '
-            'or an option file (.yml).'
+            'no such folder',
+            where=shown(target),
+            way_out='Name a folder that `pdd prepare` has made, a folder of images, an LMDB or an option file (.yml).',
         )
     if (path / MANIFEST).is_file():
         return _of_manifest(path)
@@ -84,8 +82,9 @@ def open_sets(target: str) -> list[ImageSet]:
         return [ImageSet(path.name, 'train', 1, {'lr': LmdbSource(str(path), shown(path))})]
     if (path / JOURNAL).exists():
         raise DataError(
-            f'{shown(path)}: is not complete: {MANIFEST}, which is written last, is not there. Run the same '
-            '`pdd prepare` again, which continues.'
+            f'is not complete: {MANIFEST}, which is written last, is not there',
+            where=shown(path),
+            way_out='Run the same `pdd prepare` again, which continues.',
         )
     names = list_images(str(path), shown(path))
     return [ImageSet(path.name, 'train', 1, {'lr': FileSource(str(path), names, shown(path))})]
@@ -96,22 +95,24 @@ def _of_manifest(home: Path) -> list[ImageSet]:
         described = json.loads((home / MANIFEST).read_text('utf-8'))['sets']
         # what was cut from other images is as they are
         return [_of_description(home, one) for one in described if not one.get('derived')]
+    except PDDError:
+        raise
     except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, PDDError):
-            raise
         raise DataError(
-            f'{shown(home / MANIFEST)}: cannot be read ({type(error).__name__}: {error}). Run `pdd prepare` again.'
+            f'cannot be read ({type(error).__name__}: {error})',
+            where=shown(home / MANIFEST),
+            way_out='Run `pdd prepare` again.',
         ) from None
 
 
-def _of_description(home: Path, one: Mapping) -> ImageSet:
+def _of_description(home: Path, one: Mapping[str, Any]) -> ImageSet:
     made = ImageSet(one['name'], one['role'], int(one['scale']), {})
     for key in ('hr', 'lr'):
         if key in one:
             root, listed = osp.normpath(home / one[key]['folder']), str(home / one[key]['meta_info'])
             where = f'{one["name"]} {key.upper()}'
             require_folder(root, where)
-            names = names_below([name for name, _ in parse_meta_info(listed, where)], root, listed, where)
+            names = listed_names(listed, root, where)
             made.sources[key] = FileSource(root, names, where)
             made.problems += _unlisted(root, names, listed)
     return made
@@ -143,39 +144,32 @@ def _of_options(path: str) -> list[ImageSet]:
             text = f'`{section}.type` is {kind}, which is not looked at here.'
             sets.append(ImageSet(phase, role, scale, {}, [Problem('count', path, text, is_error=False)]))
     if not sets:
-        raise DataError(f'{shown(path)}: names no dataset. Name an option file with a `datasets` section.')
+        raise DataError('names no dataset', where=shown(path), way_out='Name an option file with a `datasets` section.')
     return sets
 
 
-def _paired(opt: Mapping, phase: str, role: str, scale: int) -> ImageSet:
-    section, template = f'datasets.{phase}', opt.get('filename_tmpl', '{}')
-    if str(template).count('{}') != 1:
-        raise OptionError(
-            f'`{section}.filename_tmpl` is {template!r}; expected text with one pair of braces, as {{}}x4.'
-        )
-    hr = open_source(opt, 'gt', section)
-    names, known = [], set(open_source(opt, 'lq', section).names)
-    made = ImageSet(phase, role, scale, {})
-    kept = []
-    for name in hr.names:
-        stem, extension = osp.splitext(name)
-        wanted = f'{template.format(stem)}{extension}' if isinstance(hr, FileSource) else name
+def _paired(opt: Mapping[str, Any], phase: str, role: str, scale: int) -> ImageSet:
+    section, made = f'datasets.{phase}', ImageSet(phase, role, scale, {})
+    hr, lr = (open_source(opt, side, section) for side in ('gt', 'lq'))
+    known, pairs = set(lr.names), {}
+    for i, name in enumerate(hr.names):
+        wanted = lq_name(name, opt.get('filename_tmpl', '{}'), section) if isinstance(hr, FileSource) else name
         if wanted in known:
-            kept.append(name)
-            names.append(wanted)
+            pairs[name] = wanted
         else:
-            where = shown(opt['dataroot_lq'])
-            text = f'has no LR image {wanted} in {where}. Add it, or correct `{section}.filename_tmpl`.'
-            made.problems.append(Problem('pair', osp.join(opt['dataroot_gt'], name), text))
-    for key, side, chosen in (('hr', 'gt', kept), ('lr', 'lq', names)):
-        root = osp.expanduser(str(opt[f'dataroot_{side}']))
-        is_lmdb = isinstance(hr, LmdbSource)
-        where = f'{section}.dataroot_{side}'
-        made.sources[key] = LmdbSource(root, where, chosen) if is_lmdb else FileSource(root, chosen, where)
+            text = f'has no LR image {wanted} in {shown(lr.root)}. Add it, or correct `{section}.filename_tmpl`.'
+            made.problems.append(Problem('pair', hr.path(i), text))
+    made.sources = {'hr': _chosen(hr, list(pairs)), 'lr': _chosen(lr, list(pairs.values()))}
     return made
 
 
-def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict, list[Problem]]:
+def _chosen(source: ImageSource, names: list[str]) -> ImageSource:
+    if isinstance(source, LmdbSource):
+        return LmdbSource(source.root, source.key, names)
+    return FileSource(source.root, names, source.key)
+
+
+def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict[str, Any], list[Problem]]:
     """Reads all of a set.
 
     Args:
@@ -188,12 +182,13 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
     """
     problems = list(one.problems)
     facts: dict[str, list[Facts]] = {key: [] for key in one.sources}
-    broken: Counter = Counter()
+    broken: Counter[str] = Counter()
     fits: list[tuple[str, Fit]] = []
     count = max((len(s) for s in one.sources.values()), default=0)
     measured = set(range(count)) if not limits.sample else set(np.linspace(0, count - 1, limits.sample).astype(int))
     for i in progress(range(count), count, one.name):
-        images, kinds = {}, {}
+        images: dict[str, np.ndarray] = {}
+        kinds: dict[str, Facts] = {}
         for key, source in one.sources.items():
             try:
                 images[key], kinds[key] = _read(source, i)
@@ -201,8 +196,7 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
                 problems += format_problems(source.path(i), kinds[key], None)
             except PDDError as error:
                 broken[key] += 1
-                text = str(error).removeprefix(f'{shown(source.path(i))}: ')
-                problems.append(Problem('broken', source.path(i), text))
+                problems.append(broken_file(source.path(i), error))
         for key in ('hr', 'lr'):
             if key in images:
                 thumbnails.add(one.sources[key].path(i), images[key])
@@ -214,89 +208,67 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
                 fits.append((one.sources['lr'].path(i), fit_of_pair(images['lr'], images['hr'])))
     problems += _mixture(one, facts)
     problems += [p for path, fit in fits for p in _fit_problems(path, fit, limits)]
-    images = {key: _summary(one.sources[key], facts[key], broken[key]) for key in one.sources}
-    told = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': images}
+    held = {key: _summary(source, facts[key], broken[key]) for key, source in one.sources.items()}
+    told = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': held}
     if fits:
         told |= _fit_summary([fit for _, fit in fits])
     return told, problems
 
 
 def _read(source: ImageSource, index: int) -> tuple[np.ndarray, Facts]:
-    if not isinstance(source, FileSource):
-        image = source.read_raw(index)
-        return image, Facts(*image.shape[:2], 3, image.dtype.itemsize * 8)
-    path = source.path(index)
-    content = read_content(path)
-    problem = structural_problem(content, deep=True)
-    if problem:
-        raise DataError(f'{shown(path)}: {problem}. Replace or remove it.')
-    image = decode_raw(content, path)
-    return image, Facts(*image.shape[:2], *stored_format(content))
+    if isinstance(source, FileSource):
+        return read_whole(source.path(index))
+    image = source.read_raw(index)
+    return image, facts_of(image)
 
 
-def _pair_problems(one: ImageSet, index: int, kinds: Mapping[str, Facts]) -> list[Problem]:
+def _pair_problems(one: ImageSet, index: int, kinds: Mapping[str, Facts]) -> Iterator[Problem]:
     where = one.sources['lr'].path(index)
     hr, lr = kinds['hr'], kinds['lr']
-    problems = []
     text = scale_problem(hr.size, lr.size, one.scale, 0 if one.role == 'train' else one.scale - 1)
     if text:
-        problems.append(Problem('scale', where, f'{text} Replace the pair, or correct the scale.'))
+        yield Problem('scale', where, f'{text} Replace the pair, or correct the scale.')
     if hr.bits != lr.bits:
-        text = (
-            f'is {format_text(lr.channels, lr.bits)} and its HR image {format_text(hr.channels, hr.bits)}; one depth '
-            'is expected. Save both alike.'
-        )
-        problems.append(Problem('format', where, text))
-    return problems
+        text = f'is {lr.kind} and its HR image {hr.kind}; one depth is expected. Save both alike.'
+        yield Problem('format', where, text)
 
 
-def _mixture(one: ImageSet, facts: Mapping[str, Sequence[Facts]]) -> list[Problem]:
-    problems = []
+def _mixture(one: ImageSet, facts: Mapping[str, Sequence[Facts]]) -> Iterator[Problem]:
     for key, known in facts.items():
-        kinds = Counter(format_text(f.channels, f.bits) for f in known)
+        kinds = Counter(f.kind for f in known)
         if len(kinds) > 1:
-            text = f'{key.upper()} images of {_counts(kinds)}; one kind is expected. Convert those that differ.'
-            problems.append(Problem('format', one.name, text, is_error=len({f.bits for f in known}) > 1))
-    return problems
+            counts = ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())
+            text = f'{key.upper()} images of {counts}; one kind is expected. Convert those that differ.'
+            yield Problem('format', one.name, text, is_error=len({f.bits for f in known}) > 1)
 
 
-def _counts(kinds: Counter) -> str:
-    return ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())
-
-
-def _fit_problems(path: str, fit: Fit, limits: Limits) -> list[Problem]:
-    problems = []
+def _fit_problems(path: str, fit: Fit, limits: Limits) -> Iterator[Problem]:
     if fit.shift and max(map(abs, fit.shift)) > limits.shift:
         text = (
             f'lies {fit.shift[0]:+.1f} pixels to the right and {fit.shift[1]:+.1f} down of its HR image (in LR pixels; '
             f'at most {limits.shift:g} is expected). Register the pair anew, or leave it out.'
         )
-        problems.append(Problem('shift', path, text))
+        yield Problem('shift', path, text)
     if max(map(abs, fit.mean)) > limits.colour:
         text = (
-            f'differs from its HR image by {_rgb(fit.mean)} levels of 255 in mean R, G, B (at most {limits.colour:g} '
-            'is expected). Match the colours of the pair, or leave it out.'
+            f'differs from its HR image by {", ".join(f"{v:+.1f}" for v in fit.mean)} levels of 255 in mean R, G, B '
+            f'(at most {limits.colour:g} is expected). Match the colours of the pair, or leave it out.'
         )
-        problems.append(Problem('colour', path, text))
-    return problems
+        yield Problem('colour', path, text)
 
 
-def _rgb(values: Sequence[float]) -> str:
-    return ', '.join(f'{v:+.1f}' for v in values)
-
-
-def _summary(source: ImageSource, facts: Sequence[Facts], broken: int) -> dict:
-    sizes = sorted({f.size for f in facts}, key=lambda size: (size[0] * size[1], size))
-    told = {'where': source.root, 'count': len(source), 'broken': broken, 'different_sizes': len(sizes)}
+def _summary(source: ImageSource, facts: Sequence[Facts], broken: int) -> dict[str, Any]:
+    sizes = size_range(facts)
+    told: dict[str, Any] = {'where': source.root, 'count': len(source), 'broken': broken, 'different_sizes': len(sizes)}
     if sizes:
         told['sizes'] = {'min': list(sizes[0]), 'max': list(sizes[-1])}
-    told['formats'] = dict(Counter(format_text(f.channels, f.bits) for f in facts).most_common())
+    told['formats'] = dict(Counter(f.kind for f in facts).most_common())
     return told
 
 
-def _fit_summary(fits: Sequence[Fit]) -> dict:
+def _fit_summary(fits: Sequence[Fit]) -> dict[str, Any]:
     shifts = [max(map(abs, fit.shift)) for fit in fits if fit.shift]
-    told: dict = {'compared': len(fits), 'shift_not_measurable': len(fits) - len(shifts)}
+    told: dict[str, Any] = {'compared': len(fits), 'shift_not_measurable': len(fits) - len(shifts)}
     if shifts:
         told['shift'] = {'median': round(float(np.median(shifts)), 2), 'max': round(max(shifts), 2)}
     told['colour'] = {

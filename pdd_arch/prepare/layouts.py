@@ -14,12 +14,29 @@ What is known of each layout, and how:
 A count that differs is therefore a note, never an error; so is what no name pattern covers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ['CAMERAS', 'CITY100_CAMERAS', 'LAYOUTS', 'Layout', 'Part', 'Side', 'own_folder']
+import numpy as np
+from basicsr.utils.matlab_functions import imresize
 
 CAMERAS = ('canon', 'nikon', 'olympus', 'panasonic', 'sony')  # of DRealSR
 CITY100_CAMERAS = ('iPhoneX', 'NikonD5500')
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is made of an image instead of a link to it. Its sides are cut to multiples of the scale before.
+
+    Attributes:
+        name: tells it from others that the same image may have been converted by.
+        make: (H, W, 3) uint8 or uint16, and the name of the file -> the image to write.
+        divisor: by which it divides the sides.
+    """
+
+    name: str
+    make: Callable[[np.ndarray, str], np.ndarray]
+    divisor: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,14 +47,15 @@ class Side:
         folders: where they may be below the source; the first is the published place.
         templates: of their names without extension, ``{}`` being what a pair has in common; the first that fits.
         out: folder to make, below that of ``-o``.
-        convert: ``''`` for a link to the original, ``crop`` (to a multiple of the scale) or ``reduce`` (that, then
-            antialiased bicubic).
+        convert: what is done with each image; None for a link to the original.
+        list_name: of the list of the images, where not made of the name of the part.
     """
 
     folders: tuple[str, ...]
     templates: tuple[str, ...]
     out: str
-    convert: str = ''
+    convert: Conversion | None = None
+    list_name: str = ''
 
 
 @dataclass(frozen=True)
@@ -110,74 +128,37 @@ def _realsr(scale: int = 4) -> Layout:
 def _drealsr(scale: int = 4) -> Layout:
     # HR are the photographs taken at `scale` times the focal length, LR those taken at once
     hr_names, lr_names = (f'{{}}_x{scale}', '{}_x1', '{}'), ('{}_x1', f'{{}}_x{scale}', '{}')
-    train, test = f'Train_x{scale}', f'Test_x{scale}'
-    parts = (
-        Part(
-            'Train',
-            'train',
-            scale,
-            Side((f'{train}/train_HR', f'{train}/HR'), hr_names, f'DRealSR/{train}/train_HR'),
-            Side((f'{train}/train_LR', f'{train}/LR'), lr_names, f'DRealSR/{train}/train_LR'),
-            published=31970 if scale == 4 else None,
-            groups=CAMERAS,
-        ),
-        Part(
-            'Test',
-            'test',
-            scale,
-            Side((f'{test}/test_HR', f'{test}/HR'), hr_names, f'DRealSR/{test}/HR'),
-            Side((f'{test}/test_LR', f'{test}/LR'), lr_names, f'DRealSR/{test}/LR'),
-            published=93 if scale == 4 else None,
-            groups=CAMERAS,
-        ),
-    )
+    parts = []
+    for split, patches, published in (('Train', 'Train_x{}/train_', 31970), ('Test', 'Test_x{}/', 93)):
+        folder = f'{split}_x{scale}'
+        hr, lr = (
+            Side((f'{folder}/{split.lower()}_{key}', f'{folder}/{key}'), names, f'DRealSR/{patches.format(scale)}{key}')
+            for key, names in (('HR', hr_names), ('LR', lr_names))
+        )
+        counted = published if scale == 4 else None
+        parts.append(Part(split, split.lower(), scale, hr, lr, published=counted, groups=CAMERAS))
     get = (
         'Get it by the links under "Dataset" at https://github.com/xiezw5/'
         'Component-Divide-and-Conquer-for-Real-World-Image-Super-Resolution'
     )
-    return Layout('drealsr', f'DRealSR, x{scale}', 'DRealSR', parts, get)
+    return Layout('drealsr', f'DRealSR, x{scale}', 'DRealSR', tuple(parts), get)
 
 
 # made by the challenge from Flickr2K; names differ between copies
 _NTIRE_NAMES = ('{}x4', '{}')
 _DIV2K_VALID = Side(
-    (
-        'DIV2K_valid_HR',
-        'DIV2K/DIV2K_valid_HR',
-        'Corrupted-va-y',
-        'track1-valid-gt',
-    ),
-    ('{}',),
-    'DIV2K/DIV2K_valid_HR',
+    ('DIV2K_valid_HR', 'DIV2K/DIV2K_valid_HR', 'Corrupted-va-y', 'track1-valid-gt'), ('{}',), 'DIV2K/DIV2K_valid_HR'
 )
 
 
 def _ntire2020() -> Layout:
     home = 'NTIRE2020'
+    train, valid = (Side((name,), _NTIRE_NAMES, f'{home}/{name}') for name in ('Corrupted-tr-x', 'Corrupted-va-x'))
+    clean = Side(('Corrupted-tr-y',), ('{}',), f'{home}/Corrupted-tr-y')
     parts = (
-        Part(
-            'Train',
-            'train',
-            4,
-            lr=Side(('Corrupted-tr-x',), _NTIRE_NAMES, f'{home}/Corrupted-tr-x'),
-            published=2650,
-        ),
-        Part(
-            'Clean',
-            'train',
-            4,
-            hr=Side(('Corrupted-tr-y',), ('{}',), f'{home}/Corrupted-tr-y'),
-            published=800,
-            optional=True,
-        ),
-        Part(
-            'Valid',
-            'test',
-            4,
-            _DIV2K_VALID,
-            Side(('Corrupted-va-x',), _NTIRE_NAMES, f'{home}/Corrupted-va-x'),
-            published=100,
-        ),
+        Part('Train', 'train', 4, lr=train, published=2650),
+        Part('Clean', 'train', 4, hr=clean, published=800, optional=True),
+        Part('Valid', 'test', 4, _DIV2K_VALID, valid, published=100),
     )
     get = (
         'Get it from https://competitions.codalab.org/competitions/22220 (Corrupted-tr-x.zip, '
@@ -188,29 +169,19 @@ def _ntire2020() -> Layout:
 
 
 def _df2k() -> Layout:
-    train = 'DF2K/HR'
+    home = 'DF2K/HR'
+    div2k = Side(('DIV2K_train_HR', 'DIV2K/DIV2K_train_HR'), ('{}',), home)
+    flickr2k = Side(('Flickr2K_HR', 'Flickr2K/Flickr2K_HR', 'Flickr2K'), ('{}',), home)
     parts = (
-        Part(
-            'DIV2K',
-            'train',
-            4,
-            hr=Side(('DIV2K_train_HR', 'DIV2K/DIV2K_train_HR'), ('{}',), train),
-            published=800,
-        ),
-        Part(
-            'Flickr2K',
-            'train',
-            4,
-            hr=Side(('Flickr2K_HR', 'Flickr2K/Flickr2K_HR', 'Flickr2K'), ('{}',), train),
-            published=2650,
-        ),
+        Part('DIV2K', 'train', 4, hr=div2k, published=800),
+        Part('Flickr2K', 'train', 4, hr=flickr2k, published=2650),
         Part('DIV2K_valid', 'test', 4, hr=_DIV2K_VALID, published=100, optional=True),
     )
     get = (
         'Get it from https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_train_HR.zip and '
         'https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar (its folder Flickr2K_HR)'
     )
-    return Layout('df2k', 'DF2K (DIV2K and Flickr2K)', 'DF2K', parts, get, cut='DF2K/HR')
+    return Layout('df2k', 'DF2K (DIV2K and Flickr2K)', 'DF2K', parts, get, cut=home)
 
 
 #: of the authors' released test (Models/VDSR/testset in their repository)
@@ -219,11 +190,24 @@ _CITY100_AUTHORS_TEST = frozenset(('001', '016', '048', '060', '098'))
 _CITY100_X4_TEST = frozenset(f'{i:03d}' for i in range(1, 11))
 
 
+_CROPPED = Conversion('crop', lambda image, _: image)
+
+
+def _downsampled_by_4(image: np.ndarray, _: str) -> np.ndarray:
+    """Antialiased bicubic (BasicSR's); the depth stays."""
+    largest = np.iinfo(image.dtype).max
+    small = imresize(image.astype(np.float32) / largest, 1 / 4)
+    return (np.clip(small, 0, 1) * largest).round().astype(image.dtype)
+
+
+_DOWNSAMPLED_BY_4 = Conversion('reduce', _downsampled_by_4, 4)
+
+
 def _city100(camera: str = 'iPhoneX', protocol: str = 'x4') -> Layout:
     """Protocols: the published LR images are aligned with HR and interpolated to its size.
 
     ``native``: these pairs as they are, at the ratio at which the camera took them: scale 1; the authors' five test
-    scenes. ``x4``: LR reduced by 4 with antialiased bicubic; the first ten scenes are the test.
+    scenes. ``x4``: LR downsampled by 4 with antialiased bicubic; the first ten scenes are the test.
     """
     native = protocol == 'native'
     # the option file's datasets/city100 is the phone at x4
@@ -232,8 +216,8 @@ def _city100(camera: str = 'iPhoneX', protocol: str = 'x4') -> Layout:
     test = _CITY100_AUTHORS_TEST if native else _CITY100_X4_TEST
 
     def side(letter: str, out: str) -> Side:
-        convert = '' if native else ('reduce' if letter == 'L' else 'crop')
-        return Side(folders, (f'{{}}{letter}',), f'{home}/{out}', convert)
+        convert = _DOWNSAMPLED_BY_4 if letter == 'L' else _CROPPED
+        return Side(folders, (f'{{}}{letter}',), f'{home}/{out}', None if native else convert)
 
     scale = 1 if native else 4
     parts = (
@@ -262,7 +246,8 @@ def own_folder(
 
     def side(key: str) -> Side | None:
         template = hr_template if key.endswith('hr') else lr_template
-        return Side((folders[key],), (template,), f'{name}/{key}') if folders.get(key) else None
+        folder = folders.get(key)
+        return Side((folder,), (template,), f'{name}/{key}') if folder else None
 
     parts = []
     # HR and LR for training are unrelated in this method: two parts, not pairs
@@ -277,7 +262,7 @@ def own_folder(
 
 
 #: name on the command line -> function of its options
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[..., Layout]] = {
     'realsr': _realsr,
     'drealsr': _drealsr,
     'ntire2020': _ntire2020,

@@ -1,19 +1,16 @@
 """Finding the folders of a layout in what was downloaded, and pairing the images by their names."""
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.images.names import is_image_name
+from pdd_arch.images.names import folder_content
 from pdd_arch.prepare.hints import elsewhere, inside, name_problem
 from pdd_arch.prepare.layouts import Layout, Part, Side
 from pdd_arch.prepare.problems import Problem
 from pdd_arch.utils.wording import did_you_mean, shown
-
-__all__ = ['FoundPart', 'locate']
 
 
 @dataclass
@@ -51,8 +48,11 @@ def locate(layout: Layout, sources: Sequence[str], only: Sequence[str] = ()) -> 
     roots = [Path(source).expanduser() for source in sources]
     for root in roots:
         if not root.is_dir():
-            what = 'is a file; a folder is expected' if root.exists() else 'does not exist'
-            raise MissingFileError(f'{shown(root)}: {what}. Name the folder that holds {layout.title}. {layout.get}.')
+            raise MissingFileError(
+                'is a file; a folder is expected' if root.exists() else 'does not exist',
+                where=shown(root),
+                way_out=f'Name the folder that holds {layout.title}. {layout.get}.',
+            )
     parts = _chosen(layout, only)
     found, problems = [], []
     for part in parts:
@@ -85,16 +85,18 @@ def _chosen(layout: Layout, only: Sequence[str]) -> list[Part]:
         if not fitting:
             names = [p.name for p in layout.parts]
             raise MissingFileError(
-                f'--only {wanted}: {layout.title} has no such part.{did_you_mean(wanted, names)} It has '
-                f'{", ".join(names)}.'
+                f'{layout.title} has no such part',
+                where=f'--only {wanted}',
+                way_out=f'{did_you_mean(wanted, names)} It has {", ".join(names)}.'.strip(),
             )
         parts += [p for p in fitting if p not in parts]
     return parts or list(layout.parts)
 
 
 def _locate_part(layout: Layout, part: Part, roots: Sequence[Path]) -> tuple[FoundPart | None, list[Problem]]:
-    folders = {key: _find_folder(side, roots) for key, side in part.sides.items()}
-    missing = [key for key, folder in folders.items() if folder is None]
+    places = {key: _find_folder(side, roots) for key, side in part.sides.items()}
+    folders = {key: folder for key, folder in places.items() if folder}
+    missing = [key for key in places if key not in folders]
     if missing:
         if part.optional:
             return None, []
@@ -138,47 +140,39 @@ def _find_folder(side: Side, roots: Sequence[Path]) -> Path | None:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         # __MACOSX: what macOS adds to an archive, with a hidden file for each image
-        folders = (p for p in folder.iterdir() if not p.name.startswith('.') and p.name != '__MACOSX')
-        return sorted(p for p in folders if p.is_dir())
-    except OSError:
+        return [folder / name for name in folder_content(folder).folders if name != '__MACOSX']
+    except DataError:
         return []
 
 
 def _descend(place: Path, names: Sequence[str]) -> Path | None:
     """A folder by its path, whatever the case of its letters."""
     for name in names:
-        exact = place / name
-        if not exact.is_dir():
-            exact = next((p for p in _subfolders(place) if p.name.lower() == name.lower()), None)
-            if exact is None:
+        below = place / name
+        if not below.is_dir():
+            alike = [p for p in _subfolders(place) if p.name.lower() == name.lower()]
+            if not alike:
                 return None
-        place = exact
+            below = alike[0]
+        place = below
     return place
 
 
 def _unwrapped(folder: Path) -> Path:
     """An archive unpacked into a folder of its own name gives two of them."""
     inner = folder / folder.name
-    return inner if inner.is_dir() and not any(_images(folder)) else folder
+    return inner if inner.is_dir() and not _images(folder) else folder
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            # files that begin with a dot are what macOS adds to an archive
-            names = [e.name for e in entries if is_image_name(e.name) and not e.name.startswith('.')]
-    except OSError as error:
-        raise DataError(
-            f'{shown(folder)}: the folder cannot be read ({error.strerror}). Correct its permissions.'
-        ) from None
-    yield from (folder / name for name in names)
+def _images(folder: Path) -> list[Path]:
+    return [folder / name for name in folder_content(folder).images]
 
 
 def _named(part: Part, side: Side, folder: Path, taken: set[Path]) -> tuple[dict[str, Path], list[Problem]]:
     """Common name -> file of one side. `taken` grows by what a template fits, wanted in this part or not."""
     images: dict[str, Path] = {}
     problems = []
-    for path in sorted(_images(folder)):
+    for path in _images(folder):
         name = _common_name(side, path.stem)
         if name is None:
             continue

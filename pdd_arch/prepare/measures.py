@@ -1,7 +1,7 @@
 """How well the images of a pair fit each other, and which images are nearly the same.
 
 The thresholds were set on photographs whose truth is known: 200 of BSDS500 and 100 of City100, LR images made of them
-by a blur of 1.8 pixels, reduction by 4, noise of 8 to 12 levels and JPEG of quality 60 to 40; and ten captured pairs
+by a blur of 1.8 pixels, downsampling by 4, noise of 8 to 12 levels and JPEG of quality 60 to 40; and ten captured pairs
 of City100.
 
 * Shift. Of pairs moved by up to 2 LR pixels, the estimate errs by 0.05 LR pixels in the median, 0.15 in 95 of 100 and
@@ -23,18 +23,6 @@ import cv2
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
-__all__ = [
-    'MAX_COLOUR',
-    'MAX_HASH_DISTANCE',
-    'MAX_SHIFT',
-    'MIN_CORRELATION',
-    'Duplicate',
-    'Fit',
-    'Thumbnails',
-    'fit_of_pair',
-    'near_duplicates',
-]
-
 MAX_SHIFT = 1.0  # LR pixels
 MAX_COLOUR = 10.0  # levels of 255
 MAX_HASH_DISTANCE = 12  # of 63 bits
@@ -51,7 +39,7 @@ class Fit:
     """Of a pair.
 
     Attributes:
-        shift: (right, down) of LR against reduced HR, in LR pixels; None where the image is too small or flat.
+        shift: (right, down) of LR against downsampled HR, in LR pixels; None where the image is too small or flat.
         mean: LR minus HR where they overlap, mean of each channel (R, G, B), in levels of 255.
         absolute: mean absolute difference of each channel, likewise.
     """
@@ -78,7 +66,7 @@ class Duplicate:
 
 
 def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
-    """Compares an LR image with its HR image, reduced to its size by area.
+    """Compares an LR image with its HR image, downsampled to its size by area.
 
     Args:
         lr: (h, w, 3) BGR, uint8 or uint16.
@@ -86,22 +74,26 @@ def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
     """
     height, width = lr.shape[:2]
     low = _levels(lr)
-    reduced = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
-    shift = _shift(_gray(low), _gray(reduced))
-    difference = np.subtract(*_overlap(low, reduced, shift))
-    mean, absolute = (tuple(float(v) for v in d.mean((0, 1))[::-1]) for d in (difference, np.abs(difference)))
-    return Fit(shift, mean, absolute)
+    small_hr = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
+    shift = _shift(_gray(low), _gray(small_hr))
+    difference = np.subtract(*_overlap(low, small_hr, shift))
+    return Fit(shift, _rgb_means(difference), _rgb_means(np.abs(difference)))
 
 
-def _overlap(low: np.ndarray, reduced: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+def _rgb_means(image: np.ndarray) -> tuple[float, float, float]:
+    blue, green, red = (float(v) for v in image.mean((0, 1)))
+    return red, green, blue
+
+
+def _overlap(low: np.ndarray, small_hr: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
     """What both images show, so that a shift does not pass for a difference in colour."""
     height, width = low.shape[:2]
     right, down = (round(v) for v in shift or (0, 0))
     # a pair that far apart is no pair
     if abs(right) > width // 4 or abs(down) > height // 4:
-        return low, reduced
+        return low, small_hr
     moved = low[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    stayed = reduced[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    stayed = small_hr[max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
     return moved, stayed
 
 
@@ -113,17 +105,17 @@ def _gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def _shift(low: np.ndarray, reduced: np.ndarray) -> tuple[float, float] | None:
+def _shift(low: np.ndarray, small_hr: np.ndarray) -> tuple[float, float] | None:
     height, width = low.shape
     top, left = (max(n - _MAX_SIDE, 0) // 2 for n in (height, width))
     inner = np.s_[top : top + _MAX_SIDE, left : left + _MAX_SIDE]
-    low, reduced = low[inner], reduced[inner]
-    if min(low.shape) < _MIN_SIDE or min(low.std(), reduced.std()) < _MIN_CONTRAST:
+    low, small_hr = low[inner], small_hr[inner]
+    if min(low.shape) < _MIN_SIDE or min(low.std(), small_hr.std()) < _MIN_CONTRAST:
         return None
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in low.shape))
     # OpenCV's phaseCorrelate errs by half a pixel where a side is odd
     moved, _, _ = phase_cross_correlation(
-        (reduced - reduced.mean()) * window, (low - low.mean()) * window, upsample_factor=20
+        (small_hr - small_hr.mean()) * window, (low - low.mean()) * window, upsample_factor=20
     )
     return 0.0 - float(moved[1]), 0.0 - float(moved[0])
 
@@ -166,13 +158,11 @@ def near_duplicates(
     """For each test image the training image that is nearly the same, where there is one."""
     found = []
     hashes = train.hashes
-    for i, one in enumerate(test.hashes):
-        if not len(train):
-            break
+    for i, one in enumerate(test.hashes if len(train) else ()):
         differing = (hashes ^ one).view(np.uint8).reshape(len(hashes), 8)
         distances = np.unpackbits(differing, axis=1).sum(1)
         wanted = test.centred(i)
-        near = [(float(wanted @ train.centred(j)), int(j)) for j in np.flatnonzero(distances <= max_distance)]
+        near = [(float(wanted @ train.centred(j)), j) for j in np.flatnonzero(distances <= max_distance).tolist()]
         correlation, j = max(near, default=(0.0, -1))
         if j >= 0 and correlation >= min_correlation:
             found.append(Duplicate(train.names[j], test.names[i], int(distances[j]), round(correlation, 3)))

@@ -1,16 +1,15 @@
-"""What is found wrong with a dataset, and how it is told."""
+"""What is found wrong with a dataset, and how it is reported."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pdd_arch.errors import DataError
+from pdd_arch.errors import DataError, PDDError
+from pdd_arch.utils.files import REPLACE
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
-
-__all__ = ['Problem', 'say', 'tell', 'write_json']
 
 #: lines of one kind that are shown; --json has them all
 SHOWN = 10
@@ -36,17 +35,23 @@ class Problem:
         return f'{shown(self.where)}: {self.text}'
 
 
+def broken_file(path: str, error: PDDError, way_out: str = REPLACE) -> Problem:
+    """A file that cannot be read, and what to do where the error only says to replace it."""
+    way_out = way_out if error.way_out == REPLACE else error.way_out
+    return Problem('broken', path, str(error.with_fields(where='', way_out=way_out)))
+
+
 def tell(problems: Sequence[Problem]) -> None:
-    """Writes problems, errors first, and at most ``SHOWN`` of a kind."""
-    told: Counter = Counter()
+    """Writes problems to standard output, errors first, and at most ``SHOWN`` of a kind."""
+    told: Counter[tuple[str, bool]] = Counter()
     for problem in sorted(problems, key=lambda p: not p.is_error):
         kind = (problem.kind, problem.is_error)
         told[kind] += 1
         if told[kind] <= SHOWN:
             say(f'  {"error" if problem.is_error else "note"} [{problem.kind}] {problem}')
-    for (kind, _), count in told.items():
+    for (name, _), count in told.items():
         if count > SHOWN:
-            say(f'  ... and {count - SHOWN} more [{kind}]; --json FILE lists all')
+            say(f'  ... and {count - SHOWN} more [{name}]; --json FILE lists all')
 
 
 def raise_if_any(problems: Sequence[Problem], outcome: str) -> None:
@@ -54,16 +59,11 @@ def raise_if_any(problems: Sequence[Problem], outcome: str) -> None:
     errors = [p for p in problems if p.is_error]
     if errors:
         others = f' ({len(errors)} errors in all, listed above.)' if len(errors) > 1 else ''
-        raise DataError(f'{errors[0]} {outcome}{others}')
+        raise DataError(errors[0].text, where=shown(errors[0].where), way_out=f'{outcome}{others}'.strip())
 
 
-def problems_as_json(problems: Iterable[Problem]) -> list[dict]:
-    """Plain values of problems."""
-    return [asdict(p) for p in problems]
-
-
-def write_json(target: str, content: dict) -> None:
-    """Writes a report to a file, or to standard output where `target` is ``-``.
+def write_report(target: str, content: Mapping[str, object]) -> None:
+    """Writes a report as JSON to a file, or to standard output where `target` is ``-``.
 
     Raises:
         DataError: the file cannot be written.
@@ -76,5 +76,5 @@ def write_json(target: str, content: dict) -> None:
         Path(target).write_text(text + '\n')
     except OSError as error:
         raise DataError(
-            f'{shown(target)}: cannot be written ({error.strerror}). Name another file for --json.'
+            f'cannot be written ({error.strerror})', where=shown(target), way_out='Name another file for --json.'
         ) from None

@@ -1,31 +1,29 @@
 """Cutting HR photographs into overlapping sub-images, and putting images into an LMDB, as BasicSR does.
 
 Sub-images: the grid and the names of BasicSR's ``scripts/data_preparation/extract_subimages.py``, which is not part
-of its package. LMDB: its ``LmdbMaker``.
+of its package. LMDB: as its ``LmdbMaker``, which cannot continue one, makes it.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lmdb
 import numpy as np
-from basicsr.utils.lmdb_util import LmdbMaker
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
-from pdd_arch.prepare.verify import Facts, Journal
-from pdd_arch.prepare.write import encode_png
-from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.verify import Facts
+from pdd_arch.prepare.write import Made, encode_png
+from pdd_arch.utils.atomic import whole_file, write_text, writing
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
-
-__all__ = ['crop_positions', 'cut_sub_images', 'make_lmdb']
 
 _PAGE = 4096  # of an LMDB: a value takes whole ones
 
@@ -44,37 +42,45 @@ def crop_positions(length: int, size: int, step: int) -> list[int]:
 
 
 def cut_sub_images(
-    files: dict[str, Path], folder: Path, size: int, step: int, journal: Journal, workers: int
-) -> dict[str, tuple[Path, tuple[int, int]]]:
+    files: Mapping[str, Made], folder: Path, size: int, step: int, journal: Journal, workers: int
+) -> dict[str, Made]:
     """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...
 
     Images that an earlier run has finished, with the same size and step, are not cut again.
 
-    Returns:
-        Name without extension -> file and (height, width) of each sub-image.
-    """
-    made: dict[str, tuple[Path, tuple[int, int]]] = {}
+    Args:
+        files: common name -> image.
+        folder: to write to; created.
+        size, step: side of a sub-image and distance between two, in pixels.
+        journal: remembers what was cut.
+        workers: threads; OpenCV works without Python's lock, but JPEGs are decoded one at a time
+            (`pdd_arch.images.decoder_messages`).
 
-    def cut(name: str, source: Path) -> list[tuple[str, tuple[int, int]]]:
+    Returns:
+        The sub-images by name without extension.
+    """
+    made: dict[str, Made] = {}
+
+    def cut(name: str, source: Made) -> list[tuple[str, tuple[int, int]]]:
         key = f'cut {folder} {name}'
-        entry = journal.get(key, source)
+        entry = journal.get(key, source.path)
         if entry and entry['grid'] == [size, step] and all((folder / n).is_file() for n, _ in entry['crops']):
-            return [(n, tuple(s)) for n, s in entry['crops']]
+            return entry['crops']
         crops = []
-        for crop_name, crop in _crops(read_raw(source), name, size, step):
+        for crop_name, crop in _crops(read_raw(source.path), name, size, step):
             with whole_file(folder / crop_name) as partial:
                 partial.write_bytes(encode_png(crop))
             crops.append((crop_name, crop.shape[:2]))
-        journal.put(key, source, grid=[size, step], crops=crops)
+        journal.put(key, source.path, grid=[size, step], crops=crops)
         return crops
 
     with writing(folder), ThreadPoolExecutor(workers) as pool:
         folder.mkdir(parents=True, exist_ok=True)
-        # threads: most of the time is spent in OpenCV, which works without Python's lock
         try:
-            results = pool.map(cut, files, files.values())
-            for crops in progress(results, len(files), folder.name):
-                made.update({Path(n).stem: (folder / n, s) for n, s in crops})
+            results = progress(pool.map(cut, files, files.values()), len(files), folder.name)
+            for source, crops in zip(files.values(), results, strict=True):
+                for name, (height, width) in crops:
+                    made[Path(name).stem] = Made(folder / name, Facts(height, width, 3, source.facts.bits))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -90,39 +96,13 @@ def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple
             yield f'{name}_s{index:03d}.png', crop
 
 
-class _ContinuedMaker(LmdbMaker):
-    """BasicSR's maker, on a database that an interrupted run has begun.
-
-    Args:
-        lmdb_path: folder; may be there.
-        kept: lines of its ``meta_info.txt`` whose images are in it.
-    """
-
-    def __init__(self, lmdb_path: str, map_size: int, batch: int, kept: Sequence[str]) -> None:
-        # LmdbMaker's own refuses a folder that is there
-        self.lmdb_path, self.batch, self.compress_level, self.counter = lmdb_path, batch, 1, 0
-        self.env = lmdb.open(lmdb_path, map_size=map_size)
-        self.txn = self.env.begin(write=True)
-        self.txt_file = open(Path(lmdb_path) / 'meta_info.txt', 'w')  # noqa: SIM115  (its close() closes it)
-        self.txt_file.writelines(f'{line}\n' for line in kept)
-
-    def put(self, img_byte: bytes, key: str, img_shape: Sequence[int]) -> None:
-        super().put(img_byte, key, img_shape)
-        if self.counter % self.batch == 0:
-            # what is committed is listed, should the run be killed now
-            self.txt_file.flush()
-
-
-def make_lmdb(
-    files: dict[str, Path], facts: dict[str, Facts], target: Path, journal: Journal, batch: int = 1000
-) -> None:
-    """Puts images into an LMDB with BasicSR's ``LmdbMaker``: key without extension, the file's bytes as value.
+def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
+    """Puts images into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
 
     It is made under another name, which a later run continues, and gets its own when it is complete.
 
     Args:
-        files: name -> image file.
-        facts: sizes and channels, by name.
+        files: name -> image.
         target: folder to make, ending in ``.lmdb``. One that is there, made of the same files, stays.
         journal: remembers what it was made of.
         batch: images between two commits, and so what a killed run loses at most.
@@ -130,10 +110,12 @@ def make_lmdb(
     Raises:
         DataError: a name is not ASCII, which BasicSR's keys are; or the disk is full.
     """
-    for name, file in files.items():
+    for name, made in files.items():
         if not name.isascii():
-            raise DataError(f'{shown(file)}: names in an LMDB are ASCII. Rename it, or leave out --lmdb.')
-    wanted = {name: f'{name}.png ({f.height},{f.width},{f.channels}) 1' for name, f in sorted(facts.items())}
+            raise DataError(
+                'names in an LMDB are ASCII', where=shown(made.path), way_out='Rename it, or leave out --lmdb.'
+            )
+    wanted = {n: f'{n}.png ({f.height},{f.width},{f.channels}) 1' for n, (_, f) in sorted(files.items())}
     made_of = _identity(files)
     entry = journal.get(f'lmdb {target}', target / 'data.mdb')
     if entry and entry['made_of'] == made_of and _lines(target) == list(wanted.values()):
@@ -142,58 +124,55 @@ def make_lmdb(
     with writing(target):
         for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
             shutil.rmtree(other)
-        kept = [line for line in _kept(partial) if wanted.get(line.split('.png (')[0]) == line]
-        done = {line.split('.png (')[0] for line in kept}
-        map_size = sum(-(-file.stat().st_size // _PAGE) + 1 for file in files.values()) * _PAGE * 5 // 4 + 2**26
+        size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
         try:
-            maker = _ContinuedMaker(str(partial), map_size, batch, kept)
-            try:
-                rest = [name for name in wanted if name not in done]
-                for name in progress(rest, len(rest), target.name):
-                    one = facts[name]
-                    maker.put(read_content(files[name]), name, (one.height, one.width, one.channels))
-            finally:
-                maker.close()
+            with lmdb.open(str(partial), map_size=size) as env:
+                _fill(env, files, target.name, batch)
         except lmdb.Error as error:
+            if isinstance(error, (lmdb.InvalidError, lmdb.CorruptedError)):  # of a run that was interrupted
+                shutil.rmtree(partial, ignore_errors=True)
             raise DataError(
-                f'{shown(target)}: the LMDB cannot be written ({error}). Free space, then run the same command again.'
+                f'the LMDB cannot be written ({error})',
+                where=shown(target),
+                way_out='Free space, then run the same command again.',
             ) from None
-        _write_in_order(partial, wanted.values())
+        write_text(partial / 'meta_info.txt', ''.join(f'{line}\n' for line in wanted.values()))
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
         journal.put(f'lmdb {target}', target / 'data.mdb', made_of=made_of)
 
 
-def _identity(files: dict[str, Path]) -> str:
+def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: int) -> None:
+    """Puts in what is not there yet; also when it is interrupted, what was put is committed."""
+    with env.begin() as reading:
+        rest = [name for name in sorted(files) if reading.get(name.encode('ascii')) is None]
+    transaction = env.begin(write=True)
+    try:
+        for count, name in enumerate(progress(rest, len(rest), what), 1):
+            put(transaction, name, read_content(files[name].path))
+            if count % batch == 0:
+                transaction.commit()
+                transaction = env.begin(write=True)
+    finally:
+        transaction.commit()
+
+
+def put(transaction: lmdb.Transaction, key: str, content: bytes) -> None:
+    """Puts an image into an LMDB."""
+    transaction.put(key.encode('ascii'), content)
+
+
+def _identity(files: Mapping[str, Made]) -> str:
     """Of names, sizes and times of change."""
     digest = hashlib.sha256()
-    for name, file in sorted(files.items()):
-        status = file.stat()
+    for name, (path, _) in sorted(files.items()):
+        status = path.stat()
         digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
     return digest.hexdigest()[:16]
-
-
-def _kept(partial: Path) -> list[str]:
-    """Lines of an unfinished LMDB whose images it holds; it is removed where it cannot be read."""
-    lines = _lines(partial)
-    if not lines:
-        shutil.rmtree(partial, ignore_errors=True)
-        return []
-    try:
-        with lmdb.open(str(partial), readonly=True, lock=False) as env, env.begin() as transaction:
-            return [line for line in lines if transaction.get(line.split('.png (')[0].encode()) is not None]
-    except lmdb.Error:
-        shutil.rmtree(partial, ignore_errors=True)
-        return []
 
 
 def _lines(folder: Path) -> list[str]:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return (folder / 'meta_info.txt').read_text('ascii').splitlines()
     return []
-
-
-def _write_in_order(folder: Path, lines: Sequence[str]) -> None:
-    with whole_file(folder / 'meta_info.txt') as path:
-        path.write_text(''.join(f'{line}\n' for line in lines), 'ascii')

@@ -1,7 +1,6 @@
 """Reading every image of a dataset once: is it whole, of what kind and size, and does its pair fit?"""
 
 import io
-import json
 import os
 import struct
 import warnings
@@ -9,20 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from pdd_arch.errors import DataError, PDDError
-from pdd_arch.images import decoding
-from pdd_arch.images.structure import format_of, structural_problem
+from pdd_arch.data.paired_check import scale_problem
+from pdd_arch.errors import PDDError
+from pdd_arch.images.decoding import decode_raw, image_size
+from pdd_arch.images.structure import format_of
+from pdd_arch.prepare.journal import Journal
 from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.problems import Problem
-from pdd_arch.utils.atomic import writing
+from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.utils.files import open_file, read_content
 from pdd_arch.utils.progress import progress
-from pdd_arch.utils.wording import shown
-
-__all__ = ['Facts', 'Journal', 'format_text', 'read_facts', 'scale_problem', 'stored_format', 'verify']
 
 _WAY_OUT = 'Unpack or download it again.'
 _HEAD = 2**20  # bytes that hold what a header says of channels and depth
@@ -44,52 +42,18 @@ class Facts:
     def size(self) -> tuple[int, int]:
         return self.height, self.width
 
-
-class Journal:
-    """What is known of files, kept on disk so that an interrupted run need not read them again.
-
-    A line is appended for each file; a last line that was cut off is passed over. A file counts as known while
-    its size and time of change are the same.
-
-    Args:
-        path: of the journal; None keeps it in memory.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._known: dict[str, dict] = {}
-        if path and path.is_file():
-            for line in path.read_text('utf-8', 'replace').splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._known[entry['key']] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
-
-    def get(self, key: str, file: Path) -> dict | None:
-        """The entry of a key, if `file` has not changed since."""
-        entry = self._known.get(key)
-        return entry if entry and entry.get('stamp') == _stamp(file) else None
-
-    def put(self, key: str, file: Path, **facts: object) -> None:
-        """Remembers facts that hold while `file` does not change."""
-        entry = {'key': key, 'stamp': _stamp(file), **facts}
-        self._known[key] = entry
-        if self.path:
-            # the line break comes first: a line that was cut off must not spoil this one
-            with writing(self.path), self.path.open('a', encoding='utf-8') as log:
-                log.write(f'\n{json.dumps(entry)}')
+    @property
+    def kind(self) -> str:
+        """``8-bit RGB`` and the like."""
+        return _format_text(self.channels, self.bits)
 
 
-def _stamp(file: Path) -> list[int] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+def size_range(facts: Iterable[Facts]) -> list[tuple[int, int]]:
+    """The different sizes (height, width), smallest area first."""
+    return sorted({f.size for f in facts}, key=lambda size: (size[0] * size[1], size))
 
 
-def read_facts(path: str | os.PathLike, deep: bool = True) -> Facts:
+def read_facts(path: str | os.PathLike[str], deep: bool = True) -> Facts:
     """Facts of a file.
 
     Args:
@@ -100,27 +64,33 @@ def read_facts(path: str | os.PathLike, deep: bool = True) -> Facts:
         DataError, MissingFileError: it is missing, broken, or no image.
     """
     if not deep:
-        size = decoding.check_image_file(path)
         with open_file(path) as file:
             head = file.read(_HEAD)
-        return Facts(*size, *stored_format(read_content(path) if format_of(head) == 'TIFF' else head))
+        if format_of(head) != 'TIFF':
+            return Facts(*image_size(path), *_stored_format(head))
+    return read_whole(path)[1]
+
+
+def read_whole(path: str | os.PathLike[str]) -> tuple[np.ndarray, Facts]:
+    """An image, as `pdd_arch.images.decoding.decode_raw` returns it, and the facts of its file. Raises as there."""
     content = read_content(path)
-    # before decoding, which repairs what it can
-    problem = structural_problem(content, deep=True)
-    if problem:
-        raise DataError(f'{shown(path)}: {problem}. {_WAY_OUT}')
-    height, width = decoding.decode_raw(content, str(path)).shape[:2]
-    return Facts(height, width, *stored_format(content))
+    image = decode_raw(content, str(path), deep=True)
+    facts = facts_of(image)
+    # of a TIFF the decoded depth counts: PIL's modes do not tell 16-bit RGB
+    return image, facts if format_of(content) == 'TIFF' else Facts(*facts.size, *_stored_format(content))
 
 
-def stored_format(content: bytes) -> tuple[int, int]:
+def facts_of(image: np.ndarray) -> Facts:
+    """Facts of an (H, W, 3) image of uint8 or uint16 whose file is not known."""
+    height, width = image.shape[:2]
+    return Facts(height, width, 3, image.dtype.itemsize * 8)
+
+
+def _stored_format(content: bytes) -> tuple[int, int]:
     """(channels, bits per channel) as an image file stores them."""
     if format_of(content) == 'PNG':
         bits, colour = struct.unpack('>BB', content[24:26])
         return _PNG_CHANNELS.get(colour, 3), 8 if colour == 3 else bits
-    if format_of(content) == 'TIFF':  # PIL's modes do not tell 16-bit RGB
-        raw = decoding.decode_raw(content, 'image')
-        return 3, raw.dtype.itemsize * 8
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -130,8 +100,7 @@ def stored_format(content: bytes) -> tuple[int, int]:
         return 3, 8
 
 
-def format_text(channels: int, bits: int) -> str:
-    """``8-bit RGB`` and the like."""
+def _format_text(channels: int, bits: int) -> str:
     names = {1: 'grayscale', 2: 'grayscale with alpha', 3: 'RGB', 4: 'RGB with alpha, or CMYK'}
     return f'{bits}-bit {names.get(channels, f"{channels} channels")}'
 
@@ -144,15 +113,14 @@ def verify(
     Returns:
         Facts of the files that are whole, and what is wrong.
     """
-    todo = [path for part in found for images in part.files.values() for path in images.values()]
-    todo = list(dict.fromkeys(todo))
+    todo = list(dict.fromkeys(path for part in found for images in part.files.values() for path in images.values()))
     facts: dict[Path, Facts] = {}
-    problems = []
+    problems: list[Problem] = []
     for path in progress(todo, len(todo), 'verifying'):
         try:
             facts[path] = _known_facts(path, journal, deep)
         except PDDError as error:
-            problems.append(Problem('broken', str(path), _without_name(error, path)))
+            problems.append(broken_file(str(path), error, _WAY_OUT))
             continue
         problems += format_problems(path, facts[path], layout.published_format)
     for part in found:
@@ -169,48 +137,19 @@ def _known_facts(path: Path, journal: Journal, deep: bool) -> Facts:
     return facts
 
 
-def _without_name(error: PDDError, path: Path) -> str:
-    text = str(error).removeprefix(f'{shown(path)}: ')
-    return text.replace('Replace or remove it.', _WAY_OUT)
-
-
 def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | None) -> Iterable[Problem]:
-    """Whether a file is stored as expected; None expects RGB without alpha, of any depth."""
-    found = (facts.channels, facts.bits)
-    if expected and found != expected:
+    """Whether a file is stored as expected, (channels, bits); None expects RGB without alpha, of any depth."""
+    if expected and expected != (facts.channels, facts.bits):
         text = (
-            f'is {format_text(*found)}; {format_text(*expected)} is expected, as published. Has it been converted? '
-            f'{_WAY_OUT}'
+            f'is {facts.kind}; {_format_text(*expected)} is expected, as published. Has it been converted? {_WAY_OUT}'
         )
         yield Problem('format', str(path), text)
     elif not expected and facts.channels in (2, 4):
         text = (
-            f'is {format_text(*found)}; alpha is dropped when it is read, and CMYK converted without its profile. Save '
-            'it as RGB, if that is not meant.'
+            f'is {facts.kind}; alpha is dropped when it is read, and CMYK converted without its profile. Save it as '
+            'RGB, if that is not meant.'
         )
         yield Problem('format', str(path), text, is_error=False)
-
-
-def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: int) -> str | None:
-    """What is wrong with the sizes (height, width) of a pair, or None.
-
-    HR may be up to `slack` pixels larger, which BasicSR cuts off in validation.
-    """
-    expected = (lr[0] * scale, lr[1] * scale)
-    if all(0 <= h - e <= slack for h, e in zip(hr, expected, strict=True)):
-        return None
-    if all(0 <= n - h * scale <= slack for h, n in zip(hr, lr, strict=True)):
-        return (
-            f'is {lr[0]}x{lr[1]} pixels (height x width) and its HR image {hr[0]}x{hr[1]}: HR and LR are swapped. Name '
-            'each by what it is.'
-        )
-    fitting = (s for s in range(1, 17) if s != scale and all(0 <= h - n * s < s for h, n in zip(hr, lr, strict=True)))
-    other = next(fitting, None)
-    hint = f' These two fit scale {other}.' if other else ''
-    return (
-        f'is {lr[0]}x{lr[1]} pixels (height x width) and its HR image {hr[0]}x{hr[1]}; at scale {scale} HR is expected '
-        f'to be {expected[0]}x{expected[1]}.{hint}'
-    )
 
 
 def _scale_problems(found: FoundPart, facts: dict[Path, Facts]) -> Iterable[Problem]:

@@ -5,54 +5,53 @@ Nothing is half-written: a file gets its name when it is complete, so a killed r
 
 import contextlib
 import errno
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from basicsr.utils.matlab_functions import imresize
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.layouts import Conversion
 from pdd_arch.prepare.locate import FoundPart
-from pdd_arch.prepare.verify import Facts, Journal
-from pdd_arch.utils.atomic import PARTIAL, whole_file, writing
+from pdd_arch.prepare.verify import Facts
+from pdd_arch.utils.atomic import PARTIAL, temporary_beside, whole_file, write_text, writing
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.progress import progress
 from pdd_arch.utils.wording import shown
 
-__all__ = [
-    'JOURNAL',
-    'MANIFEST',
-    'encode_png',
-    'is_in_place',
-    'make_images',
-    'only_run',
-    'require_apart',
-    'require_no_others',
-    'write_lists',
-    'write_manifest',
-]
-
 JOURNAL = '.pdd_prepare.jsonl'
+#: the description of a prepared dataset, written last: it says that everything is there
 MANIFEST = 'pdd_prepare.json'
 # what file systems without symbolic links answer
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
+class Made(NamedTuple):
+    """An image that was made, and what is known of it."""
+
+    path: Path
+    facts: Facts
+
+
 @contextlib.contextmanager
 def only_run(home: Path) -> Iterator[None]:
-    """One process at a time writes to a folder that is there; one that was killed holds nothing.
+    """One process at a time writes to a folder, which is made where it is missing; a killed process holds nothing.
 
     Raises:
-        DataError: another process does.
+        DataError: another process does, or the folder cannot be made.
     """
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
     taken = DataError(
-        f'{shown(home)}: another `pdd prepare` is writing to it. Wait for it, or stop it; then run the same '
-        'command again.'
+        'another `pdd prepare` is writing to it',
+        where=shown(home),
+        way_out='Wait for it, or stop it; then run the same command again.',
     )
     with folder_held(home, taken):
         yield
@@ -69,37 +68,67 @@ def require_apart(sources: Iterable[str], out: Path) -> None:
         root = Path(source).expanduser().resolve()
         if made == root or root in made.parents or made in root.parents:
             raise DataError(
-                f'{shown(out)}: would be written inside the source {shown(source)} (or around it), which is never '
-                'changed. Move the download elsewhere, e.g. to downloads/, or choose another -o.'
+                f'would be written inside the source {shown(source)} (or around it), which is never changed',
+                where=shown(out),
+                way_out='Move the download elsewhere, e.g. to downloads/, or choose another -o.',
             )
 
 
-def make_images(found: FoundPart, out: Path, journal: Journal, copy: bool) -> dict[str, dict[str, Path]]:
-    """Links, copies or converts the images of a part into the folders of its layout.
+def write_sets(
+    found: Sequence[FoundPart], facts: Mapping[Path, Facts], out: Path, home: Path, journal: Journal, copy: bool = False
+) -> tuple[list[dict[str, Any]], dict[Path, dict[str, Made]]]:
+    """Makes the images of all parts, and a list of each side.
+
+    Args:
+        found: the parts.
+        facts: of their files.
+        out: folder that the layout's folders are below.
+        home: folder of the dataset; the lists go below it.
+        journal: remembers what was converted.
+        copy: copies instead of links.
 
     Returns:
-        ``hr`` and ``lr``: common name -> file made.
+        The sets as the manifest describes them, and what is in each folder that was written to, by common name.
     """
-    made: dict[str, dict[str, Path]] = {}
-    for key, side in found.part.sides.items():
-        folder = out / side.out
-        made[key] = {}
-        if is_in_place(found, key, out):
-            made[key] = dict(found.files[key])
-            continue
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            images = sorted(found.files[key].items())
-            for name, source in progress(images, len(images), side.out):
-                suffix = '.png' if side.convert else source.suffix.lower()
-                target = folder / f'{name}{suffix}'
-                if side.convert:
-                    _convert(source, target, side.convert, found.part.scale, journal)
-                elif copy:
-                    _copy(source, target)
-                else:
-                    _link(source, target)
-                made[key][name] = target
+    sets: list[dict[str, Any]] = []
+    folders: dict[Path, dict[str, Made]] = {}
+    for one in found:
+        part = one.part
+        described = {'name': part.name, 'role': part.role, 'scale': part.scale, 'count': len(one.names)}
+        for key, side in part.sides.items():
+            made = _make_images(one, key, facts, out, journal, copy)
+            list_name = side.list_name or (f'{part.name}_{key.upper()}' if len(one.files) > 1 else part.name)
+            described[key] = write_list(home, out / side.out, list_name, made, part.groups)
+            if not is_in_place(one, key, out):
+                folders.setdefault(out / side.out, {}).update(made)
+        sets.append(described)
+    return sets, folders
+
+
+def _make_images(
+    found: FoundPart, key: str, facts: Mapping[Path, Facts], out: Path, journal: Journal, copy: bool
+) -> dict[str, Made]:
+    """Links, copies or converts one side of a part."""
+    side, scale = found.part.sides[key], found.part.scale
+    images = sorted(found.files[key].items())
+    if is_in_place(found, key, out):
+        return {name: Made(path, facts[path]) for name, path in images}
+    folder, how = out / side.out, side.convert
+    made = {}
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in progress(images, len(images), side.out):
+            known = facts[source]
+            target = folder / f'{name}{".png" if how else source.suffix.lower()}'
+            if how:
+                _convert(source, target, how, scale, journal)
+                height, width = ((n - n % scale) // how.divisor for n in known.size)
+                known = Facts(height, width, 3, known.bits)
+            elif copy:
+                _copy(source, target)
+            else:
+                _link(source, target)
+            made[name] = Made(target, known)
     return made
 
 
@@ -110,22 +139,24 @@ def is_in_place(found: FoundPart, key: str, out: Path) -> bool:
     return bool(images) and all(p.parent.resolve() == folder and p.stem == name for name, p in images.items())
 
 
-def require_no_others(folder: Path, made: set[Path]) -> None:
+def require_no_others(folder: Path, made: Collection[Made]) -> None:
     """BasicSR reads every file of a folder. Links of an earlier run are removed; anything else is an error.
 
     Raises:
         DataError: there is a file that was not made here.
     """
+    ours = {one.path for one in made}
     with writing(folder):
         for path in sorted(folder.iterdir()):
-            if path in made:
+            if path in ours:
                 continue
             if path.is_symlink() or path.name.endswith(PARTIAL):
                 path.unlink()
             else:
                 raise DataError(
-                    f'{shown(path)}: does not belong to the dataset, and every file of that folder is read as an '
-                    'image of it. Move it elsewhere, then run the same command again.'
+                    'does not belong to the dataset, and every file of that folder is read as an image of it',
+                    where=shown(path),
+                    way_out='Move it elsewhere, then run the same command again.',
                 )
 
 
@@ -134,109 +165,83 @@ def _link(source: Path, target: Path) -> None:
     wanted = os.path.relpath(source.resolve(), target.parent.resolve())
     if target.is_symlink() and os.readlink(target) == wanted:
         return
-    _require_ours(target)
+    if target.exists() and not target.is_symlink():
+        raise DataError(
+            'is in the way: a file that is no link of an earlier run',
+            where=shown(target),
+            way_out='Move it elsewhere or choose another -o.',
+        )
+    # not `whole_file`, which would flush the source to disk
+    partial = temporary_beside(target)
     try:
-        with whole_file(target) as partial:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-            partial.symlink_to(wanted)
+        partial.unlink()
+        partial.symlink_to(wanted)
+        os.replace(partial, target)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         if error.errno not in _NO_LINKS:
             raise
         raise DataError(
-            f'{shown(target)}: cannot be made a link ({error.strerror}). Run the same command with --copy, or choose '
-            'another -o.'
+            f'cannot be made a link ({error.strerror})',
+            where=shown(target),
+            way_out='Run the same command with --copy, or choose another -o.',
         ) from None
 
 
 def _copy(source: Path, target: Path) -> None:
-    there, wanted = _stat(target), source.stat()
-    if there and (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns) and not target.is_symlink():
-        return
+    wanted = source.stat()
+    if target.is_file() and not target.is_symlink():
+        there = target.stat()
+        if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
+            return
     with whole_file(target) as partial:
         shutil.copyfile(source, partial)
         os.utime(partial, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
 
 
-def _require_ours(target: Path) -> None:
-    if target.exists() and not target.is_symlink():
-        raise DataError(
-            f'{shown(target)}: is in the way: a file that is no link of an earlier run. Move it elsewhere or choose '
-            'another -o.'
-        )
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def _convert(source: Path, target: Path, how: str, scale: int, journal: Journal) -> None:
+def _convert(source: Path, target: Path, how: Conversion, scale: int, journal: Journal) -> None:
     entry = journal.get(f'made {target}', source)
-    there = _stat(target)
-    if entry and there and there.st_size == entry['bytes'] and entry['how'] == [how, scale]:
+    if entry and entry['how'] == [how.name, scale] and target.is_file() and target.stat().st_size == entry['bytes']:
         return
     image = read_raw(source)
     height, width = (n - n % scale for n in image.shape[:2])
-    image = image[:height, :width]
-    if how == 'reduce':
-        image = _reduced(image, scale)
-    content = encode_png(image)
+    content = encode_png(how.make(np.ascontiguousarray(image[:height, :width]), source.name))
     with whole_file(target) as partial:
         partial.write_bytes(content)
-    journal.put(f'made {target}', source, bytes=len(content), how=[how, scale])
+    journal.put(f'made {target}', source, bytes=len(content), how=[how.name, scale])
 
 
-def _reduced(image: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W, 3) uint8 or uint16 -> (H/scale, W/scale, 3) of the same type, antialiased bicubic (BasicSR's)."""
-    largest = np.iinfo(image.dtype).max
-    small = imresize(np.ascontiguousarray(image).astype(np.float32) / largest, 1 / scale)
-    return (np.clip(small, 0, 1) * largest).round().astype(image.dtype)
-
-
-def encode_png(image: np.ndarray, compression: int = 3) -> bytes:
+def encode_png(image: np.ndarray) -> bytes:
     """A PNG of an (H, W, 3) BGR image of uint8 or uint16."""
-    return cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, compression])[1].tobytes()
+    return cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
 
 
-def write_lists(home: Path, name: str, files: dict[str, Path], sizes: dict[str, Facts], groups: Iterable[str]) -> Path:
+def write_list(
+    home: Path, folder: Path, name: str, made: Mapping[str, Made], groups: Iterable[str] = ()
+) -> dict[str, str]:
     """BasicSR's list of a folder's images: ``name (height,width,channels)``, one a line.
 
     Args:
         home: folder of the dataset.
+        folder: with the images.
         name: of the list.
-        files: common name -> file.
-        sizes: of these files, by common name.
+        made: common name -> image.
         groups: beginnings of names that get a list of their own besides (cameras).
 
     Returns:
-        The list of all.
+        ``folder`` and ``meta_info``, relative to `home`, as the manifest has them.
     """
     path = home / 'meta_info' / f'meta_info_{name}.txt'
-    lines = {stem: _line(file.name, sizes[stem]) for stem, file in sorted(files.items())}
+    lines = {stem: _line(one) for stem, one in sorted(made.items())}
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_text(path, lines.values())
-        for group in groups:
-            members = [line for stem, line in lines.items() if stem.lower().startswith(group)]
-            if members:
-                _write_text(path.with_name(f'meta_info_{name}_{group}.txt'), members)
-    return path
+    write_text(path, ''.join(lines.values()))
+    for group in groups:
+        members = [line for stem, line in lines.items() if stem.lower().startswith(group)]
+        if members:
+            write_text(path.with_name(f'meta_info_{name}_{group}.txt'), ''.join(members))
+    return {'folder': os.path.relpath(folder, home), 'meta_info': os.path.relpath(path, home)}
 
 
-def _line(name: str, facts: Facts) -> str:
-    return f'{name} ({facts.height},{facts.width},{facts.channels})'
-
-
-def _write_text(path: Path, lines: Iterable[str]) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(''.join(f'{line}\n' for line in lines), 'utf-8')
-
-
-def write_manifest(home: Path, content: dict) -> None:
-    """The description of a prepared dataset, written last: it stands for `everything is there`."""
-    path = home / MANIFEST
-    with writing(path), whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + '\n', 'utf-8')
+def _line(made: Made) -> str:
+    return f'{made.path.name} ({made.facts.height},{made.facts.width},{made.facts.channels})\n'

@@ -9,12 +9,12 @@ measured how near).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from scipy.stats import qmc
 
-from pdd_arch.degradations.camera import Blur, Domain, Jpeg, Reduce, SensorNoise
+from pdd_arch.degradations.domains import Domain
+from pdd_arch.degradations.operations import Downsample, GaussianBlur, Jpeg, Operation, SensorNoise
 from pdd_arch.errors import DataError
 from pdd_arch.selection.statistics import camera_statistics
 
@@ -28,17 +28,6 @@ _SIMPLICITY = 0.05
 # spread of a statistic below which a difference means nothing
 _LEAST_SPREAD = 0.15
 _TRIED, _COARSE, _REFINED, _EVALUATIONS = 64, 16, 2, 60
-
-
-@dataclass(frozen=True)
-class _Lens:
-    """The isotropic kernel of `Blur` with a known standard deviation; separable, so many can be tried."""
-
-    sigma: float
-
-    def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """(H, W, 3) in [0, 1] -> the same size."""
-        return cv2.GaussianBlur(image, (Blur.size, Blur.size), self.sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 @dataclass(frozen=True)
@@ -62,8 +51,8 @@ class CameraEstimate:
     @property
     def domain(self) -> Domain:
         """The degradation."""
-        operations: list[Callable] = [_Lens(self.blur)] if self.blur else []
-        operations.append(Reduce())
+        operations: list[Operation] = [GaussianBlur(self.blur)] if self.blur else []
+        operations.append(Downsample())
         if self.shot or self.read:
             operations.append(SensorNoise(self.shot**2, self.read))
         if self.quality < 100:

@@ -91,7 +91,7 @@ def _data_identity(opt: Mapping) -> str | None:
     train_set = opt['datasets'].get('train') or {}
     if train_set.get('type') != 'UnpairedAdaptationDataset':
         return None
-    from pdd_arch.data import data_identity
+    from pdd_arch.data.identity import data_identity
 
     return data_identity(train_set)
 

@@ -7,11 +7,15 @@ from typing import BinaryIO
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.utils.wording import shown
 
+#: way out for a file that cannot be used
+REPLACE = 'Replace or remove it.'
 # an uncompressed RGB image of 16 bits and images.structure.MAX_PIXELS takes 1.5 GiB
 MAX_FILE_BYTES = 2**31 - 1
+# POSIX has the first two, Windows the third
+_FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ('O_CLOEXEC', 'O_NONBLOCK', 'O_BINARY'))
 
 
-def open_file(path: str | os.PathLike[str], way_out: str = 'Replace or remove it.') -> BinaryIO:
+def open_file(path: str | os.PathLike[str], way_out: str = REPLACE) -> BinaryIO:
     """Open a regular file for reading; never waits, as opening a named pipe would.
 
     Raises:
@@ -21,8 +25,7 @@ def open_file(path: str | os.PathLike[str], way_out: str = 'Replace or remove it
     """
     where = shown(path)
     try:
-        # POSIX alone has named pipes to wait for, Windows alone text files with other line ends
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+        descriptor = os.open(path, _FLAGS)
     except FileNotFoundError:
         way_out = 'Restore it, or correct what names it.'
         raise MissingFileError('the file does not exist (any more)', where=where, way_out=way_out) from None
@@ -49,5 +52,4 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
         try:
             return file.read()
         except OSError as error:
-            reason = f'cannot be read ({error.strerror})'
-            raise DataError(reason, where=shown(path), way_out='Replace or remove it.') from None
+            raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None

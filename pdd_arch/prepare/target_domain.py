@@ -1,0 +1,158 @@
+"""Making a target domain with its ground truth out of HR photographs."""
+
+import json
+import random
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pdd_arch.degradations.domains import DOMAINS
+from pdd_arch.degradations.operations import to_8_bit
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.images.decoding import to_float32
+from pdd_arch.prepare.journal import Journal
+from pdd_arch.prepare.layouts import Conversion, Layout, Part, Side
+from pdd_arch.prepare.locate import FoundPart, locate
+from pdd_arch.prepare.problems import Problem, raise_if_any
+from pdd_arch.prepare.verify import Facts, verify
+from pdd_arch.prepare.write import JOURNAL, MANIFEST, only_run, require_apart, require_no_others, write_sets
+from pdd_arch.utils.atomic import write_json, writing
+from pdd_arch.utils.wording import did_you_mean, one_of, shown
+from pdd_arch.version import __version__
+
+DECLARATION = 'domain.json'
+
+
+def split(files: Sequence[Path], test: int, seed: int) -> dict[str, list[Path]]:
+    """HR source, target domain and test: no photograph is in two of them.
+
+    Every n-th photograph (by name) is for the test; one half of the others, shuffled, is the HR source, the other half
+    is degraded.
+    """
+    step = max(1, len(files) // test)
+    tested = list(files[::step])[:test]
+    rest = [f for f in files if f not in set(tested)]
+    random.Random(seed).shuffle(rest)
+    half = len(rest) // 2
+    return {'hr': sorted(rest[:half]), 'target': sorted(rest[half:]), 'test': tested}
+
+
+def make_domain(
+    name: str, photographs: Path, out: Path, scale: int = 4, test: int = 12, seed: int = 0
+) -> dict[str, Any]:
+    """Write ``hr``, ``train_lr``, ``test_lr``, ``test_hr``, lists of them and ``domain.json`` below `out`.
+
+    Images that were made of the same file are not made again; each has random numbers of its own, by name, so that a
+    run that was interrupted ends with the same files. The description that `pdd check` reads is written last.
+
+    Args:
+        name: a key of ``DOMAINS``.
+        photographs: folder of HR photographs, at least 3 * `test` of them; not changed.
+        out: written to; created.
+        scale: of super-resolution. Sides are cut to multiples of it.
+        test: number of test pairs, at least 1.
+        seed: of the split and the degradation.
+
+    Returns:
+        What ``domain.json`` holds.
+
+    Raises:
+        OptionError: unknown domain, or too few photographs for the split.
+        MissingFileError: no such folder.
+        DataError: a photograph cannot be read, is too small or not to be told from another by its name; `out` holds
+            another domain or other files, lies in the source, or cannot be written.
+    """
+    if name not in DOMAINS:
+        raise OptionError(
+            f'unknown target domain {name!r}',
+            where='--domain',
+            expected=one_of(DOMAINS),
+            way_out=did_you_mean(name, DOMAINS).strip(),
+        )
+    if test < 1:
+        raise OptionError(where='--test', expected='at least 1 test pair', found=str(test))
+    facts = _photographs(photographs, scale, 3 * test)
+    require_apart([str(photographs)], out)
+    parts = split(list(facts), test, seed)
+    declaration = {
+        'domain': name,
+        'operations': DOMAINS[name].declaration(),
+        'scale': scale,
+        'seed': seed,
+        'images': {part: [f.name for f in chosen] for part, chosen in parts.items()},
+    }
+    declaration = json.loads(json.dumps(declaration))
+
+    def degraded(image: np.ndarray, file: str) -> np.ndarray:
+        # by the name, so that other images do not matter
+        lr = DOMAINS[name](to_float32(image), scale, zlib.crc32(f'{seed} {file}'.encode()))
+        return to_8_bit(lr)
+
+    hr = Conversion('8 bits', lambda image, _: to_8_bit(to_float32(image)))
+    lr = Conversion(f'{name}, seed {seed}', degraded, scale)
+    layout = (
+        (Part('hr', 'train', scale, hr=_side('hr', hr)), parts['hr']),
+        (Part('train_lr', 'train', scale, lr=_side('train_lr', lr)), parts['target']),
+        (Part('test', 'test', scale, _side('test_hr', hr), _side('test_lr', lr)), parts['test']),
+    )
+    found = [FoundPart(part, {key: {f.stem: f for f in files} for key in part.sides}) for part, files in layout]
+    with only_run(out):
+        _declare(out, declaration)
+        with writing(out):
+            (out / MANIFEST).unlink(missing_ok=True)
+        sets, folders = write_sets(found, facts, out, out, Journal(out / JOURNAL))
+        for folder, made in folders.items():
+            require_no_others(folder, made.values())
+        write_json(out / MANIFEST, {'pdd_arch': __version__, 'dataset': f'target domain {name}', 'sets': sets})
+    return declaration
+
+
+def _side(folder: str, how: Conversion) -> Side:
+    return Side((), (), folder, how, list_name=folder)
+
+
+def _photographs(folder: Path, scale: int, least: int) -> dict[Path, Facts]:
+    """All photographs of a folder, each of which can be read, has a name of its own and is large enough."""
+    part = Part('photographs', 'train', scale, hr=Side(('.',), ('{}',), 'hr'))
+    layout = Layout('synthetic', 'the HR photographs', '', (part,), 'Correct the name of the folder', None)
+    found, problems = locate(layout, [str(folder)])
+    facts, wrong = verify(found, layout, Journal(None), deep=False)
+    problems += wrong
+    for file, one in facts.items():
+        if min(one.size) < scale:
+            text = (
+                f'is {one.height}x{one.width} pixels (height x width); at least {scale}x{scale} are expected at scale '
+            )
+            problems.append(Problem('scale', str(file), f'{text}{scale}. Remove it.'))
+    raise_if_any(problems, '')
+    if len(facts) < least:
+        raise OptionError(
+            f'{len(facts)} photographs',
+            where=shown(folder),
+            expected=f'at least {least} for {least // 3} test pairs',
+            way_out='Add photographs or lower --test.',
+        )
+    return {file: Facts(*one.size, 3, 8) for file, one in sorted(facts.items())}
+
+
+def _declare(out: Path, declaration: dict[str, Any]) -> None:
+    """Writes ``domain.json``, or finds the same one."""
+    file = out / DECLARATION
+    try:
+        known = json.loads(file.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        write_json(file, declaration)
+        return
+    except (ValueError, OSError) as error:
+        raise DataError(
+            f'cannot be read as JSON ({error})', where=shown(file), way_out=f'Remove {shown(out)}.'
+        ) from None
+    if known != declaration:
+        raise DataError(
+            'another domain, scale, seed or set of photographs was made here',
+            where=shown(file),
+            way_out='Choose another folder.',
+        )
