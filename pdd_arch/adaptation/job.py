@@ -246,7 +246,7 @@ class _Job:
         device = self.machine.device
         upscalers = {}
         for name, weights in (('generalist', None), ('adapted', path)):
-            net = trained_network(opt['network_g'], weights, 'params_ema', option='checkpoint')
+            net = trained_network(opt['network_g'], weights, 'params_ema', where='checkpoint')
             upscalers[name] = TiledUpscaler(net, opt['scale'], device=device)
         write_photographs_page(workspace, held_out['photographs'], upscalers, measured, choice, lines)
         write_model(workspace, path)

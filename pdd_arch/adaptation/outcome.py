@@ -18,7 +18,8 @@ from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Choice, Signals
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
-from pdd_arch.weights.checkpoints import read_checkpoint, write_checkpoint
+from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.writing import write_checkpoint
 
 __all__ = [
     'Adaptation',

@@ -15,7 +15,7 @@ from pdd_arch.export.onnx_form import write_onnx, write_onnx_fp16, write_onnx_ha
 from pdd_arch.export.readers import ONNXRUNTIME, SPANDREL, TORCHSCRIPT, Reader, weight_file_readers
 from pdd_arch.inference.load import LoadedNetwork
 from pdd_arch.utils.wording import one_of
-from pdd_arch.weights.checkpoints import write_checkpoint
+from pdd_arch.weights.writing import write_checkpoint
 
 Write = Callable[[LoadedNetwork, Path, dict[str, str]], None]
 
