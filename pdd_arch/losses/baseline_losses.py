@@ -1,6 +1,7 @@
 """Distillation losses that the paper compares with, usable as ``train.distill_opt`` in the same training loop."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses.distance_loss import INTRA_LAYERS
-from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.functional import weighted_sum
 from pdd_arch.utils.registration import register
 
 
@@ -29,7 +31,7 @@ class _RealDomainLoss(DistillationLoss):
 
         Args:
             student_real, teacher_real: outputs on target-domain input, (N, 3, H, W), [0, 1].
-            student_syn, teacher_syn: accepted so that all distillation losses are called alike; not used.
+            student_syn, teacher_syn: accepted because all distillation losses are called alike; not used.
         """
         return self.compute(student_real, teacher_real)['l_distill']
 
@@ -40,14 +42,14 @@ class OutputDistillationLoss(_RealDomainLoss):
 
     Args:
         loss_weight: of the term.
-        feature_net: accepted so that all distillation losses are built alike; not used.
+        feature_net: accepted because all distillation losses are built alike; not used.
     """
 
-    def __init__(self, loss_weight: float = 1.0, feature_net: Mapping | FeatureNet | None = None) -> None:
+    def __init__(self, loss_weight: float = 1.0, feature_net: Mapping[str, Any] | FeatureNet | None = None) -> None:
         super().__init__(None, ())
         self.loss_weight = loss_weight
 
-    def terms(self, images: Views[torch.Tensor], features: Views) -> dict[str, torch.Tensor]:
+    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
         return {'l_distill': self.loss_weight * F.l1_loss(images.student_real, images.teacher_real)}
 
@@ -70,11 +72,10 @@ class FeatureDistillationLoss(_RealDomainLoss):
         layers: Mapping[str, float] = INTRA_LAYERS,
         loss_weight: float = 1.0,
         criterion: str = 'l2',
-        feature_net: Mapping | FeatureNet | None = None,
+        feature_net: Mapping[str, Any] | FeatureNet | None = None,
     ) -> None:
         criteria = {'l1': F.l1_loss, 'l2': F.mse_loss}
-        if criterion not in criteria:
-            raise OptionError(f"criterion: unknown value {criterion!r}, expected 'l1' or 'l2'")
+        check_choice('criterion', criterion, criteria)
         weights = checked_layers('layers', layers)
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.criterion = weights, loss_weight, criteria[criterion]
@@ -82,7 +83,7 @@ class FeatureDistillationLoss(_RealDomainLoss):
     def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
         student, teacher = features.student_real, features.teacher_real
-        total = sum(w * self.criterion(student[k], teacher[k]) for k, w in self.layer_weights.items())
+        total = weighted_sum(self.layer_weights, lambda k: self.criterion(student[k], teacher[k]))
         return {'l_distill': self.loss_weight * total}
 
 
@@ -110,10 +111,10 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         layers: Mapping[str, float] = INTRA_LAYERS,
         loss_weight: float = 1.0,
         temperature: float = 0.07,
-        feature_net: Mapping | FeatureNet | None = None,
+        feature_net: Mapping[str, Any] | FeatureNet | None = None,
     ) -> None:
         if not temperature > 0:
-            raise OptionError(f'temperature: expected a positive number, found {temperature!r}')
+            raise OptionError(where='temperature', expected='a positive number', found=repr(temperature))
         weights = checked_layers('layers', layers)
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.temperature = weights, loss_weight, temperature
@@ -131,9 +132,8 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
-        total = sum(
-            weight * self._contrast(statistics[f'student {layer}'], statistics[f'teacher {layer}'])
-            for layer, weight in self.layer_weights.items()
+        total = weighted_sum(
+            self.layer_weights, lambda k: self._contrast(statistics[f'student {k}'], statistics[f'teacher {k}'])
         )
         return {'l_distill': self.loss_weight * total}
 

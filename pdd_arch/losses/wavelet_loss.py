@@ -26,9 +26,9 @@ class HaarWaveletLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, weights: Sequence[float] = (1.0, 0.5, 0.1)) -> None:
         super().__init__()
         if isinstance(weights, str) or not isinstance(weights, Sequence) or len(weights) != 3:
-            raise OptionError(f'weights: expected three numbers [LL, HL and LH, HH], found {weights!r}')
+            raise OptionError(where='weights', expected='three numbers [LL, HL and LH, HH]', found=repr(weights))
         self.loss_weight = loss_weight
-        self.weights = tuple(float(w) for w in weights)
+        self.weights = (float(weights[0]), float(weights[1]), float(weights[2]))
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss of images (N, C, H, W) with even H and W."""

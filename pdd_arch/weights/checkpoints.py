@@ -144,8 +144,8 @@ def state_dict_of(
     odd = next((k for k, v in state.items() if not isinstance(k, str) or _is_odd(v)), None)
     if odd is not None:
         raise WeightsError(
-            f'{path} holds {odd!r}, which is not an ordinary tensor with a name (sparse, quantized, complex, or without '
-            'its numbers)',
+            f'{path} holds {odd!r}, which is not an ordinary tensor with a name (sparse, quantized, complex, or '
+            'without its numbers)',
             where=where,
             expected='the state dict of a network',
         )
