@@ -49,11 +49,12 @@ def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
     Of two state dicts in the file, ``params_ema`` comes before ``params``.
 
     Args:
-        path: as there.
+        path: see :func:`SpandrelNet`.
         where: option key or argument that named the file, for error messages.
 
     Raises:
-        OptionError, MissingFileError, WeightsError: as there, and where the file cannot be read.
+        OptionError: spandrel is not installed.
+        MissingFileError, WeightsError: the file cannot be read, or is not a single-image RGB network.
     """
     # an import of seconds, for all its architectures
     try:

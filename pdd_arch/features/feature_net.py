@@ -94,7 +94,7 @@ def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[
     The tensors may still be in the file: copy those that are kept.
 
     Raises:
-        MissingFileError, WeightsError: as :func:`pdd_arch.weights.download.download`.
+        MissingFileError, WeightsError: see :func:`pdd_arch.weights.download.download`.
     """
     url, target = imagenet_file(network)
     # torchvision's file names end in the first digits of their hash: vgg19-dcbb9e9d.pth
@@ -148,8 +148,8 @@ class FeatureNet(nn.Module):
         use_input_norm: subtract the ImageNet mean and divide by its standard deviation.
         range_norm: inputs are in [-1, 1] and are mapped to [0, 1] first.
         feature_scale: factor on every feature map. Loss weights (and the softmax of the intra term) are meant for
-            values of VGG19's order; a network with larger ones is brought there.
-        seed: of the random weights; the global random state is left as it was.
+            values of the magnitude of VGG19's; the features of another network can be scaled to it.
+        seed: seed of the random weights; the global random state is not changed.
 
     Raises:
         OptionError: unknown type or layer.
@@ -195,7 +195,7 @@ class FeatureNet(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> 'FeatureNet':
-        """Stays in evaluation mode: the network is a fixed yardstick."""
+        """Stay in evaluation mode: the network is a fixed yardstick."""
         return super().train(False)
 
     def forward(self, x: torch.Tensor, layers: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
@@ -224,9 +224,9 @@ class FeatureNet(nn.Module):
 
 @functools.lru_cache(maxsize=2)
 def _random_features(network: str, seed: int, default_device: str) -> nn.Sequential:
-    """All of a network's features; kept, as torchvision also draws a classifier of 120 million weights each time.
+    """All of a network's features; cached, as torchvision also draws a classifier of 120 million weights each time.
 
-    Those built on `default_device` are not those of another: on ``meta`` they have no numbers.
+    The default device is part of the key: on ``meta`` the features have no values.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A network by whatever people have of it: a file, a folder, a name."""
+"""Loading a network by what users know it by: a file, a folder or a name."""
 
 import os
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class LoadedNetwork:
     Attributes:
         net: maps RGB (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale); float32, on the CPU, in evaluation mode.
         scale: upscaling factor.
-        name: short, for people.
-        source: what was asked for.
-        file: that holds the weights.
+        name: short name to display.
+        source: the path or name that was asked for.
+        file: file that holds the weights.
     """
 
     net: nn.Module

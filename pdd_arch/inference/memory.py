@@ -51,7 +51,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 class _PeakOfTensors(TorchDispatchMode):
-    """Keeps the largest number of bytes that tensors made meanwhile have at a time."""
+    """Records the largest total size in bytes of the tensors that exist at one time, of those made in its context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class _PeakOfTensors(TorchDispatchMode):
 def bytes_per_pixel(net: nn.Module, align: int = 1) -> float:
     """Memory that a network needs per LR pixel of a window, measured with a small one.
 
-    On a GPU it is what was allocated at most, workspaces included; elsewhere the largest sum of all tensors that were
-    there at a time.
+    On a GPU it is the peak allocation, workspaces included; elsewhere the largest total size of the tensors that
+    existed at one time.
 
     Args:
         net: maps (N, 3, h, w) to (N, 3, h * scale, w * scale).
@@ -111,7 +111,7 @@ class AdaptiveUpscaler(TiledUpscaler):
         tile: LR pixels that a window contributes per side at first; ``auto``: as many as the free memory allows, chosen
             for the first image. When memory runs out it is halved, down to the smallest of ``TILES``, and stays so.
         say: called with a sentence for the user when the tile is reduced.
-        others: as for `TiledUpscaler`.
+        others: see `TiledUpscaler`.
 
     Raises:
         OptionError: an argument is impossible.

@@ -56,7 +56,7 @@ def forward_tiled(
     """:func:`forward_padded` in windows: what the network needs on the way is that of one window.
 
     Args:
-        net, x, multiple: as there.
+        net, x, multiple: see there.
         tile: LR pixels that a window contributes per side; 0: no windows.
         overlap: LR pixels that it takes in beyond (`pdd_arch.inference.TiledUpscaler` says what networks need).
 

@@ -98,7 +98,7 @@ def cover(length: int, tile: int, overlap: int, align: int = 1, fit: bool = True
     """Windows along one side of an image, all of one length.
 
     Args:
-        length: of the side, in LR pixels, at least 1.
+        length: length of the side in LR pixels, at least 1.
         tile: LR pixels that a window contributes at most, rounded up to `align`; 0 for one window over the whole side.
         overlap: LR pixels that a window takes in, at least, beyond what it contributes, except where the image ends.
         align: windows begin at multiples of it and are multiples of it long. The image is thought to be continued by

@@ -41,7 +41,7 @@ class OutputDistillationLoss(_RealDomainLoss):
     """Plain output distillation: mean |S(x_t) - G(x_t)|.
 
     Args:
-        loss_weight: of the term.
+        loss_weight: weight of the term.
         feature_net: accepted because all distillation losses are built alike; not used.
     """
 
@@ -61,10 +61,10 @@ class FeatureDistillationLoss(_RealDomainLoss):
     The features are those of the frozen network phi, so no regressor between student and teacher is needed.
 
     Args:
-        layers: weights by layer.
-        loss_weight: of the term.
+        layers: layer name -> weight.
+        loss_weight: weight of the term.
         criterion: ``l1`` | ``l2`` (FitNets): mean over elements.
-        feature_net: as in `PairwiseDistanceLoss`.
+        feature_net: see `PairwiseDistanceLoss`.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class FeatureDistillationLoss(_RealDomainLoss):
 class ContrastiveDistillationLoss(_RealDomainLoss):
     """Contrastive distillation in the manner of CRD (Tian et al., ICLR 2020), inside the batch.
 
-    The student's feature of an image should be nearer to the teacher's feature of the same image than to the
+    The student's feature of an image should be closer to the teacher's feature of the same image than to the
     teacher's features of the other images. Features are averaged over positions and normalised; InfoNCE over the
     batch. Unlike the original there is no memory bank and no learned projection, so the number of negatives is the
     batch size minus one.
 
     Args:
-        layers: weights by layer.
-        loss_weight: of the term.
-        temperature: of the softmax (0.07 in CRD).
-        feature_net: as in `PairwiseDistanceLoss`.
+        layers: layer name -> weight.
+        loss_weight: weight of the term.
+        temperature: temperature of the softmax (0.07 in CRD).
+        feature_net: see `PairwiseDistanceLoss`.
     """
 
     least_batch = 2

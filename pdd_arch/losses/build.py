@@ -45,7 +45,7 @@ def build_distill_loss(options: Mapping[str, Any]) -> DistillationLoss:
     """The loss of ``train.distill_opt``, without a feature network of its own.
 
     Raises:
-        OptionError: as `build_registered`, or the loss is not a `DistillationLoss`.
+        OptionError: see `build_registered`; or the loss is not a `DistillationLoss`.
     """
     loss = build_registered('distill_opt', {k: v for k, v in options.items() if k != 'feature_net'})
     if not isinstance(loss, DistillationLoss):

@@ -163,7 +163,7 @@ def intra_model_loss(
             Target-domain and synthetic samples are paired by their position in the batch.
         distance: a key of ``INTRA_DISTANCES``; not used by the cosine criteria.
         criterion: a key of ``INTRA_CRITERIA``; ``cosine``: 1 - mean cosine similarity (over the channels) of the
-            signed differences; ``cosine_released``: that similarity itself, as the authors' code minimises it.
+            signed differences; ``cosine_released``: the similarity itself, which the authors' code minimises.
     """
     if criterion in SIGNED_CRITERIA:
         similarity = F.cosine_similarity(student_real - student_syn, teacher_real - teacher_syn, dim=1).mean()
@@ -241,9 +241,9 @@ def haar_wavelet_loss(pred: torch.Tensor, target: torch.Tensor, weights: tuple[f
 
     Args:
         pred, target: (N, C, H, W), H and W even.
-        weights: of the low, the mixed and the high band.
+        weights: weights of the low, the mixed and the high band.
     """
-    # the transform is linear: that of the difference is the difference of the transforms
+    # the transform is linear: the transform of the difference is the difference of the transforms
     ll, hl, lh, hh = haar_transform(pred - target)
     mixed = torch.cat((hl, lh), dim=1)
     return weights[0] * ll.abs().mean() + weights[1] * mixed.abs().mean() + weights[2] * hh.abs().mean()

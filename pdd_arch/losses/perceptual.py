@@ -1,4 +1,4 @@
-"""Perceptual and style loss on features that are already there.
+"""Perceptual and style loss on features that have been computed.
 
 BasicSR's ``PerceptualLoss`` runs its own VGG on both images; here the features come from the bank, so that the
 student's output goes through the feature network once for this loss and the distillation together.
@@ -18,8 +18,8 @@ class FeaturePerceptualLoss:
     """BasicSR's ``PerceptualLoss`` as a function of features.
 
     Args:
-        layer_weights: weights by layer.
-        perceptual_weight, style_weight: of the two terms; 0 switches a term off.
+        layer_weights: layer name -> weight.
+        perceptual_weight, style_weight: weights of the two terms; 0 switches a term off.
         criterion: ``l1`` | ``l2`` | ``fro``.
 
     Raises:

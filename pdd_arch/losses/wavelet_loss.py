@@ -16,8 +16,8 @@ class HaarWaveletLoss(nn.Module):
     """``loss_weight * (w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|)`` of the difference.
 
     Args:
-        loss_weight: of the whole term (0.5 in the paper's option files).
-        weights: of the low, the mixed and the high band ([1, 0.1, 0.01] in the paper's option files).
+        loss_weight: weight of the whole term (0.5 in the paper's option files).
+        weights: weights of the low, the mixed and the high band ([1, 0.1, 0.01] in the paper's option files).
 
     Raises:
         OptionError: `weights` are not three numbers.

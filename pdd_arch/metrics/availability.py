@@ -30,7 +30,7 @@ DIRECTIONS = MappingProxyType(
         'calculate_feature_distance': 'lower',
     }
 )
-#: of images as BasicSR's validation hands them over
+#: range of the images that BasicSR's validation hands over
 _RANGE = '8 bit, 0 to 255'
 
 

@@ -28,7 +28,7 @@ SHA256 = 'f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218'
 
 
 class _DISTS(piq.DISTS):
-    """piq's DISTS, whose constructor would download both of its weight files without looking at their hashes."""
+    """piq's DISTS, whose constructor would download both of its weight files without checking their hashes."""
 
     def __init__(self, features: torch.nn.Module, alpha: torch.Tensor, beta: torch.Tensor) -> None:
         # the authors divide by the sum when they compare, piq's own file has it done already
@@ -113,8 +113,8 @@ def calculate_dists(
         img, img2: (H, W, 3), BGR, [0, 255].
         crop_border: pixels cut from each side.
         input_order: ``HWC`` | ``CHW``.
-        weights: of the trunk VGG16: ``imagenet``, or the path of a torchvision state dict.
-        dists_weights: the metric's own: ``official``, or the path of a file with ``alpha`` and ``beta``.
+        weights: weights of the trunk VGG16: ``imagenet``, or the path of a torchvision state dict.
+        dists_weights: the metric's own weights: ``official``, or the path of a file with ``alpha`` and ``beta``.
         resize: downsample images whose shorter side is over 256 pixels to that, as piq always and the authors'
             script do; IQA-PyTorch, with which the paper's tables were made, compares them as they are.
         **kwargs: ignored, as in BasicSR's metrics (``better``).

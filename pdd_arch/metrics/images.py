@@ -1,4 +1,4 @@
-"""What all metrics do with the images that BasicSR's validation hands them."""
+"""How all metrics read the images that BasicSR's validation hands them."""
 
 import numpy as np
 import torch

@@ -84,7 +84,7 @@ def calculate_lpips(
         crop_border: pixels cut from each side.
         input_order: ``HWC`` | ``CHW``.
         net: ``alex`` (the paper) | ``vgg`` | ``squeeze``.
-        weights: of the trunk: ``imagenet``, or the path of a torchvision state dict.
+        weights: weights of the trunk: ``imagenet``, or the path of a torchvision state dict.
         **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:

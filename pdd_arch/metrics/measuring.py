@@ -35,8 +35,8 @@ def registered_measure(name: str, options: Mapping[str, Any], decimals: int = 4)
 
     Args:
         name: heading of the column.
-        options: as under ``val.metrics`` of an option file: ``type``, ``crop_border``, ``better`` ...
-        decimals: printed.
+        options: a section of ``val.metrics``: ``type``, ``crop_border``, ``better`` ...
+        decimals: digits printed after the decimal point.
     """
 
     def compute(output: Image, truth: Image) -> float:

@@ -17,7 +17,7 @@ class OpenedWeights:
         """As `pdd_arch.weights.checkpoints.read_checkpoint`. The content is shared: its tensors must not be changed.
 
         Raises:
-            MissingFileError, WeightsError: as there.
+            MissingFileError, WeightsError: see there.
         """
         file = weight_file(path, where)
         status = file.stat()

@@ -47,7 +47,8 @@ class CheckpointWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_beside(path)
             self._staged.append((temporary, path))
-            torch.save(dict(content), temporary)
+            with temporary.open('wb') as file:  # given a path, torch does not tell why it cannot write
+                torch.save(dict(content), file)
             flush(temporary)
             return sha256_of(temporary)
         except (OSError, RuntimeError) as e:  # torch reports a failed write as RuntimeError

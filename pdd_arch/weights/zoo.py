@@ -34,8 +34,8 @@ class Generalist:
         scale: upscaling factor.
         network: the ``network_g`` section that its weights fit; None: only as `SpandrelNet`.
         url: where its authors publish it.
-        sha256: of the file.
-        licence: under which its authors publish it, by the licence file of their repository.
+        sha256: hexadecimal SHA-256 of the file.
+        licence: the licence of its authors' repository.
         source: who states the hash.
     """
 
@@ -174,7 +174,7 @@ def fetch(path: str, where: str = 'weights') -> Path:
 
 
 def state_under_params(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a zoo file holds, in BasicSR's form ``{'params': state dict}``.
+    """The content of a published file, in BasicSR's form ``{'params': state dict}``.
 
     Their authors nest the weights under ``params_ema`` (the average, which they deploy), ``params``, or not at all.
     """
