@@ -17,7 +17,9 @@ from pdd_arch.errors import NumbersError, WeightsError
 from pdd_arch.models.retention import prune
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import begin_run
-from pdd_arch.weights.checkpoints import CheckpointWriter, read_checkpoint, remove_temporary_files, write_checkpoint
+from pdd_arch.utils.atomic import PARTIAL, remove_partial_files
+from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.writing import CheckpointWriter, write_checkpoint
 
 _fork = multiprocessing.get_context('fork')
 KILLS = 50
@@ -67,13 +69,13 @@ def test_killed_while_writing(model):
         time.sleep(rng.uniform(0, 2 * pace))
         process.kill()
         process.join()
-        left_behind += sum(name.endswith('.tmp') for name in names('models') + names('training_states'))
+        left_behind += sum(name.endswith(PARTIAL) for name in names('models') + names('training_states'))
 
         state = load_resume_state(resume_options())
         assert state['iter'] >= newest
         # the newest one is whole: nothing had to be passed over
         assert state['iter'] == max(int(Path(name).stem) for name in names('training_states'))
-        assert not [name for name in names('models') + names('training_states') if name.endswith('.tmp')]
+        assert not [name for name in names('models') + names('training_states') if name.endswith(PARTIAL)]
         newest = state['iter']
     assert newest > 12  # checkpoints were written
     assert left_behind > 0  # and kills struck while they were
@@ -114,7 +116,7 @@ def test_failure_of_one_file_leaves_all_as_they_were(tmp_path):
 
     with CheckpointWriter() as writer:
         writer.add({'x': torch.zeros(3)}, tmp_path / 'a')
-        with pytest.raises(WeightsError, match=r'b could not be written: .*No space left.*--auto_resume'):
+        with pytest.raises(WeightsError, match=r'b: could not be written: .*No space left.*--auto_resume'):
             writer.add({'x': Unwritable()}, tmp_path / 'b')
     assert (tmp_path / 'a').read_text() == 'old a'
     assert (tmp_path / 'b').read_text() == 'old b'
@@ -122,10 +124,10 @@ def test_failure_of_one_file_leaves_all_as_they_were(tmp_path):
 
 
 def test_only_own_temporary_files_are_removed(tmp_path):
-    for name in ('.net_g_5.pth.abc.tmp', 'notes.tmp', 'net_g_5.pth'):
+    for name in (f'.abc{PARTIAL}', f'notes{PARTIAL}', 'net_g_5.pth'):
         (tmp_path / name).touch()
-    assert remove_temporary_files(tmp_path) == ['.net_g_5.pth.abc.tmp']
-    assert names(tmp_path) == ['net_g_5.pth', 'notes.tmp']
+    assert remove_partial_files(tmp_path) == [f'.abc{PARTIAL}']
+    assert names(tmp_path) == ['net_g_5.pth', f'notes{PARTIAL}']
 
 
 # ---------------------------------------------------------------- disks
@@ -161,7 +163,7 @@ def test_full_disk_stops_the_run_and_the_earlier_state_goes_on(small_disk, capfd
     reached = max(losses_by_iteration())
     states = [int(Path(name).stem) for name in names('experiments/tiny/training_states')]
     assert states == list(range(1, reached))
-    assert not list(small_disk.rglob('.*.tmp'))
+    assert not list(small_disk.rglob(f'.*{PARTIAL}'))
 
     subprocess.run(['mount', '-o', 'remount,size=40m', str(small_disk)], check=True)
     assert Child('--auto_resume').status() == 0
@@ -205,7 +207,7 @@ def test_limit_on_file_size(workplace, capfd):
     process.join()
     assert process.exitcode == 42
     assert read_checkpoint('big.pth')['x'].shape == (50_000,)
-    assert not [name for name in names('.') if name.endswith('.tmp')]
+    assert not [name for name in names('.') if name.endswith(PARTIAL)]
 
 
 # ---------------------------------------------------------------- what is written, what is kept

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from pdd_arch.errors import MissingFileError, WeightsError
-from pdd_arch.weights.checkpoints import check_finite, read_checkpoint, state_dict_of, write_checkpoint
+from pdd_arch.weights.checkpoints import check_finite, read_checkpoint, state_dict_of
+from pdd_arch.weights.opened import OpenedWeights
+from pdd_arch.weights.writing import write_checkpoint
 
 
 class Malicious:
@@ -88,14 +90,34 @@ def test_state_dict_keys():
     assert state_dict_of(wrapped, 'params', 'f', 'path.pretrain_network_g').keys() == {'w'}
     assert state_dict_of({'params': state}, 'params_ema', 'f', 'path.pretrain_network_g') == state
     assert state_dict_of(state, None, 'f', 'path.pretrain_network_g') == state
+    g, teacher = 'path.param_key_g', 'path.param_key_teacher'
     with pytest.raises(
-        WeightsError, match=r"no key 'params'; found \['params_ema'\]. Set path.param_key_g: params_ema"
+        WeightsError, match=r"no key 'params', found \['params_ema'\]. Set path.param_key_g: params_ema"
     ):
-        state_dict_of({'params_ema': state}, 'params', 'f', 'path.pretrain_network_g')
+        state_dict_of({'params_ema': state}, 'params', 'f', 'path.pretrain_network_g', key_option=g)
     with pytest.raises(WeightsError, match=r'Set path.param_key_teacher: ~'):
-        state_dict_of(state, 'params', 'f', 'path.pretrain_network_teacher')
+        state_dict_of(state, 'params', 'f', 'path.pretrain_network_teacher', key_option=teacher)
     with pytest.raises(WeightsError, match=r'holds no state dict under None.*Set path.param_key_g: params'):
-        state_dict_of({'params': state}, None, 'f', 'path.pretrain_network_g')
+        state_dict_of({'params': state}, None, 'f', 'path.pretrain_network_g', key_option=g)
+    # where no option says which key is meant, none is advised
+    with pytest.raises(WeightsError, match=r"^f has no key 'params'.* Give a file that holds .* under 'params'\.$"):
+        state_dict_of(state, 'params', 'f', '')
+    with pytest.raises(WeightsError, match=r'Give a file that is a state dict\.$'):
+        state_dict_of({'params': state}, None, 'f', '--generalist')
+
+
+def test_opened_weights_are_read_once(tmp_path, monkeypatch):
+    file, opened = tmp_path / 'a.pth', OpenedWeights()
+    torch.save({'w': torch.zeros(1)}, file)
+    monkeypatch.chdir(tmp_path)
+    content = opened.read(file, 'path.x')
+    assert opened.read('a.pth', 'path.y') is content
+    torch.save({'w': torch.ones(3)}, file)
+    assert len(opened.read(file, 'path.x')['w']) == 3
+    opened.release()
+    file.unlink()
+    with pytest.raises(MissingFileError, match=r'path\.x: .*a\.pth does not exist'):
+        opened.read(file, 'path.x')
 
 
 @pytest.mark.parametrize(

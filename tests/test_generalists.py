@@ -229,7 +229,7 @@ def test_spandrel_net_of_a_network_that_basicsr_has_not(tmp_path):
     assert net(torch.rand(1, 3, 5, 6)).shape == (1, 3, 10, 12)
     again = state_dict_of({'params': net.state_dict()}, 'params', 'x', 'x', net)
     assert again.keys() == net.state_dict().keys()
-    with pytest.raises(OptionError, match=r'expected 4, but .* is an x2 network'):
+    with pytest.raises(OptionError, match=r'SpandrelNet scale: .* is an x2 network, expected 4'):
         build_network(dict(type='SpandrelNet', path=str(tmp_path / 'x2.pth'), scale=4))
 
 
@@ -246,12 +246,18 @@ def published(tmp_path, monkeypatch):
     return entry
 
 
+def network_section(path):
+    """The ``network_g`` section for ``zoo:NAME``: BasicSR's network where there is one, else `SpandrelNet`."""
+    entry = zoo.generalist(path)
+    return dict(entry.network or dict(type='SpandrelNet', path=path, scale=entry.scale))
+
+
 def test_zoo_file_is_fetched_once_and_used(published, monkeypatch, workplace):
     content = read_checkpoint('zoo:tiny', 'path.pretrain_network_g')
     assert content.keys() == {'params'}
     assert published.file.is_file()
     monkeypatch.setattr(download, '_request', lambda *a: pytest.fail('asked for it again'))
-    section = zoo.network_section('zoo:tiny')
+    section = network_section('zoo:tiny')
     lr = np.random.default_rng(0).integers(0, 256, (9, 10, 3), dtype=np.uint8)
     assert network_upscaler(section, 'zoo:tiny', 'params')(lr).shape == (36, 40, 3)
     # as teacher and student of a run, with the default key, although the file has none
@@ -297,7 +303,7 @@ def test_zoo_table():
         assert entry.url.startswith('https://github.com/')
         assert entry.licence
         assert entry.source
-        section = zoo.network_section(f'zoo:{name}')
+        section = network_section(f'zoo:{name}')
         if section['type'] != 'SpandrelNet':
             with torch.device('meta'):
                 net = build_network(section)

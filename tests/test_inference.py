@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import runpy
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -20,15 +21,15 @@ from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
 from pdd_arch.inference import (
     TiledUpscaler,
     cover,
-    effective_overlap,
     forward_padded,
     forward_tiled,
     plan_tiles,
-    receptive_radius,
     required_multiple,
 )
 
 BENCHMARK = Path(__file__).parents[1] / 'experiments' / 'benchmark'
+_MEASURES = runpy.run_path(str(BENCHMARK / 'receptive_field.py'))
+receptive_radius, effective_overlap = _MEASURES['receptive_radius'], _MEASURES['effective_overlap']
 
 
 def compact(convolutions=2, scale=2):
@@ -130,10 +131,7 @@ def test_tiles_equal_no_tiles(net, overlap, height, width):
             with torch.no_grad():
                 values = torch.from_numpy(tile.read(pixels).astype(np.float64)).permute(2, 0, 1)[None] / 255
                 output = net(values)[0].permute(1, 2, 0).numpy()
-            rows, columns = tile.rows, tile.columns
-            result[rows.keep_start * 2 : rows.keep_stop * 2, columns.keep_start * 2 : columns.keep_stop * 2] = output[
-                rows.kept_of_output(2), columns.kept_of_output(2)
-            ]
+            result[tile.place(2)] = output[tile.rows.kept_of_output(2), tile.columns.kept_of_output(2)]
         results.append(result)
     np.testing.assert_allclose(results[1], results[0], atol=1e-12, rtol=0)
 

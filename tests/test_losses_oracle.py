@@ -1,4 +1,10 @@
-"""Losses and gradients against the reference numbers: 1e-9 relative in float64, 1e-4 in float32."""
+"""Losses and gradients against the reference numbers: 1e-9 relative in float64, 1e-4 in float32.
+
+The gradient jumps where a ReLU, a maximum or an absolute value changes sides. Convolutions round differently on
+different processors, so that a few of millions of float32 values change sides, which moves a gradient by up to 1e-2.
+Where it is not that of the reference, it must be the gradient of our own float64 computation (which is held to the
+reference by 1e-9) with every value on the side that it has in float32, to the same 1e-4.
+"""
 
 import re
 from pathlib import Path
@@ -6,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from basicsr.losses import build_loss
+from torch.overrides import TorchFunctionMode
 
 from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.losses import FeaturePerceptualLoss
@@ -30,14 +38,50 @@ def assert_close(name, value, precision):
     np.testing.assert_allclose(value, expected, rtol=RELATIVE[precision], atol=RELATIVE[precision] * scale)
 
 
-def assert_gradient(recipes, prefix, gradient, precision):
-    norm, total, sample = recipes.grad_summary(gradient.numpy())
-    expected_norm = float(FIXTURES[f'{prefix}/norm'])
-    assert norm == pytest.approx(expected_norm, rel=RELATIVE[precision])
+def stored(prefix):
+    """The summary of a gradient in the fixtures: norm, sum and sample."""
+    return tuple(FIXTURES[f'{prefix}/{part}'] for part in ('norm', 'sum', 'sample'))
+
+
+def deviation(summary, expected):
+    """Largest deviation of a gradient from another, in units of the tolerance for its norm."""
+    norm, total, sample = expected
+    relative = abs(summary[0] - norm) / norm
     # the sum cancels: its error is measured against the norm
-    assert total == pytest.approx(float(FIXTURES[f'{prefix}/sum']), abs=RELATIVE[precision] * expected_norm * 10)
-    largest = np.abs(FIXTURES[f'{prefix}/sample']).max()
-    np.testing.assert_allclose(sample, FIXTURES[f'{prefix}/sample'], rtol=0, atol=RELATIVE[precision] * largest * 10)
+    of_sum = abs(summary[1] - total) / norm / 10
+    return max(relative, of_sum, np.abs(summary[2] - sample).max() / np.abs(sample).max() / 10)
+
+
+def assert_gradient(recipes, prefix, gradient, precision):
+    assert deviation(recipes.grad_summary(gradient.numpy()), stored(prefix)) <= RELATIVE[precision]
+
+
+class Sides(TorchFunctionMode):
+    """Records on which side of a kink each value is, or puts the values of another pass on the sides recorded."""
+
+    def __init__(self, recorded=None):
+        super().__init__()
+        self.recorded, self.taken, self.changed, self.values = recorded, [], 0, 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is F.relu:
+            return args[0] * self._side(args[0] > 0)
+        if function is torch.Tensor.abs:
+            return args[0] * self._side(args[0].sign())
+        if function is F.l1_loss:
+            difference = args[0] - args[1]
+            return (difference * self._side(difference.sign())).mean()
+        if function is F.max_pool2d:
+            _, where = function(*args, **kwargs | {'return_indices': True})
+            return args[0].flatten(2).gather(2, self._side(where).flatten(2)).reshape(where.shape)
+        return function(*args, **kwargs)
+
+    def _side(self, own):
+        side = own if self.recorded is None else self.recorded[len(self.taken)].to(own.dtype)
+        self.taken.append(side)
+        self.changed, self.values = self.changed + int((side != own).sum()), self.values + own.numel()
+        return side
 
 
 @pytest.fixture(scope='module')
@@ -79,8 +123,25 @@ def test_distance_losses(case, recipes, feature_nets):
     value.backward()
     assert ref1.grad is None
     assert ref2.grad is None
-    assert_gradient(recipes, f'{case}/d_x1', x1.grad, precision)
-    assert_gradient(recipes, f'{case}/d_x2', x2.grad, precision)
+    found = [recipes.grad_summary(x.grad.numpy()) for x in (x1, x2)]
+    expected = [stored(f'{case}/d_{name}') for name in ('x1', 'x2')]
+    if precision == 'f32' and max(map(deviation, found, expected)) > RELATIVE['f32']:
+        expected = gradients_with_sides_of_float32(recipes, loss, gain, feature_nets)
+    assert max(map(deviation, found, expected)) <= RELATIVE[precision]
+
+
+def gradients_with_sides_of_float32(recipes, loss, gain, feature_nets):
+    """Summaries of the gradients in float64 of x1 and x2, with every value on the side that float32 puts it on."""
+    recorded = None
+    for precision in ('f32', 'f64'):
+        loss.feature_net = feature_nets(gain, precision)
+        views = distill_views(recipes, precision)
+        with Sides(recorded) as sides:
+            value = sum(term for term in loss(*views) if term is not None)
+        recorded = sides.taken
+    # rounding moves a value across zero where it is within some 1e-6 of it: otherwise it is a mistake
+    assert 0 < sides.changed < 1e-5 * sides.values
+    return [recipes.grad_summary(g.numpy()) for g in torch.autograd.grad(value, (views[0], views[2]))]
 
 
 def test_zero_distance_has_no_gradient_and_no_nan(recipes, feature_nets):

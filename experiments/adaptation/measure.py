@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pdd_arch.inference import TiledUpscaler, load_network
-from pdd_arch.metrics.measuring import Measure, format_markdown, measure_methods, registered_measure
+from pdd_arch.metrics.measuring import Measure, format_table, measure_methods, registered_measure
 
 
 def measures(features: Path) -> list[Measure]:
@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     columns, pairs = measures(args.features), read_pairs(args.lr, args.hr)
     _, scores = measure_methods(pairs, {m: upscaler(m) for m in args.models}, columns)
-    print(format_markdown(scores, columns, f'mean over {len(pairs)} pairs'))
+    print(format_table(scores, columns, f'mean over {len(pairs)} pairs', markdown=True))
 
 
 if __name__ == '__main__':

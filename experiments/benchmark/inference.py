@@ -30,10 +30,11 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from machine import description, synchronise
 from output import publish
 from realesrgan import RealESRGANer
+from receptive_field import receptive_radius
 from step import highest_memory
 
 from pdd_arch.images.decoding import read_raw
-from pdd_arch.inference import PRECISIONS, TiledUpscaler, receptive_radius
+from pdd_arch.inference import PRECISIONS, TiledUpscaler
 from pdd_arch.weights.checkpoints import PARAM_KEYS, check_fits, read_checkpoint, state_dict_of
 
 SCALE = 4

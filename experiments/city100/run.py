@@ -22,7 +22,7 @@ import yaml
 
 import pdd_arch
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
-from pdd_arch.metrics.measuring import format_markdown, measure_methods, registered_measure, write_csv
+from pdd_arch.metrics.measuring import format_table, measure_methods, registered_measure, write_csv
 from pdd_arch.options.command_line import load_options
 from pdd_arch.utils.resources import option_file
 
@@ -99,7 +99,7 @@ def main() -> None:
         registered_measure('feature distance', metrics['feature_distance']),
     ]
     _, scores = measure_methods(pairs, methods, measures)
-    table = format_markdown(scores, measures, f'mean over {len(pairs)} captured pairs')
+    table = format_table(scores, measures, f'mean over {len(pairs)} captured pairs', markdown=True)
     print(table)
     environment = {
         'pdd_arch': pdd_arch.__version__,

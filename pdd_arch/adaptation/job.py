@@ -31,7 +31,8 @@ from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
-from pdd_arch.weights.checkpoints import read_checkpoint, write_checkpoint
+from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.writing import write_checkpoint
 
 #: ratios of the inter-model to the intra-model distance that --tune compares
 RATIOS = (0.1, 1.0, 4.0)

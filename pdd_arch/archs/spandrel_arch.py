@@ -11,6 +11,7 @@ from torch import nn
 
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.utils.registration import register
+from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.key_layouts import rename_rrdbnet, rrdbnet_layout
 
 #: colour channels times the pixels that BasicSR's RRDBNet folds into them -> scale
@@ -38,28 +39,31 @@ def SpandrelNet(path: str, scale: int | None = None) -> nn.Module:
     """
     net, found = recognised_network(path, 'SpandrelNet path')
     if scale is not None and scale != found:
-        raise OptionError(f'SpandrelNet scale: expected {scale}, but {path} is an x{found} network')
+        raise OptionError(f'{path} is an x{found} network', where='SpandrelNet scale', expected=str(scale))
     return net
 
 
-def recognised_network(path: str | Path, option: str) -> tuple[nn.Module, int]:
-    """What :func:`SpandrelNet` returns for a checkpoint, and its upscaling factor; of both, ``params_ema`` before
-    ``params``.
+def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
+    """The network that :func:`SpandrelNet` returns for a checkpoint, and its upscaling factor.
+
+    Of two state dicts in the file, ``params_ema`` comes before ``params``.
 
     Args:
-        path: as there.
-        option: what named the file; it appears in error messages.
+        path: see :func:`SpandrelNet`.
+        where: option key or argument that named the file, for error messages.
 
     Raises:
-        OptionError, MissingFileError, WeightsError: as there, and where the file cannot be read.
+        OptionError: spandrel is not installed.
+        MissingFileError, WeightsError: the file cannot be read, or is not a single-image RGB network.
     """
-    from pdd_arch.weights.checkpoints import read_checkpoint  # which needs other modules of this package
-
+    # an import of seconds, for all its architectures
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
     except ImportError as e:
-        raise OptionError(f'{option}: SpandrelNet needs the package spandrel; install it: pip install spandrel') from e
-    state = canonicalize_state_dict(read_checkpoint(path, option))
+        raise OptionError(
+            'SpandrelNet needs the package spandrel', where=where, way_out='Install it: pip install spandrel'
+        ) from e
+    state = canonicalize_state_dict(read_checkpoint(path, where))
     net = _basicsr_rrdbnet(state)
     if net is not None:
         return net.requires_grad_(True), net.scale
@@ -67,22 +71,25 @@ def recognised_network(path: str | Path, option: str) -> tuple[nn.Module, int]:
         loaded = ModelLoader(device='cpu').load_from_state_dict(state)
     except UnsupportedModelError as e:
         raise WeightsError(
-            f'{option}: {path} is not a network that spandrel recognises. Give one that it does, or name the '
-            'architecture in an option file (type: RRDBNet ...).'
+            f'{path} is not a network that spandrel recognises',
+            where=where,
+            way_out='Give one that it does, or name the architecture in an option file (type: RRDBNet ...).',
         ) from e
     except Exception as e:  # whatever the code of an architecture makes of tensors that only look like its own
         reason = ' '.join(str(e).split())[:200]
         raise WeightsError(
-            f'{option}: {path} is damaged, or a network that only resembles one that spandrel knows '
-            f'({type(e).__name__}: {reason}). Download or copy it again, or choose another.'
+            f'{path} is damaged, or a network that only resembles one that spandrel knows '
+            f'({type(e).__name__}: {reason})',
+            where=where,
+            way_out='Download or copy it again, or choose another.',
         ) from e
     if not isinstance(loaded, ImageModelDescriptor) or (loaded.input_channels, loaded.output_channels) != (3, 3):
-        raise WeightsError(f'{option}: {path} is not a single-image RGB network')
+        raise WeightsError(f'{path} is not a single-image RGB network', where=where)
     net = _basicsr_compact(loaded.model) or loaded.model
     return net.requires_grad_(True), loaded.scale
 
 
-def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
+def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> RRDBNet | None:
     """The network if it is an RRDBNet of BasicSR under any names, else None."""
     if rrdbnet_layout(state) is None:
         return None

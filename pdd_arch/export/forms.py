@@ -14,7 +14,7 @@ from pdd_arch.export.any_size import any_size
 from pdd_arch.export.onnx_form import Write, in_float16, onnx_writer, second_half_in_float16, with_half_weights
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.utils.wording import one_of
-from pdd_arch.weights.checkpoints import write_checkpoint
+from pdd_arch.weights.writing import write_checkpoint
 
 
 @dataclass(frozen=True)

@@ -24,30 +24,30 @@ class FeatureBank:
 
         Args:
             images: ``{name: (N, 3, H, W)}``; a tensor that requires grad gets features that do.
-            layers: ``{name: layer names}``; images without layers, or with none, are not looked at.
+            layers: ``{name: layer names}``; images without layers are skipped.
 
         Returns:
             ``{name: {layer: (N, C, h, w)}}``, at least float32 also under autocast: distances between nearly
             equal features lose their digits in half precision.
         """
         wanted = {name: tuple(dict.fromkeys(chosen)) for name, chosen in layers.items()}
-        batches: dict[tuple, list[str]] = {}
+        batches: dict[tuple[bool, torch.Size, torch.dtype], list[str]] = {}
         for name, chosen in wanted.items():
             if chosen:
                 image = images[name]
-                tracked = image.requires_grad and torch.is_grad_enabled()
-                batches.setdefault((tracked, image.shape[1:], image.dtype), []).append(name)
+                with_gradient = image.requires_grad and torch.is_grad_enabled()
+                batches.setdefault((with_gradient, image.shape[1:], image.dtype), []).append(name)
         found: dict[str, Features] = {}
-        for (tracked, *_), names in batches.items():
+        for (with_gradient, *_), names in batches.items():
             union = tuple(dict.fromkeys(layer for name in names for layer in wanted[name]))
-            with torch.set_grad_enabled(tracked):
+            with torch.set_grad_enabled(with_gradient):
                 stacked = images[names[0]] if len(names) == 1 else torch.cat([images[n] for n in names])
                 maps = {k: _full_precision(v) for k, v in self.feature_net(stacked, union).items()}
                 sizes = [images[n].shape[0] for n in names]
                 parts = {k: v.split(sizes) for k, v in maps.items()}
             for i, name in enumerate(names):
                 found[name] = {layer: parts[layer][i] for layer in wanted[name]}
-                if not tracked and len(wanted[name]) < len(union):
+                if not with_gradient and len(wanted[name]) < len(union):
                     # a part of a stack keeps the whole stack, in layers that only the other images are wanted of
                     found[name] = {layer: part.clone() for layer, part in found[name].items()}
         return found

@@ -1,8 +1,7 @@
 """Frozen ImageNet networks as feature extractors (phi in the paper, section 3.2)."""
 
 import functools
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
@@ -25,14 +24,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 VGG_BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}
 
 
+def _empty_trunk(network: str, depth: int | None = None) -> nn.Sequential:
+    """Torchvision's ``features`` of a network, or the first `depth` of them, on the ``meta`` device."""
+    with torch.device('meta'):
+        features: nn.Sequential = getattr(torchvision.models, network)(weights=None).features
+    return features[:depth]
+
+
 def layer_positions(network: str) -> dict[str, int]:
     """Names of the layers that can be tapped, with their index in torchvision's ``features``.
 
     VGG: ``conv3_4``, ``relu3_4``, ``pool3`` as in BasicSR, and ``features.N``; the others: ``features.N``.
     """
-    with torch.device('meta'):
-        features = getattr(torchvision.models, network)(weights=None).features
-    names = {f'features.{i}': i for i in range(len(features))}
+    names = {f'features.{i}': i for i in range(len(_empty_trunk(network)))}
     position = 0
     for block, convs in enumerate(VGG_BLOCKS.get(network, ()), start=1):
         for i in range(1, convs + 1):
@@ -44,13 +48,13 @@ def layer_positions(network: str) -> dict[str, int]:
     return names
 
 
-def check_layers(layers: Iterable[str], network: str, option: str = 'feature_net') -> dict[str, int]:
-    """The network is known and has all of the layers.
+def check_layers(layers: Iterable[str], network: str, where: str = 'feature_net') -> dict[str, int]:
+    """Check that the network is known and has all of the layers.
 
     Args:
         layers: layer names.
         network: one of ``NETWORK_TYPES``.
-        option: what named the layers, for the message.
+        where: option that named the layers, for error messages.
 
     Returns:
         All layer names of the network with their positions.
@@ -60,8 +64,10 @@ def check_layers(layers: Iterable[str], network: str, option: str = 'feature_net
     """
     if network not in NETWORK_TYPES:
         raise OptionError(
-            f'feature_net.type: unknown network {network!r}, expected {one_of(NETWORK_TYPES)}.'
-            f'{did_you_mean(network, NETWORK_TYPES)}'
+            f'unknown network {network!r}',
+            where='feature_net.type',
+            expected=one_of(NETWORK_TYPES),
+            way_out=did_you_mean(network, NETWORK_TYPES).strip(),
         )
     positions = layer_positions(network)
     for name in layers:
@@ -69,24 +75,64 @@ def check_layers(layers: Iterable[str], network: str, option: str = 'feature_net
             named = [n for n in positions if not n.startswith('features.')]
             known = f'{named[0]} ... {named[-1]}, ' if named else ''
             raise OptionError(
-                f'{option}: unknown layer {name!r} of {network}; known: {known}features.0 ... features.'
-                f'{max(positions.values())}.{did_you_mean(name, positions)}'
+                f'unknown layer {name!r} of {network}; known: {known}features.0 ... features.{max(positions.values())}',
+                where=where,
+                way_out=did_you_mean(name, positions).strip(),
             )
     return positions
 
 
-def imagenet_features(network: str, option: str = 'feature_net.weights') -> dict[str, torch.Tensor]:
+def imagenet_file(network: str) -> tuple[str, Path]:
+    """Address of torchvision's IMAGENET1K_V1 weights, and the place where torchvision keeps them on this machine."""
+    url: str = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
+    return url, Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[1]
+
+
+def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[str, torch.Tensor]:
     """Torchvision's IMAGENET1K_V1 weights: from its cache, or downloaded once; the hash is verified either way.
 
+    The tensors may still be in the file: copy those that are kept.
+
     Raises:
-        MissingFileError, WeightsError: as :func:`pdd_arch.weights.download.download`.
+        MissingFileError, WeightsError: see :func:`pdd_arch.weights.download.download`.
     """
-    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
-    name = os.path.basename(url)
+    url, target = imagenet_file(network)
     # torchvision's file names end in the first digits of their hash: vgg19-dcbb9e9d.pth
-    sha256 = name.rsplit('-', 1)[1].split('.')[0]
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    return read_checkpoint(download(url, target, sha256, f'{option} (imagenet)'), option=option)
+    sha256 = target.stem.rsplit('-', 1)[1]
+    return read_checkpoint(download(url, target, sha256, f'{where} (imagenet)'), where, lazy=True)
+
+
+def load_trunk(
+    network: str, weights: str = 'imagenet', where: str = 'feature_net.weights', depth: int | None = None
+) -> nn.Sequential:
+    """Torchvision's ``features`` of a network with weights, in float32 on the CPU.
+
+    Args:
+        network: one of ``NETWORK_TYPES``.
+        weights: ``imagenet``, or the path of a torchvision state dict (full model or ``features.*``).
+        where: option that named the weights, for error messages.
+        depth: number of layers from the input on; None: all of them.
+
+    Raises:
+        MissingFileError: the weights do not exist, or cannot be downloaded.
+        WeightsError: they are of another network.
+    """
+    # of AlexNet's file, a quarter of a gigabyte, the trunk is a twenty-fifth: the rest stays in the file
+    state = imagenet_features(network, where) if weights == 'imagenet' else read_checkpoint(weights, where, lazy=True)
+    features = _empty_trunk(network, depth)
+    own = features.state_dict()
+    picked = {k: state[f'features.{k}'] for k in own if f'features.{k}' in state}
+    wrong = next((k for k in own if k not in picked or picked[k].shape != own[k].shape), None)
+    if wrong is not None:
+        raise WeightsError(
+            f'{weights} is not a torchvision state dict of {network}: features.{wrong} should have shape '
+            f'{tuple(own[wrong].shape)}',
+            where=where,
+            found=f'shape {tuple(picked[wrong].shape)}' if wrong in picked else 'nothing',
+            way_out=f'Give the weights of {network}, or name another network.',
+        )
+    features.to_empty(device='cpu').load_state_dict(picked)
+    return features
 
 
 class FeatureNet(nn.Module):
@@ -102,8 +148,8 @@ class FeatureNet(nn.Module):
         use_input_norm: subtract the ImageNet mean and divide by its standard deviation.
         range_norm: inputs are in [-1, 1] and are mapped to [0, 1] first.
         feature_scale: factor on every feature map. Loss weights (and the softmax of the intra term) are meant for
-            values of VGG19's order; a network with larger ones is brought there.
-        seed: of the random weights; the global random state is left as it was.
+            values of the magnitude of VGG19's; the features of another network can be scaled to it.
+        seed: seed of the random weights; the global random state is not changed.
 
     Raises:
         OptionError: unknown type or layer.
@@ -112,6 +158,9 @@ class FeatureNet(nn.Module):
 
     Parameters need no gradient; gradients flow through the network to its input.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -127,36 +176,26 @@ class FeatureNet(nn.Module):
         self.layers = tuple(dict.fromkeys(layers))
         positions = check_layers(self.layers, type)
         if not self.layers:
-            raise OptionError('feature_net: no layer asked for, expected at least one layer name')
-        self.type = type
-        self.range_norm, self.feature_scale = range_norm, feature_scale
+            raise OptionError('no layer asked for', where='feature_net', expected='at least one layer name')
+        self.use_input_norm, self.range_norm, self.feature_scale = use_input_norm, range_norm, feature_scale
         self._position = {name: positions[name] for name in self.layers}
-        self.features = self._build(weights, depth=max(self._position.values()) + 1, seed=seed)
+        depth = max(self._position.values()) + 1
+        if weights == 'random':
+            self.features = deepcopy(_random_features(type, seed, str(torch.get_default_device()))[:depth])
+        else:
+            self.features = load_trunk(type, weights, depth=depth)
         # a tapped map must survive the in-place ReLU behind it
         for position in self._position.values():
-            following = self.features[position + 1 : position + 2]
-            for module in following:
+            for module in self.features[position + 1 : position + 2]:
                 if isinstance(module, nn.ReLU):
                     module.inplace = False
-        self.use_input_norm = use_input_norm
         self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
 
-    def _build(self, weights: str, depth: int, seed: int) -> nn.Sequential:
-        if weights == 'random':
-            return deepcopy(_random_features(self.type, seed, str(torch.get_default_device()))[:depth])
-        with torch.device('meta'):
-            features = getattr(torchvision.models, self.type)(weights=None).features[:depth]
-        if weights == 'imagenet':
-            state = imagenet_features(self.type)
-        else:
-            state = read_checkpoint(weights, option='feature_net.weights')
-        return _fill(features.to_empty(device='cpu'), state, self.type, weights)
-
     def train(self, mode: bool = True) -> 'FeatureNet':
-        """Stays in evaluation mode: the network is a fixed yardstick."""
+        """Stay in evaluation mode: the network is a fixed yardstick."""
         return super().train(False)
 
     def forward(self, x: torch.Tensor, layers: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
@@ -185,26 +224,11 @@ class FeatureNet(nn.Module):
 
 @functools.lru_cache(maxsize=2)
 def _random_features(network: str, seed: int, default_device: str) -> nn.Sequential:
-    """All of a network's features; kept, as torchvision also draws a classifier of 120 million weights each time.
+    """All of a network's features; cached, as torchvision also draws a classifier of 120 million weights each time.
 
-    Those built on `default_device` are not those of another: on ``meta`` they have no numbers.
+    The default device is part of the key: on ``meta`` the features have no values.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return getattr(torchvision.models, network)(weights=None).features
-
-
-def _fill(features: nn.Sequential, state: Mapping[str, torch.Tensor], network: str, path: str) -> nn.Sequential:
-    """Load ``features.*`` of a torchvision state dict into the (cut) network, or say what does not fit."""
-    own = features.state_dict()
-    picked = {k: state[f'features.{k}'] for k in own if f'features.{k}' in state}
-    wrong = [k for k in own if k not in picked or picked[k].shape != own[k].shape]
-    if wrong:
-        k = wrong[0]
-        found = f'shape {tuple(picked[k].shape)}' if k in picked else 'nothing'
-        raise WeightsError(
-            f'feature_net.weights: {path} is not a torchvision state dict of {network}: features.{k} should have '
-            f'shape {tuple(own[k].shape)}, found {found}. Give the weights of {network} or change feature_net.type.'
-        )
-    features.load_state_dict(picked)
-    return features
+        features: nn.Sequential = getattr(torchvision.models, network)(weights=None).features
+        return features

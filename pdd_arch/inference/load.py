@@ -1,4 +1,4 @@
-"""A network by whatever people have of it: a file, a folder, a name."""
+"""Loading a network by what users know it by: a file, a folder or a name."""
 
 import os
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class LoadedNetwork:
     Attributes:
         net: maps RGB (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale); float32, on the CPU, in evaluation mode.
         scale: upscaling factor.
-        name: short, for people.
-        source: what was asked for.
-        file: that holds the weights.
+        name: short name to display.
+        source: the path or name that was asked for.
+        file: file that holds the weights.
     """
 
     net: nn.Module
@@ -36,14 +36,14 @@ class LoadedNetwork:
     file: Path
 
 
-def load_network(model: str | Path, option: str = 'model') -> LoadedNetwork:
+def load_network(model: str | Path, where: str = 'model') -> LoadedNetwork:
     """A network for use, with its weights; of two sets in a file, the averaged one (``params_ema``).
 
     Args:
         model: a weight file (.pth or .safetensors) of any network that spandrel recognises; a folder made by
             ``pdd adapt``; ``bundled:NAME``; ``zoo:NAME`` (`pdd_arch.weights.zoo`), also without ``zoo:`` if there is no
             file of that name. A network of the zoo is downloaded when it is first needed.
-        option: what named it; it appears in error messages.
+        where: argument that named it, for error messages.
 
     Raises:
         MissingFileError: there is no such file or name, or it cannot be downloaded.
@@ -51,13 +51,13 @@ def load_network(model: str | Path, option: str = 'model') -> LoadedNetwork:
             that are not finite.
     """
     source = str(model)
-    path, name, file = _find(source, option)
-    net, scale = recognised_network(path, option)
-    check_finite(net.state_dict(), path, option)
+    path, name, file = _find(source, where)
+    net, scale = recognised_network(path, where)
+    check_finite(net.state_dict(), path, where)
     return LoadedNetwork(net.float().eval().requires_grad_(False), scale, name, source, file)
 
 
-def _find(source: str, option: str) -> tuple[str, str, Path]:
+def _find(source: str, where: str) -> tuple[str, str, Path]:
     """What to read, its short name, and the file that this is."""
     if source.startswith(BUNDLED_PREFIX):
         file = asset(source.removeprefix(BUNDLED_PREFIX))
@@ -65,18 +65,21 @@ def _find(source: str, option: str) -> tuple[str, str, Path]:
     path = Path(os.path.expanduser(source))
     if zoo.is_zoo(source) or (source in zoo.ZOO and not path.exists()):
         name = source.removeprefix(zoo.ZOO_PREFIX)
-        return f'{zoo.ZOO_PREFIX}{name}', name, zoo.generalist(name, option).file
+        return f'{zoo.ZOO_PREFIX}{name}', name, zoo.generalist(name, where).file
     if path.is_dir():
         file = path / ADAPTED_MODEL
         if not file.is_file():
             raise MissingFileError(
-                f'{option}: the folder {shown(path)} holds no {ADAPTED_MODEL}, which `pdd adapt` would have written at '
-                'its end. Name a weight file (.pth or .safetensors) in it.'
+                f'the folder {shown(path)} holds no {ADAPTED_MODEL}, which `pdd adapt` would have written at its end',
+                where=where,
+                way_out='Name a weight file (.pth or .safetensors) in it.',
             )
         return str(file), path.resolve().name, file
     if not path.exists():
         raise MissingFileError(
-            f'{option}: there is no file {shown(path)}.{did_you_mean(source, zoo.ZOO)} Give a weight file (.pth or '
-            f'.safetensors), a folder made by `pdd adapt`, or a published network: {", ".join(zoo.ZOO)}.'
+            f'there is no file {shown(path)}.{did_you_mean(source, zoo.ZOO)}',
+            where=where,
+            way_out='Give a weight file (.pth or .safetensors), a folder made by `pdd adapt`, or a published network: '
+            f'{", ".join(zoo.ZOO)}.',
         )
     return str(path), path.stem, path

@@ -3,6 +3,7 @@
 import re
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,26 +42,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that can be allocated on a device; None where the system does not tell."""
     if device.type == 'cuda':
-        return torch.cuda.mem_get_info(device)[0] + _cached_by_torch(device)
+        # what torch holds and does not use counts as free
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     if device.type != 'cpu':
         return None
     return available_host_memory()
 
 
-def _cached_by_torch(device: torch.device) -> int:
-    """Memory of the device that torch holds and does not use."""
-    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
 class _PeakOfTensors(TorchDispatchMode):
-    """Keeps the largest number of bytes that tensors made meanwhile have at a time."""
+    """Records the largest total size in bytes of the tensors that exist at one time, of those made in its context."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
         self._known: set[int] = set()
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
@@ -84,8 +82,8 @@ class _PeakOfTensors(TorchDispatchMode):
 def bytes_per_pixel(net: nn.Module, align: int = 1) -> float:
     """Memory that a network needs per LR pixel of a window, measured with a small one.
 
-    On a GPU it is what was allocated at most, workspaces included; elsewhere the largest sum of all tensors that were
-    there at a time.
+    On a GPU it is the peak allocation, workspaces included; elsewhere the largest total size of the tensors that
+    existed at one time.
 
     Args:
         net: maps (N, 3, h, w) to (N, 3, h * scale, w * scale).
@@ -111,10 +109,9 @@ class AdaptiveUpscaler(TiledUpscaler):
 
     Args:
         tile: LR pixels that a window contributes per side at first; ``auto``: as many as the free memory allows, chosen
-            for the first image. After an error for want of memory it is halved, down to the smallest of ``TILES``, and
-            stays so.
+            for the first image. When memory runs out it is halved, down to the smallest of ``TILES``, and stays so.
         say: called with a sentence for the user when the tile is reduced.
-        others: as for `TiledUpscaler`.
+        others: see `TiledUpscaler`.
 
     Raises:
         OptionError: an argument is impossible.
@@ -127,11 +124,11 @@ class AdaptiveUpscaler(TiledUpscaler):
         *,
         tile: int | str = AUTO,
         say: Callable[[str], None] = lambda text: None,
-        **options,
+        **options: Any,
     ) -> None:
         if isinstance(tile, str) and tile != AUTO:
-            raise OptionError(f"tile: expected 'auto' or a whole number of at least 0, found {show(tile)}")
-        super().__init__(net, scale, tile=0 if tile == AUTO else tile, **options)
+            raise OptionError(where='tile', expected="'auto' or a whole number of at least 0", found=show(tile))
+        super().__init__(net, scale, tile=0 if isinstance(tile, str) else tile, **options)
         self._choose = tile == AUTO
         self._say = say
 
@@ -139,7 +136,7 @@ class AdaptiveUpscaler(TiledUpscaler):
         """As :meth:`TiledUpscaler.upscale`, in smaller tiles where memory is short.
 
         Raises:
-            PDDError: memory does not do even for the smallest tile.
+            PDDError: memory does not suffice even for the smallest tile.
         """
         if self._choose:
             self.tile, self._choose = self.fitting_tile(), False
@@ -176,8 +173,9 @@ class AdaptiveUpscaler(TiledUpscaler):
         smaller = max(used // 2, TILES[-1])
         if used <= TILES[-1]:
             raise PDDError(
-                f'out of memory on {self.device} even with tiles of {used} pixels ({reason}). Close other programs, '
-                'reduce the overlap, use half precision on a GPU, or upscale on another device.'
+                f'out of memory on {self.device} even with tiles of {used} pixels ({reason})',
+                way_out='Close other programs, reduce the overlap, use half precision on a GPU, or upscale on another '
+                'device.',
             )
         self._say(f'out of memory with tiles of {used} pixels; going on with {smaller}')
         self.tile = smaller

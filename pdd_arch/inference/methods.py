@@ -11,8 +11,7 @@ from basicsr.archs import build_network
 from basicsr.utils import img2tensor, tensor2img
 from torch import nn
 
-from pdd_arch.inference.receptive_field import required_multiple
-from pdd_arch.inference.tensors import forward_padded
+from pdd_arch.inference.tensors import forward_padded, required_multiple
 from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 #: (H, W, 3) BGR uint8 -> (H * scale, W * scale, 3) BGR uint8
@@ -24,7 +23,7 @@ def trained_network(
     weights: str | Path | None,
     param_key: str | None = 'params',
     device: str | torch.device = 'cpu',
-    option: str = 'weights',
+    where: str = 'weights',
 ) -> nn.Module:
     """The network of an option file's ``network_g`` or ``network_teacher`` section with its weights, for inference.
 
@@ -33,7 +32,7 @@ def trained_network(
         weights: checkpoint; None for a network that brings its weights, as `SpandrelNet` does.
         param_key: key of the state dict in the checkpoint; None: the file is one.
         device: device the network runs on.
-        option: what named the weights, for error messages.
+        where: option or argument that named the weights, for error messages.
 
     Returns:
         In evaluation mode, without gradients, channels last (about twice as fast, on CPUs too).
@@ -43,8 +42,8 @@ def trained_network(
     """
     net = build_network(dict(section))
     if weights is not None:
-        state = state_dict_of(read_checkpoint(weights, option), param_key, weights, option, net)
-        check_fits(net, state, weights, option)
+        state = state_dict_of(read_checkpoint(weights, where), param_key, weights, where, net)
+        check_fits(net, state, weights, where)
         net.load_state_dict(state)
     return net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
@@ -61,22 +60,18 @@ def tensor_upscaler(net: nn.Module, device: str | torch.device) -> Callable[[tor
 
 
 def image_upscaler(net: nn.Module, device: str | torch.device = 'cpu') -> ImageUpscaler:
-    """A function from images of any size to what the network makes of them."""
+    """A function from images of any size to the output of the network, with BasicSR's rounding."""
     on_tensors = tensor_upscaler(net, device)
+    return lambda lr: tensor2img(on_tensors(img2tensor(lr.astype(np.float32) / 255).unsqueeze(0)))
 
-    def upscale(lr: np.ndarray) -> np.ndarray:
-        return tensor2img(on_tensors(img2tensor(lr.astype(np.float32) / 255).unsqueeze(0)))
 
-    return upscale
+def network_upscaler(
+    section: Mapping[str, Any], weights: str | Path | None, param_key: str | None, device: str | torch.device = 'cpu'
+) -> ImageUpscaler:
+    """:func:`image_upscaler` of a :func:`trained_network`."""
+    return image_upscaler(trained_network(section, weights, param_key, device), device)
 
 
 def bicubic_upscaler(scale: int) -> ImageUpscaler:
     """Bicubic interpolation (OpenCV)."""
     return lambda lr: cv2.resize(lr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-
-
-def network_upscaler(
-    network: Mapping[str, Any], weights: str | Path | None, param_key: str | None, device: str | torch.device = 'cpu'
-) -> ImageUpscaler:
-    """`image_upscaler` of a `trained_network`."""
-    return image_upscaler(trained_network(network, weights, param_key, device), device)

@@ -1,11 +1,31 @@
-"""Tensors of any size through a network: padded to what it takes, in windows where memory is short."""
+"""Tensors of any size through a network: padded to the sizes that it takes, in windows where memory is short."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pdd_arch.inference.tiling import plan_tiles
+
+
+def required_multiple(net: nn.Module) -> int:
+    """What sides of an input must be a multiple of, as far as the network tells by its attributes.
+
+    ``window_size`` of transformers with windows (SwinIR, HAT ...); 2 and 4 for an x2 and x1 RRDBNet, which fold pixels
+    into channels; 1 for all others.
+    """
+    size = getattr(net, 'window_size', None)
+    sides = [size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
+    if type(net).__name__ == 'SwinIR':  # BasicSR's has it in its layers only
+        sides += [getattr(module, 'window_size', None) for module in net.modules()]
+    sides = [s for s in sides if isinstance(s, int) and s > 0]
+    if type(net).__name__ == 'RRDBNet':
+        # BasicSR's own, and spandrel's
+        folded = getattr(net, 'shuffle_factor', None) or {2: 2, 1: 4}.get(getattr(net, 'scale', 0))
+        sides += [folded] if isinstance(folded, int) else []
+    return math.lcm(*sides) if sides else 1
 
 
 def forward_padded(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -14,7 +34,7 @@ def forward_padded(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor,
     Args:
         net: maps (N, C, h, w) to (N, C, h * scale, w * scale).
         x: (N, C, h, w).
-        multiple: of `pdd_arch.inference.required_multiple`.
+        multiple: from :func:`required_multiple`.
 
     Returns:
         (N, C, h * scale, w * scale).
@@ -36,9 +56,9 @@ def forward_tiled(
     """:func:`forward_padded` in windows: what the network needs on the way is that of one window.
 
     Args:
-        net, x, multiple: as there.
+        net, x, multiple: see there.
         tile: LR pixels that a window contributes per side; 0: no windows.
-        overlap: LR pixels that it sees beyond (`pdd_arch.inference.TiledUpscaler` says what networks need).
+        overlap: LR pixels that it takes in beyond (`pdd_arch.inference.TiledUpscaler` says what networks need).
 
     Returns:
         (N, C, h * scale, w * scale), on the device of `x`.
@@ -46,7 +66,7 @@ def forward_tiled(
     height, width = x.shape[-2:]
     if tile == 0:
         return forward_padded(net, x, multiple)
-    result = None
+    result: torch.Tensor | None = None
     for part in plan_tiles(height, width, tile, overlap, multiple):
         rows, columns = part.rows, part.columns
         # a window may reach over the end of the image, where it is continued
@@ -55,7 +75,6 @@ def forward_tiled(
         scale = output.shape[-1] // window.shape[-1]
         if result is None:
             result = output.new_empty((*output.shape[:-2], height * scale, width * scale))
-        kept = output[..., rows.kept_of_output(scale), columns.kept_of_output(scale)]
-        above, left = rows.keep_start * scale, columns.keep_start * scale
-        result[..., above : above + kept.shape[-2], left : left + kept.shape[-1]] = kept
+        result[(..., *part.place(scale))] = part.kept(output, scale)
+    assert result is not None  # there is a window at least
     return result

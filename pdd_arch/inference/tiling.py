@@ -1,21 +1,22 @@
 """How an image is cut into windows: geometry only, no networks.
 
-A window is what the network sees, its kept part is what it contributes to the output. Kept parts partition the image.
-All windows of an image have one shape, so that they can be batched and a compiled network is compiled once. A window
-never reaches over a border of the image, and ends exactly there where its kept part does: what a network makes up
-beyond a border (zeros, mostly) is then the same as without tiles.
+A window is the input of one forward pass, its kept part is what it contributes to the output. Kept parts partition the
+image. All windows of an image have one shape, so that they can be batched and a compiled network is compiled once. A
+window never reaches over a border of the image, and ends exactly there where its kept part does: how a network pads
+beyond a border (with zeros, mostly) is then the same as without tiles.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
 class Span:
-    """A window along one side, in LR pixels: it sees ``[start, stop)`` and contributes ``[keep_start, keep_stop)``.
+    """A window along one side, in LR pixels: it takes in ``[start, stop)`` and contributes ``[keep_start, keep_stop)``.
 
     `stop` may lie up to ``align - 1`` pixels behind the end of the image, where the image is mirrored.
     """
@@ -24,11 +25,6 @@ class Span:
     stop: int
     keep_start: int
     keep_stop: int
-
-    @property
-    def kept(self) -> slice:
-        """The part contributed, in the image."""
-        return slice(self.keep_start, self.keep_stop)
 
     def kept_of_output(self, scale: int) -> slice:
         """The part contributed, in the network's output for this window."""
@@ -43,12 +39,24 @@ class Tile:
     columns: Span
 
     def read(self, image: np.ndarray) -> np.ndarray:
-        """The pixels that the network sees, from an (H, W, C) image; mirrored at its end where they reach over it."""
+        """The pixels of the window, from an (H, W, C) image; mirrored at its end where they reach over it."""
         height, width = image.shape[:2]
         rows, columns = self.rows, self.columns
         if rows.stop <= height and columns.stop <= width:
             return image[rows.start : rows.stop, columns.start : columns.stop]
         return image[np.ix_(_mirrored(rows, height), _mirrored(columns, width))]
+
+    def kept(self, output: torch.Tensor, scale: int) -> torch.Tensor:
+        """The part that the window contributes of the network's output for it, (..., h * scale, w * scale)."""
+        return output[..., self.rows.kept_of_output(scale), self.columns.kept_of_output(scale)]
+
+    def place(self, scale: int) -> tuple[slice, slice]:
+        """Rows and columns of the upscaled image to which that part belongs."""
+        rows, columns = self.rows, self.columns
+        return (
+            slice(rows.keep_start * scale, rows.keep_stop * scale),
+            slice(columns.keep_start * scale, columns.keep_stop * scale),
+        )
 
 
 @dataclass(frozen=True)
@@ -76,13 +84,8 @@ class TilePlan:
 
     def batches(self, size: int) -> Iterator[list[Tile]]:
         """The windows in groups of at most `size`."""
-        group = []
-        for tile in self:
-            group.append(tile)
-            if len(group) == size:
-                yield group
-                group = []
-        if group:
+        tiles = iter(self)
+        while group := list(islice(tiles, size)):
             yield group
 
 
@@ -95,9 +98,9 @@ def cover(length: int, tile: int, overlap: int, align: int = 1, fit: bool = True
     """Windows along one side of an image, all of one length.
 
     Args:
-        length: of the side, in LR pixels, at least 1.
+        length: length of the side in LR pixels, at least 1.
         tile: LR pixels that a window contributes at most, rounded up to `align`; 0 for one window over the whole side.
-        overlap: LR pixels that a window sees, at least, beyond what it contributes, except where the image ends.
+        overlap: LR pixels that a window takes in, at least, beyond what it contributes, except where the image ends.
         align: windows begin at multiples of it and are multiples of it long. The image is thought to be continued by
             its mirror image to the next multiple.
         fit: make the windows as short as their number allows. Otherwise all sides that are not shorter than a window
@@ -118,7 +121,7 @@ def cover(length: int, tile: int, overlap: int, align: int = 1, fit: bool = True
     window = step + shared
     # the last one is moved back to end where the image does
     starts = [min(i * step, padded - window) for i in range(number)]
-    # each gives way to the next in the middle of what both see
+    # each gives way to the next in the middle of what both take in
     middles = [(following + start + window) // 2 for start, following in pairwise(starts)]
     return tuple(
         Span(start, start + window, cut, next_cut)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
-from pdd_arch.inference.receptive_field import required_multiple
+from pdd_arch.inference.tensors import required_multiple
 from pdd_arch.inference.tiling import Tile, TilePlan, plan_tiles
 from pdd_arch.utils.wording import one_of, show
 
@@ -25,27 +25,27 @@ class TiledUpscaler:
     in floating point; on the device one batch of windows and what the network makes of it. An image that fits into one
     window is upscaled as a whole.
 
-    With ``overlap`` at least :func:`~pdd_arch.inference.receptive_radius` of the network, the result is the untiled one
-    up to the rounding of sums, image borders included. Less does nearly as well, as the influence of far pixels fades.
+    With ``overlap`` at least the radius of the network's receptive field, the result is the untiled one up to the
+    rounding of sums, image borders included. Less does nearly as well, as the influence of far pixels fades.
     The default of 32 is for realesr-general-x4v3 (radius 34): on eight photographs in tiles of 64, the largest
     difference from the untiled result was 1 level of 255 from 28 pixels on, 3 with 24, 15 with 16 and 33 with
-    the 10 of Real-ESRGAN's scripts. Other networks: :func:`~pdd_arch.inference.effective_overlap` measures it.
+    the 10 of Real-ESRGAN's scripts. ``experiments/benchmark/receptive_field.py`` measures both for other networks.
 
     Args:
         net: maps RGB (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale). Used in evaluation mode; a copy is made,
             and `net` stays as it is.
         scale: upscaling factor of the network.
         tile: LR pixels that a window contributes per side. 0: no tiles.
-        overlap: LR pixels that a window sees beyond that, on every side where the image goes on.
+        overlap: LR pixels that a window takes in beyond that, on every side where the image goes on.
         batch: windows that go through the network at once.
-        device: to compute on; ``cpu``, ``cuda`` ...
+        device: device the network runs on: ``cpu``, ``cuda`` ...
         precision: ``fp32``, ``fp16`` or ``bf16``. The network's weights are converted. Half precision is for GPUs
             and, as ``bf16``, for processors that have instructions for it.
         compile: run the network through ``torch.compile``. All images that are not smaller than a window then have
             windows of one shape, and the last batch is filled up: one compilation does for all of them.
-        channels_last: memory layout in which convolutions are faster almost everywhere.
-        align: what sides of an input must be a multiple of; None: what the network tells by its attributes
-            (:func:`~pdd_arch.inference.required_multiple`). Images of other sizes are continued by their mirror image.
+        channels_last: memory layout in which convolutions are faster on almost all devices.
+        align: what sides of an input must be a multiple of; None: from
+            :func:`~pdd_arch.inference.required_multiple`. Images of other sizes are continued by their mirror image.
 
     Raises:
         OptionError: an argument is impossible.
@@ -66,7 +66,7 @@ class TiledUpscaler:
         align: int | None = None,
     ) -> None:
         if not isinstance(net, nn.Module):
-            raise OptionError(f'net: expected a torch.nn.Module, found {type(net).__name__}')
+            raise OptionError(where='net', expected='a torch.nn.Module', found=type(net).__name__)
         align = required_multiple(net) if align is None else align
         for name, value, least in (
             ('scale', scale, 1),
@@ -76,9 +76,9 @@ class TiledUpscaler:
             ('align', align, 1),
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise OptionError(f'{name}: expected a whole number of at least {least}, found {show(value)}')
+                raise OptionError(where=name, expected=f'a whole number of at least {least}', found=show(value))
         if not isinstance(precision, str) or precision not in PRECISIONS:
-            raise OptionError(f'precision: expected {one_of(PRECISIONS)}, found {show(precision)}')
+            raise OptionError(where='precision', expected=one_of(PRECISIONS), found=show(precision))
         self.scale, self.tile, self.overlap, self.batch, self.align = scale, tile, overlap, batch, align
         self.precision, self.compile = precision, compile
         self.device = _usable_device(device)
@@ -88,11 +88,10 @@ class TiledUpscaler:
                 PDDWarning,
                 stacklevel=2,
             )
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        self._layout = layout
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._dtype = PRECISIONS[precision]
         self._net = deepcopy(net).eval().requires_grad_(False)
-        self._net.to(device=self.device, dtype=self._dtype, memory_format=layout)
+        self._net.to(device=self.device, dtype=self._dtype).to(memory_format=self._layout)
         if compile:
             self._net.compile(dynamic=False)
 
@@ -105,7 +104,7 @@ class TiledUpscaler:
         return plan_tiles(height, width, self.tile, self.overlap, self.align, fit=not self.compile)
 
     def upscale(self, image: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """The image `scale` times as large.
+        """Upscale an image.
 
         Args:
             image: (H, W, 3), uint8 or uint16, BGR, as OpenCV reads it.
@@ -117,7 +116,7 @@ class TiledUpscaler:
 
         Raises:
             DataError: the image is of another shape or type.
-            OptionError: the network makes another size out of an image than `scale` says.
+            OptionError: the size of the network's output is not what `scale` says.
             NumbersError: the network gives numbers that are not finite (in fp16, beyond 65504).
         """
         _check_image(image)
@@ -132,20 +131,20 @@ class TiledUpscaler:
         return result
 
     @torch.inference_mode()
-    def _upscale_batch(self, image: np.ndarray, tiles: Sequence[Tile], result: np.ndarray, size: int) -> None:
+    def _upscale_batch(self, image: np.ndarray, tiles: list[Tile], result: np.ndarray, size: int) -> None:
         """Write what `tiles` contribute into `result`; the batch is filled up to `size` with repetitions."""
-        windows = np.stack([tile.read(image) for tile in [*tiles, *tiles[-1:] * (size - len(tiles))]])
+        windows = np.stack([tile.read(image) for tile in tiles + tiles[-1:] * (size - len(tiles))])
         levels = np.iinfo(image.dtype).max
         outputs = self._run_network(self._to_tensor(windows, levels))
         if not torch.isfinite(outputs).all():
-            advice = "; use precision 'bf16' or 'fp32'" if self.precision == 'fp16' else ''
-            raise NumbersError(f'net: expected finite outputs in {self.precision}, found others{advice}')
-        for tile, output in zip(tiles, outputs, strict=False):
-            kept = output[:, tile.rows.kept_of_output(self.scale), tile.columns.kept_of_output(self.scale)]
-            rows, columns = (
-                slice(s.start * self.scale, s.stop * self.scale) for s in (tile.rows.kept, tile.columns.kept)
+            raise NumbersError(
+                where='net',
+                expected=f'finite outputs in {self.precision}',
+                found='others',
+                way_out="Use precision 'bf16' or 'fp32'." if self.precision == 'fp16' else '',
             )
-            result[rows, columns] = _to_levels(kept, levels)
+        for tile, output in zip(tiles, outputs, strict=False):
+            result[tile.place(self.scale)] = _to_levels(tile.kept(output, self.scale), levels)
 
     def _to_tensor(self, windows: np.ndarray, levels: int) -> torch.Tensor:
         """(N, h, w, 3) whole numbers, BGR -> (N, 3, h, w) in [0, 1], RGB, on the device."""
@@ -161,8 +160,9 @@ class TiledUpscaler:
         found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         if found != expected:
             raise OptionError(
-                f'scale: expected {expected} from the network with scale {self.scale} for an input of '
-                f'{tuple(windows.shape)}, found {found}'
+                where='scale',
+                expected=f'{expected} from the network with scale {self.scale} for an input of {tuple(windows.shape)}',
+                found=str(found),
             )
         return outputs
 
@@ -178,21 +178,24 @@ def _to_levels(values: torch.Tensor, levels: int) -> np.ndarray:
 
 def _check_image(image: object) -> None:
     if not isinstance(image, np.ndarray):
-        raise DataError(f'image: expected a numpy array, found {type(image).__name__}')
+        raise DataError(where='image', expected='a numpy array', found=type(image).__name__)
     if image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f'image: expected uint8 or uint16, found {image.dtype}')
+        raise DataError(where='image', expected='uint8 or uint16', found=str(image.dtype))
     if image.ndim != 3 or image.shape[2] != 3 or math.prod(image.shape) == 0:
-        raise DataError(f'image: expected the shape (height, width, 3), found {image.shape}')
+        raise DataError(where='image', expected='the shape (height, width, 3)', found=str(image.shape))
 
 
 def _usable_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):
-        raise OptionError(f"device: expected a device of torch such as 'cpu' or 'cuda', found {show(device)}") from None
+        raise OptionError(
+            where='device', expected="a device of torch such as 'cpu' or 'cuda'", found=show(device)
+        ) from None
     if found.type == 'cuda' and (not torch.cuda.is_available() or (found.index or 0) >= torch.cuda.device_count()):
         raise OptionError(
-            f"device: expected 'cpu' or one of the CUDA devices of this machine ({torch.cuda.device_count()}), "
-            f"found '{found}'"
+            where='device',
+            expected=f"'cpu' or one of the CUDA devices of this machine ({torch.cuda.device_count()})",
+            found=f"'{found}'",
         )
     return found

@@ -1,6 +1,7 @@
 """Distillation losses that the paper compares with, usable as ``train.distill_opt`` in the same training loop."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses.distance_loss import INTRA_LAYERS
-from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.functional import weighted_sum
 from pdd_arch.utils.registration import register
 
 
@@ -29,7 +31,7 @@ class _RealDomainLoss(DistillationLoss):
 
         Args:
             student_real, teacher_real: outputs on target-domain input, (N, 3, H, W), [0, 1].
-            student_syn, teacher_syn: accepted so that all distillation losses are called alike; not used.
+            student_syn, teacher_syn: accepted because all distillation losses are called alike; not used.
         """
         return self.compute(student_real, teacher_real)['l_distill']
 
@@ -39,15 +41,15 @@ class OutputDistillationLoss(_RealDomainLoss):
     """Plain output distillation: mean |S(x_t) - G(x_t)|.
 
     Args:
-        loss_weight: of the term.
-        feature_net: accepted so that all distillation losses are built alike; not used.
+        loss_weight: weight of the term.
+        feature_net: accepted because all distillation losses are built alike; not used.
     """
 
-    def __init__(self, loss_weight: float = 1.0, feature_net: Mapping | FeatureNet | None = None) -> None:
+    def __init__(self, loss_weight: float = 1.0, feature_net: Mapping[str, Any] | FeatureNet | None = None) -> None:
         super().__init__(None, ())
         self.loss_weight = loss_weight
 
-    def terms(self, images: Views[torch.Tensor], features: Views) -> dict[str, torch.Tensor]:
+    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
         return {'l_distill': self.loss_weight * F.l1_loss(images.student_real, images.teacher_real)}
 
@@ -59,10 +61,10 @@ class FeatureDistillationLoss(_RealDomainLoss):
     The features are those of the frozen network phi, so no regressor between student and teacher is needed.
 
     Args:
-        layers: weights by layer.
-        loss_weight: of the term.
+        layers: layer name -> weight.
+        loss_weight: weight of the term.
         criterion: ``l1`` | ``l2`` (FitNets): mean over elements.
-        feature_net: as in `PairwiseDistanceLoss`.
+        feature_net: see `PairwiseDistanceLoss`.
     """
 
     def __init__(
@@ -70,11 +72,10 @@ class FeatureDistillationLoss(_RealDomainLoss):
         layers: Mapping[str, float] = INTRA_LAYERS,
         loss_weight: float = 1.0,
         criterion: str = 'l2',
-        feature_net: Mapping | FeatureNet | None = None,
+        feature_net: Mapping[str, Any] | FeatureNet | None = None,
     ) -> None:
         criteria = {'l1': F.l1_loss, 'l2': F.mse_loss}
-        if criterion not in criteria:
-            raise OptionError(f"criterion: unknown value {criterion!r}, expected 'l1' or 'l2'")
+        check_choice('criterion', criterion, criteria)
         weights = checked_layers('layers', layers)
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.criterion = weights, loss_weight, criteria[criterion]
@@ -82,7 +83,7 @@ class FeatureDistillationLoss(_RealDomainLoss):
     def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
         student, teacher = features.student_real, features.teacher_real
-        total = sum(w * self.criterion(student[k], teacher[k]) for k, w in self.layer_weights.items())
+        total = weighted_sum(self.layer_weights, lambda k: self.criterion(student[k], teacher[k]))
         return {'l_distill': self.loss_weight * total}
 
 
@@ -90,16 +91,16 @@ class FeatureDistillationLoss(_RealDomainLoss):
 class ContrastiveDistillationLoss(_RealDomainLoss):
     """Contrastive distillation in the manner of CRD (Tian et al., ICLR 2020), inside the batch.
 
-    The student's feature of an image should be nearer to the teacher's feature of the same image than to the
+    The student's feature of an image should be closer to the teacher's feature of the same image than to the
     teacher's features of the other images. Features are averaged over positions and normalised; InfoNCE over the
     batch. Unlike the original there is no memory bank and no learned projection, so the number of negatives is the
     batch size minus one.
 
     Args:
-        layers: weights by layer.
-        loss_weight: of the term.
-        temperature: of the softmax (0.07 in CRD).
-        feature_net: as in `PairwiseDistanceLoss`.
+        layers: layer name -> weight.
+        loss_weight: weight of the term.
+        temperature: temperature of the softmax (0.07 in CRD).
+        feature_net: see `PairwiseDistanceLoss`.
     """
 
     least_batch = 2
@@ -110,10 +111,10 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         layers: Mapping[str, float] = INTRA_LAYERS,
         loss_weight: float = 1.0,
         temperature: float = 0.07,
-        feature_net: Mapping | FeatureNet | None = None,
+        feature_net: Mapping[str, Any] | FeatureNet | None = None,
     ) -> None:
         if not temperature > 0:
-            raise OptionError(f'temperature: expected a positive number, found {temperature!r}')
+            raise OptionError(where='temperature', expected='a positive number', found=repr(temperature))
         weights = checked_layers('layers', layers)
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.temperature = weights, loss_weight, temperature
@@ -131,9 +132,8 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``l_distill``."""
-        total = sum(
-            weight * self._contrast(statistics[f'student {layer}'], statistics[f'teacher {layer}'])
-            for layer, weight in self.layer_weights.items()
+        total = weighted_sum(
+            self.layer_weights, lambda k: self._contrast(statistics[f'student {k}'], statistics[f'teacher {k}'])
         )
         return {'l_distill': self.loss_weight * total}
 

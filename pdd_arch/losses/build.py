@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
 from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
 
 from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import DistillationLoss
@@ -15,43 +17,47 @@ from pdd_arch.utils.wording import did_you_mean
 _NOT_THE_LOSS = ('type', 'vgg_type', 'use_input_norm', 'range_norm')
 
 
-def build_registered(key: str, options: Mapping):
+def build_registered(key: str, options: Mapping[str, Any]) -> nn.Module:
     """A registered loss from ``train.<key>``.
 
     Raises:
         OptionError: unknown type, unknown keyword or impossible value, naming the option.
     """
     kind = options.get('type')
-    loss = registered(LOSS_REGISTRY, kind)
+    loss: Any = registered(LOSS_REGISTRY, kind)
     if loss is None:
         raise OptionError(
-            f'train.{key}.type: no loss {kind!r} is registered.{did_you_mean(kind, LOSS_REGISTRY.keys())}'
+            f'no loss {kind!r} is registered',
+            where=f'train.{key}.type',
+            way_out=did_you_mean(kind, LOSS_REGISTRY.keys()).strip(),
         )
     try:
         # not BasicSR's build_loss: it logs, and options are checked before the logger exists
-        return loss(**{k: deepcopy(v) for k, v in options.items() if k != 'type'})
+        built: nn.Module = loss(**{k: deepcopy(v) for k, v in options.items() if k != 'type'})
     except OptionError as e:
-        raise OptionError(f'train.{key}.{e}') from e
+        raise e.within(f'train.{key}') from e
     except (TypeError, NotImplementedError, ValueError) as e:
-        raise OptionError(f'train.{key}: {kind}: {e}') from e
+        raise OptionError(f'{kind}: {e}', where=f'train.{key}') from e
+    return built
 
 
-def build_distill_loss(options: Mapping) -> DistillationLoss:
+def build_distill_loss(options: Mapping[str, Any]) -> DistillationLoss:
     """The loss of ``train.distill_opt``, without a feature network of its own.
 
     Raises:
-        OptionError: as `build_registered`, or the loss is not a `DistillationLoss`.
+        OptionError: see `build_registered`; or the loss is not a `DistillationLoss`.
     """
     loss = build_registered('distill_opt', {k: v for k, v in options.items() if k != 'feature_net'})
     if not isinstance(loss, DistillationLoss):
         raise OptionError(
-            f'train.distill_opt.type: {options["type"]} is not a distillation loss, expected a subclass of '
-            'pdd_arch.losses.DistillationLoss such as PairwiseDistanceLoss'
+            f'{options["type"]} is not a distillation loss',
+            where='train.distill_opt.type',
+            expected='a subclass of pdd_arch.losses.DistillationLoss such as PairwiseDistanceLoss',
         )
     return loss
 
 
-def build_perceptual_loss(options: Mapping) -> FeaturePerceptualLoss:
+def build_perceptual_loss(options: Mapping[str, Any]) -> FeaturePerceptualLoss:
     """The loss of ``train.perceptual_opt``.
 
     Raises:
@@ -59,5 +65,7 @@ def build_perceptual_loss(options: Mapping) -> FeaturePerceptualLoss:
     """
     try:
         return FeaturePerceptualLoss(**{k: v for k, v in options.items() if k not in _NOT_THE_LOSS})
+    except OptionError as e:
+        raise e.within('train.perceptual_opt') from e
     except TypeError as e:
-        raise OptionError(f'train.perceptual_opt: {e}') from e
+        raise OptionError(str(e), where='train.perceptual_opt') from e

@@ -1,6 +1,7 @@
 """Pairwise distance distillation (the paper's loss)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -8,9 +9,8 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses import functional
-from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.wording import did_you_mean, one_of
 
 #: layer weights of the released option files (VGG19)
 INTER_LAYERS = {'conv2_1': 0.25, 'conv3_1': 0.25, 'conv4_1': 0.25, 'conv5_1': 0.25}
@@ -36,11 +36,12 @@ class PairwiseDistanceLoss(DistillationLoss):
         inter_distance: ``gram_change`` | ``gram`` | ``l1`` | ``l2``.
         intra_distance: ``l1`` | ``fro``.
         intra_criterion: ``ce`` | ``l1`` | ``l2`` | ``fro`` | ``cosine`` | ``cosine_released``.
-        intra_pairing: ``cross_domain`` (the paper: real against synthetic by position in the batch) or
+        intra_pairing: ``cross_domain`` (the paper: target domain against synthetic by position in the batch) or
             ``batch_matrix`` (all pairs of target-domain images of the batch; `intra_distance` and `intra_criterion`
             are not used). Two images have one distance, which the scale normalisation makes 1: three or more are
             needed for an effect.
-        batch_matrix_domains: ``real``, or ``both`` to take real and synthetic images together into the matrix.
+        batch_matrix_domains: ``real`` (target-domain images), or ``both`` to take those and the synthetic ones
+            together into the matrix.
         feature_net: options of the feature network; None when the caller hands over features.
 
     Raises:
@@ -58,61 +59,44 @@ class PairwiseDistanceLoss(DistillationLoss):
         intra_criterion: str = 'ce',
         intra_pairing: str = 'cross_domain',
         batch_matrix_domains: str = 'real',
-        feature_net: Mapping | FeatureNet | None = None,
+        feature_net: Mapping[str, Any] | FeatureNet | None = None,
     ) -> None:
-        given = {
-            'inter_distance': inter_distance,
-            'intra_distance': intra_distance,
-            'intra_criterion': intra_criterion,
-            'intra_pairing': intra_pairing,
-            'batch_matrix_domains': batch_matrix_domains,
-        }
-        for name, value in given.items():
-            if value not in CHOICES[name]:
-                raise OptionError(
-                    f'{name}: unknown value {value!r}, expected {one_of(CHOICES[name])}.'
-                    f'{did_you_mean(value, CHOICES[name])}'
-                )
+        given = (inter_distance, intra_distance, intra_criterion, intra_pairing, batch_matrix_domains)
+        for (name, choices), value in zip(CHOICES.items(), given, strict=True):
+            check_choice(name, value, choices)
         if intra_pairing == 'cross_domain' and (intra_distance, intra_criterion) == ('fro', 'ce'):
             raise OptionError(
-                "intra_criterion: 'ce' takes a softmax over channels, but intra_distance: 'fro' gives one number for "
-                'the batch. Use intra_distance: l1, or intra_criterion: l1, l2 or fro.'
+                "'ce' takes a softmax over channels, but intra_distance: 'fro' gives one number for the batch",
+                where='intra_criterion',
+                way_out='Use intra_distance: l1, or intra_criterion: l1, l2 or fro.',
             )
-        for name, weight in (('inter_weight', inter_weight), ('intra_weight', intra_weight)):
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
-                raise OptionError(f'{name}: expected a number of at least 0, found {weight!r}')
         # a term without weight needs no features
-        self_inter = checked_layers('inter_layers', inter_layers) if inter_weight else {}
-        self_intra = checked_layers('intra_layers', intra_layers) if intra_weight else {}
-        for name, weight, layers in (
-            ('inter', inter_weight, self_inter),
-            ('intra', intra_weight, self_intra),
-        ):
-            if weight and not layers:
-                raise OptionError(f'{name}_layers: empty, expected at least one layer (or {name}_weight: 0)')
-        super().__init__(feature_net, (*self_inter, *self_intra))
-        self.inter_layers, self.intra_layers = self_inter, self_intra
+        inter = self._weighted('inter', inter_weight, inter_layers)
+        intra = self._weighted('intra', intra_weight, intra_layers)
+        super().__init__(feature_net, (*inter, *intra))
+        self.inter_layers, self.intra_layers = inter, intra
         self.inter_weight, self.intra_weight = inter_weight, intra_weight
         self.inter_distance = inter_distance
         self.intra_distance, self.intra_criterion = intra_distance, intra_criterion
         self.intra_pairing, self.batch_matrix_domains = intra_pairing, batch_matrix_domains
+        batch_matrix = intra_pairing == 'batch_matrix'
+        self.uses_synthetic = bool(inter_weight) or not batch_matrix or batch_matrix_domains == 'both'
+        self.least_batch = 2 if intra_weight and batch_matrix else 1
+        # norms over the batch and distances within it; the default intra term alone is a mean over images
+        norms = batch_matrix or 'fro' in (intra_criterion, intra_distance)
+        self.couples_images = bool(inter_weight or (intra_weight and norms))
 
-    @property
-    def uses_synthetic(self) -> bool:
-        """False when only the batch matrix of target-domain images is compared."""
-        only_real = self.intra_pairing == 'batch_matrix' and self.batch_matrix_domains == 'real'
-        return bool(self.inter_weight) or not only_real
-
-    @property
-    def least_batch(self) -> int:
-        """Images a domain must have in a batch for the terms to be defined."""
-        return 2 if self.intra_weight and self.intra_pairing == 'batch_matrix' else 1
-
-    @property
-    def couples_images(self) -> bool:
-        """Norms over the batch and distances within it; the default intra term alone is a mean over images."""
-        norms = self.intra_pairing == 'batch_matrix' or 'fro' in (self.intra_criterion, self.intra_distance)
-        return bool(self.inter_weight) or bool(self.intra_weight and norms)
+    @staticmethod
+    def _weighted(term: str, weight: float, layers: Mapping[str, float]) -> dict[str, float]:
+        """The layers of a term, none if its weight is 0."""
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+            raise OptionError(where=f'{term}_weight', expected='a number of at least 0', found=repr(weight))
+        if not weight:
+            return {}
+        checked = checked_layers(f'{term}_layers', layers)
+        if not checked:
+            raise OptionError('empty', where=f'{term}_layers', expected=f'at least one layer (or {term}_weight: 0)')
+        return checked
 
     def statistics(
         self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
@@ -131,13 +115,12 @@ class PairwiseDistanceLoss(DistillationLoss):
         """``l_inter`` and ``l_intra``, weighted; a term of weight 0 is absent."""
         terms = {}
         if self.inter_weight:
-            terms['l_inter'] = self.inter_weight * sum(
-                weight * functional.frobenius_of_parts(statistics[f'inter {layer}'])
-                for layer, weight in self.inter_layers.items()
+            terms['l_inter'] = self.inter_weight * functional.weighted_sum(
+                self.inter_layers, lambda layer: functional.frobenius_of_parts(statistics[f'inter {layer}'])
             )
         if self.intra_weight:
-            terms['l_intra'] = self.intra_weight * sum(
-                weight * self._intra(f'intra {layer}', statistics) for layer, weight in self.intra_layers.items()
+            terms['l_intra'] = self.intra_weight * functional.weighted_sum(
+                self.intra_layers, lambda layer: self._intra(f'intra {layer}', statistics)
             )
         return terms
 
@@ -193,4 +176,5 @@ class PairwiseDistanceLoss(DistillationLoss):
 
 
 def _layer(features: Views[dict[str, torch.Tensor]], layer: str) -> Views[torch.Tensor]:
-    return Views(*(None if view is None else view[layer] for view in features))
+    synthetic = [None if view is None else view[layer] for view in (features.student_syn, features.teacher_syn)]
+    return Views(features.student_real[layer], features.teacher_real[layer], *synthetic)

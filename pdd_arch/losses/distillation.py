@@ -1,24 +1,28 @@
 """What every distillation loss has in common: four views, and the features it wants of them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
+from typing_extensions import NamedTuple  # typing's own is generic from Python 3.11 on
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.utils.wording import did_you_mean, one_of
+
+T = TypeVar('T')
 
 
-class Views(NamedTuple):
-    """The four outputs that distillation compares, or their features. None where a loss does not use one.
+class Views(NamedTuple, Generic[T]):
+    """The four outputs that distillation compares, or their features.
 
     Annotations write ``Views[torch.Tensor]`` for outputs and ``Views[dict[str, torch.Tensor]]`` for features.
     """
 
-    # a generic NamedTuple needs Python 3.11
-    student_real: Any
-    teacher_real: Any
+    student_real: T
+    teacher_real: T
+    #: a `T` too; None where a loss does not use it (`DistillationLoss.uses_synthetic`)
     student_syn: Any = None
     teacher_syn: Any = None
 
@@ -41,14 +45,14 @@ class DistillationLoss(nn.Module):
         layers: names of the layers whose features the loss compares; none: it compares images.
     """
 
-    #: whether the loss looks at the outputs on synthetic input at all
+    #: whether the loss uses the outputs on synthetic input at all
     uses_synthetic = True
     #: images per domain that a batch must have for the loss to be defined
     least_batch = 1
     #: whether the loss of a batch is anything but the mean of the losses of its equal parts
     couples_images = False
 
-    def __init__(self, feature_net: Mapping | FeatureNet | None, layers: Iterable[str]) -> None:
+    def __init__(self, feature_net: Mapping[str, Any] | FeatureNet | None, layers: Iterable[str]) -> None:
         super().__init__()
         self.layers = tuple(dict.fromkeys(layers))
         if isinstance(feature_net, Mapping):
@@ -89,11 +93,11 @@ class DistillationLoss(nn.Module):
         teacher_syn = None if teacher_syn is None else teacher_syn.detach()
         images = Views(student_real, teacher_real.detach(), student_syn, teacher_syn)
         if not self.layers:
-            return self.terms(images, Views(None, None))
+            return self.terms(images, Views({}, {}))
         if self.feature_net is None:
             raise OptionError(
-                f'{type(self).__name__} compares features of layers {list(self.layers)} but has no feature_net; '
-                'give feature_net: {type: vgg19, weights: imagenet} (in an option file: once, under train)'
+                f'{type(self).__name__} compares features of layers {list(self.layers)} but has no feature_net',
+                way_out='Give feature_net: {type: vgg19, weights: imagenet} (in an option file: once, under train).',
             )
         given = {k: v for k, v in images._asdict().items() if v is not None}
         found = FeatureBank(self.feature_net).extract(given, dict.fromkeys(given, self.layers))
@@ -107,8 +111,20 @@ def checked_layers(name: str, layers: Mapping[str, float]) -> dict[str, float]:
         OptionError: not a mapping, or a weight that is not a number.
     """
     if not isinstance(layers, Mapping):
-        raise OptionError(f'{name}: expected a mapping of layer names to weights, found {layers!r}')
+        raise OptionError(where=name, expected='a mapping of layer names to weights', found=repr(layers))
     for layer, weight in layers.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise OptionError(f'{name}.{layer}: expected a number, found {weight!r}')
+            raise OptionError(where=f'{name}.{layer}', expected='a number', found=repr(weight))
     return {str(k): float(v) for k, v in layers.items()}
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise OptionError unless `value` is one of the choices of the option `name`."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise OptionError(
+            f'unknown value {value!r}',
+            where=name,
+            expected=one_of(choices),
+            way_out=did_you_mean(value, choices).strip(),
+        )

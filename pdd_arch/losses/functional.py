@@ -1,8 +1,11 @@
 """The mathematics of pairwise distance distillation, as pure functions of tensors.
 
-Notation (paper, section 3): S specialist (student), G generalist (teacher), t and s their outputs on real
-(target-domain) and synthetic input; f a feature map (N, C, h, w). Everything works in float32 and float64.
+Notation (paper, section 3): S student, G teacher, t and s their outputs on target-domain and synthetic input, in names
+``real`` and ``syn``; f a feature map (N, C, h, w). Everything works in float32 and float64.
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +28,21 @@ def gram_matrix(features: torch.Tensor) -> torch.Tensor:
     return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
 
 
+def weighted_sum(weights: Mapping[str, float], term: Callable[[str], torch.Tensor]) -> torch.Tensor:
+    """Sum over the layers of weight times term, a scalar; 0 without layers."""
+    return sum((weight * term(layer) for layer, weight in weights.items()), start=torch.zeros(()))
+
+
+def frobenius(difference: torch.Tensor) -> torch.Tensor:
+    """Frobenius norm over the whole batch, a scalar."""
+    norm: torch.Tensor = torch.linalg.vector_norm(difference)
+    return norm
+
+
 def frobenius_of_parts(norms: torch.Tensor) -> torch.Tensor:
     """Frobenius norm of a whole from the norms of its parts, (parts,) -> scalar."""
     # that of a single part is the part's, to the last bit
-    return norms[0] if norms.numel() == 1 else torch.linalg.vector_norm(norms)
+    return norms[0] if norms.numel() == 1 else frobenius(norms)
 
 
 # ---------------------------------------------------------------- inter-model distance (paper, section 3.2)
@@ -69,12 +83,12 @@ def inter_model_loss(
         distance: a key of ``INTER_DISTANCES``.
     """
     delta = INTER_DISTANCES[distance]
-    return torch.linalg.vector_norm(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
+    return frobenius(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
 
 
 # ---------------------------------------------------------------- intra-model distance (paper, section 3.3)
 def intra_l1(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-    """Elementwise absolute difference of one model's features on real and synthetic input, (N, C, h, w)."""
+    """Elementwise absolute difference of one model's features on target-domain and synthetic input, (N, C, h, w)."""
     return (real - synthetic).abs()
 
 
@@ -83,7 +97,8 @@ def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
 
     Two models' norms are nearly equal, and their difference is the loss: float32 would leave it half of its digits.
     """
-    return torch.linalg.vector_norm(real - synthetic, dtype=torch.float64)
+    norm: torch.Tensor = torch.linalg.vector_norm(real - synthetic, dtype=torch.float64)
+    return norm
 
 
 INTRA_DISTANCES = {'l1': intra_l1, 'fro': intra_fro}
@@ -93,7 +108,7 @@ class _ChannelCrossEntropy(torch.autograd.Function):
     """Keeps one tensor for the backward pass, the gradient itself, where autograd would keep five of its size."""
 
     @staticmethod
-    def forward(ctx, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         target = teacher.softmax(dim=1)
         p = student.softmax(dim=1)
         shifted = p + CE_EPSILON
@@ -108,7 +123,7 @@ class _ChannelCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None]:
         return (ctx.saved_tensors[0] * gradient if ctx.needs_input_grad[0] else None), None
 
 
@@ -118,14 +133,15 @@ def channel_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch
     Args:
         student, teacher: distances (N, C, h, w); the teacher's softmax is the target, and a constant.
     """
-    return _ChannelCrossEntropy.apply(student, teacher.detach())
+    loss: torch.Tensor = _ChannelCrossEntropy.apply(student, teacher.detach())
+    return loss
 
 
-INTRA_CRITERIA = {
+INTRA_CRITERIA: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     'ce': channel_cross_entropy,
     'l1': F.l1_loss,
     'l2': F.mse_loss,
-    'fro': lambda student, teacher: torch.linalg.vector_norm(student - teacher),
+    'fro': lambda student, teacher: frobenius(student - teacher),
 }
 
 # criteria on the signed differences: the intra distance is not used
@@ -140,14 +156,14 @@ def intra_model_loss(
     distance: str = 'l1',
     criterion: str = 'ce',
 ) -> torch.Tensor:
-    """Compare how far real is from synthetic for the student with how far it is for the teacher.
+    """Compare the student's distance between target-domain and synthetic features with the teacher's.
 
     Args:
-        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer. Real and
-            synthetic samples are paired by their position in the batch.
+        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer.
+            Target-domain and synthetic samples are paired by their position in the batch.
         distance: a key of ``INTRA_DISTANCES``; not used by the cosine criteria.
         criterion: a key of ``INTRA_CRITERIA``; ``cosine``: 1 - mean cosine similarity (over the channels) of the
-            signed differences; ``cosine_released``: that similarity itself, as the authors' code minimises it.
+            signed differences; ``cosine_released``: the similarity itself, which the authors' code minimises.
     """
     if criterion in SIGNED_CRITERIA:
         similarity = F.cosine_similarity(student_real - student_syn, teacher_real - teacher_syn, dim=1).mean()
@@ -225,9 +241,9 @@ def haar_wavelet_loss(pred: torch.Tensor, target: torch.Tensor, weights: tuple[f
 
     Args:
         pred, target: (N, C, H, W), H and W even.
-        weights: of the low, the mixed and the high band.
+        weights: weights of the low, the mixed and the high band.
     """
-    # the transform is linear: that of the difference is the difference of the transforms
+    # the transform is linear: the transform of the difference is the difference of the transforms
     ll, hl, lh, hh = haar_transform(pred - target)
     mixed = torch.cat((hl, lh), dim=1)
     return weights[0] * ll.abs().mean() + weights[1] * mixed.abs().mean() + weights[2] * hh.abs().mean()

@@ -1,32 +1,25 @@
-"""Perceptual and style loss on features that are already there.
+"""Perceptual and style loss on features that have been computed.
 
 BasicSR's ``PerceptualLoss`` runs its own VGG on both images; here the features come from the bank, so that the
-student's output is looked at once for this loss and the distillation together.
+student's output goes through the feature network once for this loss and the distillation together.
 """
 
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 
-from pdd_arch.errors import OptionError
-from pdd_arch.losses.distillation import checked_layers
-from pdd_arch.losses.functional import frobenius_of_parts, gram_matrix
-from pdd_arch.utils.wording import one_of
+from pdd_arch.losses.distillation import check_choice, checked_layers
+from pdd_arch.losses.functional import INTRA_CRITERIA, frobenius_of_parts, gram_matrix, weighted_sum
 
-CRITERIA = {
-    'l1': F.l1_loss,
-    'l2': F.mse_loss,
-    'fro': lambda a, b: torch.linalg.vector_norm(a - b),
-}
+CRITERIA = {name: INTRA_CRITERIA[name] for name in ('l1', 'l2', 'fro')}
 
 
 class FeaturePerceptualLoss:
     """BasicSR's ``PerceptualLoss`` as a function of features.
 
     Args:
-        layer_weights: weights by layer.
-        perceptual_weight, style_weight: of the two terms; 0 switches a term off.
+        layer_weights: layer name -> weight.
+        perceptual_weight, style_weight: weights of the two terms; 0 switches a term off.
         criterion: ``l1`` | ``l2`` | ``fro``.
 
     Raises:
@@ -40,11 +33,8 @@ class FeaturePerceptualLoss:
         style_weight: float = 0.0,
         criterion: str = 'l1',
     ) -> None:
-        if criterion not in CRITERIA:
-            raise OptionError(
-                f'train.perceptual_opt.criterion: unknown value {criterion!r}, expected {one_of(CRITERIA)}'
-            )
-        self.layer_weights = checked_layers('train.perceptual_opt.layer_weights', layer_weights)
+        check_choice('criterion', criterion, CRITERIA)
+        self.layer_weights = checked_layers('layer_weights', layer_weights)
         self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
         self.criterion = CRITERIA[criterion]
         #: as in `DistillationLoss`: a Frobenius norm of a batch is not the mean of those of its parts
@@ -77,12 +67,13 @@ class FeaturePerceptualLoss:
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """:meth:`terms` of a whole batch from the concatenated statistics of its parts."""
-        whole = frobenius_of_parts if self.couples_images else torch.mean
         terms = {}
-        for name, weight, term in (
-            ('percep', self.perceptual_weight, 'l_g_percep'),
-            ('style', self.style_weight, 'l_g_style'),
-        ):
-            if weight:
-                terms[term] = weight * sum(w * whole(statistics[f'{name} {k}']) for k, w in self.layer_weights.items())
+        if self.perceptual_weight:
+            terms['l_g_percep'] = self.perceptual_weight * self._total('percep', statistics)
+        if self.style_weight:
+            terms['l_g_style'] = self.style_weight * self._total('style', statistics)
         return terms
+
+    def _total(self, name: str, statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        whole = frobenius_of_parts if self.couples_images else torch.mean
+        return weighted_sum(self.layer_weights, lambda k: whole(statistics[f'{name} {k}']))

@@ -16,8 +16,8 @@ class HaarWaveletLoss(nn.Module):
     """``loss_weight * (w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|)`` of the difference.
 
     Args:
-        loss_weight: of the whole term (0.5 in the paper's option files).
-        weights: of the low, the mixed and the high band ([1, 0.1, 0.01] in the paper's option files).
+        loss_weight: weight of the whole term (0.5 in the paper's option files).
+        weights: weights of the low, the mixed and the high band ([1, 0.1, 0.01] in the paper's option files).
 
     Raises:
         OptionError: `weights` are not three numbers.
@@ -26,9 +26,9 @@ class HaarWaveletLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, weights: Sequence[float] = (1.0, 0.5, 0.1)) -> None:
         super().__init__()
         if isinstance(weights, str) or not isinstance(weights, Sequence) or len(weights) != 3:
-            raise OptionError(f'weights: expected three numbers [LL, HL and LH, HH], found {weights!r}')
+            raise OptionError(where='weights', expected='three numbers [LL, HL and LH, HH]', found=repr(weights))
         self.loss_weight = loss_weight
-        self.weights = tuple(float(w) for w in weights)
+        self.weights = (float(weights[0]), float(weights[1]), float(weights[2]))
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss of images (N, C, H, W) with even H and W."""

@@ -5,16 +5,16 @@ It is never skipped silently and never replaced by another.
 """
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-import torch
-import torchvision
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.features.feature_net import NETWORK_TYPES, imagenet_file
 from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.wording import did_you_mean
@@ -30,16 +30,16 @@ DIRECTIONS = MappingProxyType(
         'calculate_feature_distance': 'lower',
     }
 )
-#: of images as BasicSR's validation hands them over
+#: range of the images that BasicSR's validation hands over
 _RANGE = '8 bit, 0 to 255'
 
 
-def better(options: Mapping) -> str:
+def better(options: Mapping[str, Any]) -> str:
     """``higher`` or ``lower``: what the metric's section says, else what is known; BasicSR's default otherwise."""
-    return options.get('better') or DIRECTIONS.get(options.get('type'), 'higher')
+    return options.get('better') or DIRECTIONS.get(options['type'], 'higher')
 
 
-def why_not(options: Mapping, fetch: bool = False, option: str = 'metric') -> str | None:
+def why_not(options: Mapping[str, Any], fetch: bool = False, where: str = 'metric') -> str | None:
     """Why a metric cannot be computed on this machine.
 
     Networks that it builds to find out are kept: computing the metric afterwards does not build them again.
@@ -47,19 +47,19 @@ def why_not(options: Mapping, fetch: bool = False, option: str = 'metric') -> st
     Args:
         options: the metric's section: ``type``, ``net`` ...
         fetch: whether its weights may be downloaded now.
-        option: key of the section, for the text.
+        where: key of the section, for the text.
 
     Returns:
         None if it can be computed; otherwise one line that says what is missing, and what to download where.
     """
     try:
-        _require(options, fetch, option)
+        _build(options, fetch)
     except PDDError as e:
-        return f'{option}: not computed: {str(e).removeprefix(f"{option}: ")}'
+        return str(e.within(f'{where}: not computed', ': '))
     return None
 
 
-def availability(metrics: Mapping[str, Mapping], fetch: bool = False) -> tuple[list[str], dict[str, str]]:
+def availability(metrics: Mapping[str, Mapping[str, Any]], fetch: bool = False) -> tuple[list[str], dict[str, str]]:
     """Sort metrics into those that can be computed here and the others.
 
     Args:
@@ -73,53 +73,52 @@ def availability(metrics: Mapping[str, Mapping], fetch: bool = False) -> tuple[l
     return [n for n, reason in reasons.items() if reason is None], {n: r for n, r in reasons.items() if r is not None}
 
 
-def _require(options: Mapping, fetch: bool, option: str) -> None:
-    kind = options['type']
+def _build(options: Mapping[str, Any], fetch: bool) -> None:
+    """Build the network of a metric.
+
+    Raises:
+        PDDError: it cannot be built, or not without a download that is not wanted.
+    """
+    kind, weights = options['type'], options.get('weights', 'imagenet')
+    missing: list[tuple[str, Path]] = []
     if registered(METRIC_REGISTRY, kind) is None:
         raise OptionError(
-            f'{option}.type: no metric {kind!r} is registered.{did_you_mean(kind, METRIC_REGISTRY.keys())}'
+            f'no metric {kind!r} is registered',
+            where='type',
+            way_out=did_you_mean(kind, METRIC_REGISTRY.keys()).strip(),
         )
     if kind == 'calculate_lpips':
-        net, weights = options.get('net', 'alex'), options.get('weights', 'imagenet')
-        if net in lpips_metric.TRUNKS:  # the metric itself says it of another
-            _require_trunk(lpips_metric.TRUNKS[net], weights, fetch, option)
-        lpips_metric.network(net, weights)
+        net = options.get('net', 'alex')
+        missing = _missing_trunk(lpips_metric.TRUNKS.get(net, net), weights)
+        build = partial(lpips_metric.network, net, weights)
     elif kind == 'calculate_dists':
-        weights, own = options.get('weights', 'imagenet'), options.get('dists_weights', 'official')
-        missing = []
-        if not fetch:
-            missing += [] if weights != 'imagenet' else _missing_trunk(dists_metric.TRUNK)
-            missing += [] if dists_metric.is_at_hand(own) else [(dists_metric.URL, dists_metric.target())]
-        _refuse(missing, option)
-        dists_metric.network(weights, own)
+        own = options.get('dists_weights', 'official')
+        missing = _missing_trunk(dists_metric.TRUNK, weights)
+        missing += [] if dists_metric.is_at_hand(own) else [(dists_metric.URL, dists_metric.target())]
+        build = partial(dists_metric.network, weights, own)
     elif kind == 'calculate_feature_distance':
         chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
-        _require_trunk(chosen['type'], chosen['weights'], fetch, option)
-        feature_distance.network(chosen)
+        missing = _missing_trunk(chosen['type'], chosen['weights'])
+        build = partial(feature_distance.network, chosen)
     elif kind == 'calculate_iqa':
-        if importlib.util.find_spec('pyiqa') is None:
-            raise OptionError(iqa.NOT_INSTALLED)
-        iqa.network(options['metric'])
+        build = partial(iqa.network, options['metric'])
+    else:
+        return
+    if missing and not fetch:
+        files = ' and '.join(f'{url} to {place}' for url, place in missing)
+        raise MissingFileError('its weights are not on this machine', way_out=f'Download {files}, or give paths.')
+    build()
 
 
-def _require_trunk(network: str, weights: str, fetch: bool, option: str) -> None:
-    _refuse([] if fetch or weights != 'imagenet' else _missing_trunk(network), option)
-
-
-def _missing_trunk(network: str) -> list[tuple[str, Path]]:
-    """Address and place of torchvision's weights, unless they are there."""
-    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
-    place = Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[1]
+def _missing_trunk(network: str, weights: str) -> list[tuple[str, Path]]:
+    """Address and place of torchvision's weights, if they are asked for and not there."""
+    if weights != 'imagenet' or network not in NETWORK_TYPES:  # the metric itself refuses another network
+        return []
+    url, place = imagenet_file(network)
     return [] if place.is_file() else [(url, place)]
 
 
-def _refuse(missing: list[tuple[str, Path]], option: str) -> None:
-    if missing:
-        files = ' and '.join(f'{url} to {place}' for url, place in missing)
-        raise MissingFileError(f'{option}: its weights are not on this machine. Download {files}, or give paths.')
-
-
-def describe(options: Mapping) -> dict[str, object]:
+def describe(options: Mapping[str, Any]) -> dict[str, object]:
     """What a metric's number means, to stand beside it in a result.
 
     Args:

@@ -1,26 +1,24 @@
 """DISTS (Ding et al., TPAMI 2020) with the code of the package piq, its weights from hash-checked files."""
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import piq
 import torch
-import torchvision
 from basicsr.utils.registry import METRIC_REGISTRY
 from piq.perceptual import VGG16_LAYERS, ContentLoss
 
 from pdd_arch.errors import WeightsError
-from pdd_arch.features.feature_net import imagenet_features
-from pdd_arch.metrics.images import check_same_shape, device, to_tensor
+from pdd_arch.features.feature_net import load_trunk
+from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
 from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.download import download
 
 TRUNK = 'vgg16'
 #: channels of the image and of the five stages of VGG16
-CHANNELS = (3, 64, 128, 256, 512, 512)
+CHANNELS = [3, 64, 128, 256, 512, 512]
 LAYERS = ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3', 'relu5_3')
 
 #: the authors' alpha and beta, as IQA-PyTorch publishes them; the hash is in the file name and on Hugging Face.
@@ -30,7 +28,7 @@ SHA256 = 'f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218'
 
 
 class _DISTS(piq.DISTS):
-    """piq's DISTS, whose constructor would download both of its weight files without looking at their hashes."""
+    """piq's DISTS, whose constructor would download both of its weight files without checking their hashes."""
 
     def __init__(self, features: torch.nn.Module, alpha: torch.Tensor, beta: torch.Tensor) -> None:
         # the authors divide by the sum when they compare, piq's own file has it done already
@@ -47,7 +45,7 @@ class _DISTS(piq.DISTS):
         )
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, resize: bool = False) -> torch.Tensor:
-        """As piq's, which always shrinks images whose shorter side is over 256 pixels; here only with `resize`."""
+        """As piq's, which always downsamples images whose shorter side is over 256 pixels; here only with `resize`."""
         return super().forward(x, y) if resize else 1 - ContentLoss.forward(self, x, y)
 
 
@@ -61,26 +59,27 @@ def is_at_hand(dists_weights: str) -> bool:
     return dists_weights != 'official' or target().is_file()
 
 
-def read_channel_weights(dists_weights: str, option: str) -> tuple[torch.Tensor, torch.Tensor]:
+def read_channel_weights(dists_weights: str, where: str) -> tuple[torch.Tensor, torch.Tensor]:
     """``alpha`` and ``beta``, each (1, 1475, 1, 1).
 
     Args:
         dists_weights: ``official`` (downloaded once, hash-checked), or the path of a file with both.
-        option: that named it, for messages.
+        where: option that named it, for error messages.
 
     Raises:
         MissingFileError, WeightsError: they cannot be had, or the file holds something else.
     """
     official = dists_weights == 'official'
-    file = download(URL, target(), SHA256, option) if official else dists_weights
-    content: Mapping = read_checkpoint(file, option)
+    file = download(URL, target(), SHA256, where) if official else dists_weights
+    content = read_checkpoint(file, where)
     shape = (1, sum(CHANNELS), 1, 1)
     for name in ('alpha', 'beta'):
         found = content.get(name)
         if not isinstance(found, torch.Tensor) or tuple(found.shape) != shape:
-            what = tuple(found.shape) if isinstance(found, torch.Tensor) else 'nothing'
             raise WeightsError(
-                f'{option}: {file} holds no weights of DISTS: {name} should have shape {shape}, found {what}'
+                f'{file} holds no weights of DISTS: {name} should have shape {shape}',
+                where=where,
+                found=str(tuple(found.shape)) if isinstance(found, torch.Tensor) else 'nothing',
             )
     return content['alpha'].float(), content['beta'].float()
 
@@ -92,16 +91,8 @@ def network(weights: str, dists_weights: str) -> piq.DISTS:
     Raises:
         MissingFileError, WeightsError: it cannot be built.
     """
-    option = 'calculate_dists weights'
-    state = imagenet_features(TRUNK, option) if weights == 'imagenet' else read_checkpoint(weights, option)
-    with torch.device('meta'):
-        features = torchvision.models.vgg16(weights=None).features
-    features.to_empty(device='cpu')
-    try:
-        features.load_state_dict({name: state[f'features.{name}'] for name in features.state_dict()})
-    except (KeyError, RuntimeError) as e:
-        raise WeightsError(f'{option}: {weights} is not a torchvision state dict of {TRUNK} ({e})') from e
-    model = _DISTS(features, *read_channel_weights(dists_weights, 'calculate_dists dists_weights'))
+    trunk = load_trunk(TRUNK, weights, 'calculate_dists weights')
+    model = _DISTS(trunk, *read_channel_weights(dists_weights, 'calculate_dists dists_weights'))
     return model.eval().requires_grad_(False).to(device())
 
 
@@ -114,7 +105,7 @@ def calculate_dists(
     weights: str = 'imagenet',
     dists_weights: str = 'official',
     resize: bool = False,
-    **kwargs,
+    **kwargs: object,
 ) -> float:
     """DISTS; lower is better. The network is built once per process.
 
@@ -122,17 +113,16 @@ def calculate_dists(
         img, img2: (H, W, 3), BGR, [0, 255].
         crop_border: pixels cut from each side.
         input_order: ``HWC`` | ``CHW``.
-        weights: of the trunk VGG16: ``imagenet``, or the path of a torchvision state dict.
-        dists_weights: the metric's own: ``official``, or the path of a file with ``alpha`` and ``beta``.
-        resize: shrink images whose shorter side is over 256 pixels to that, as piq does always and the authors'
-            script does; IQA-PyTorch, with which the paper's tables were made, compares them as they are.
+        weights: weights of the trunk VGG16: ``imagenet``, or the path of a torchvision state dict.
+        dists_weights: the metric's own weights: ``official``, or the path of a file with ``alpha`` and ``beta``.
+        resize: downsample images whose shorter side is over 256 pixels to that, as piq always and the authors'
+            script do; IQA-PyTorch, with which the paper's tables were made, compares them as they are.
         **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(weights, dists_weights)
-    a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
-    check_same_shape(a, b)
+    a, b = to_tensors(img, img2, crop_border, input_order)
     with torch.no_grad():
         return model(a, b, resize).item()

@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.features import FeatureNet
-from pdd_arch.metrics.images import check_same_shape, device, to_tensor
+from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
 
 #: one layer per resolution: LPIPS's choice for VGG and AlexNet, the fire modules before each pooling for SqueezeNet
@@ -29,14 +30,14 @@ def _network(options: str) -> FeatureNet:
     return FeatureNet(**chosen).to(device())
 
 
-def network_options(feature_net: Mapping | None, layers: Sequence[str] | None) -> dict:
+def network_options(feature_net: Mapping[str, Any] | None, layers: Sequence[str] | None) -> dict[str, Any]:
     """Arguments of the `FeatureNet` of :func:`calculate_feature_distance`, with its defaults."""
     options = {'type': 'vgg16', 'weights': 'imagenet', **(feature_net or {})}
     options['layers'] = list(layers or DEFAULT_LAYERS.get(options['type'], ()))
     return options
 
 
-def network(options: Mapping) -> FeatureNet:
+def network(options: Mapping[str, Any]) -> FeatureNet:
     """The network of :func:`network_options`, built once per process.
 
     Raises:
@@ -65,9 +66,9 @@ def calculate_feature_distance(
     img2: np.ndarray,
     crop_border: int,
     input_order: str = 'HWC',
-    feature_net: Mapping | None = None,
+    feature_net: Mapping[str, Any] | None = None,
     layers: Sequence[str] | None = None,
-    **kwargs,
+    **kwargs: object,
 ) -> float:
     """Distance between deep features of two images; lower is better.
 
@@ -86,7 +87,6 @@ def calculate_feature_distance(
         OptionError, MissingFileError, WeightsError: from `FeatureNet`.
     """
     net = network(network_options(feature_net, layers))
-    a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
-    check_same_shape(a, b)
+    a, b = to_tensors(img, img2, crop_border, input_order)
     with torch.no_grad():
         return feature_distance(a, b, net).item()

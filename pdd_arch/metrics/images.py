@@ -1,4 +1,4 @@
-"""What all metrics do with the images that BasicSR's validation hands them."""
+"""How all metrics read the images that BasicSR's validation hands them."""
 
 import numpy as np
 import torch
@@ -28,16 +28,24 @@ def to_tensor(img: np.ndarray, crop_border: int, input_order: str = 'HWC') -> to
         img = np.repeat(img, 3, axis=-1)
     h, w = img.shape[:2]
     if min(h, w) <= 2 * crop_border:
-        raise DataError(f'crop_border: {crop_border} leaves nothing of an image of {h}x{w} pixels')
+        raise DataError(f'{crop_border} leaves nothing of an image of {h}x{w} pixels', where='crop_border')
     img = img[crop_border : h - crop_border, crop_border : w - crop_border, ::-1]
     tensor = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32)) / 255
     return tensor.permute(2, 0, 1)[None].to(device())
 
 
-def check_same_shape(img: torch.Tensor, img2: torch.Tensor) -> None:
-    """Raise DataError unless output and ground truth have the same size."""
-    if img.shape != img2.shape:
+def to_tensors(
+    img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = 'HWC'
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`to_tensor` of an output and its ground truth.
+
+    Raises:
+        DataError: they differ in size, or nothing is left after the crop.
+    """
+    a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
+    if a.shape != b.shape:
         raise DataError(
-            f'output and ground truth differ in size: {tuple(img.shape[-2:])} and {tuple(img2.shape[-2:])}. Check the '
-            'scale of the option file and the validation pairs.'
+            f'output and ground truth differ in size: {tuple(a.shape[-2:])} and {tuple(b.shape[-2:])}',
+            way_out='Check the scale of the option file and the validation pairs.',
         )
+    return a, b

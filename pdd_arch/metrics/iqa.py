@@ -1,20 +1,21 @@
 """Any metric of IQA-PyTorch (pyiqa), an optional extra; mind that its licence is non-commercial."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import MissingFileError, OptionError
-from pdd_arch.metrics.images import check_same_shape, device, to_tensor
+from pdd_arch.metrics.images import device, to_tensor, to_tensors
 from pdd_arch.utils.registration import register
 
-NOT_INSTALLED = 'calculate_iqa needs the package pyiqa (non-commercial licence). Install it with: pip install pyiqa'
+METRIC = 'calculate_iqa metric'
 
 
 @functools.lru_cache(maxsize=8)
-def network(name: str):
+def network(name: str) -> Any:
     """A metric of pyiqa, built once per process; pyiqa fetches its weights itself, without a hash of ours.
 
     Raises:
@@ -24,16 +25,21 @@ def network(name: str):
     try:
         import pyiqa
     except ImportError as e:
-        raise OptionError(NOT_INSTALLED) from e
+        raise OptionError(
+            'calculate_iqa needs the package pyiqa (non-commercial licence)',
+            way_out='Install it with: pip install pyiqa',
+        ) from e
     try:
         return pyiqa.create_metric(name, device=device())
     except (KeyError, AssertionError) as e:
-        raise OptionError(f'calculate_iqa metric: pyiqa knows no metric {name!r}; see pyiqa.list_models()') from e
+        raise OptionError(f'pyiqa knows no metric {name!r}; see pyiqa.list_models()', where=METRIC) from e
     except Exception as e:  # whatever its downloader raises without a network
         reason = ' '.join(str(e).split())[:200]
         raise MissingFileError(
-            f'calculate_iqa metric: pyiqa could not build {name!r} ({type(e).__name__}: {reason}). It downloads its '
-            'weights itself: run it once on a machine with internet access and copy its cache.'
+            f'pyiqa could not build {name!r} ({type(e).__name__}: {reason})',
+            where=METRIC,
+            way_out='It downloads its weights itself: run it once on a machine with internet access and copy its '
+            'cache.',
         ) from None
 
 
@@ -44,7 +50,7 @@ def calculate_iqa(
     metric: str,
     img2: np.ndarray | None = None,
     input_order: str = 'HWC',
-    **kwargs,
+    **kwargs: object,
 ) -> float:
     """A metric of pyiqa by name (``dists``, ``musiq``, ``niqe`` ...), built once per process.
 
@@ -60,12 +66,11 @@ def calculate_iqa(
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.
     """
     model = network(metric)
-    a = to_tensor(img, crop_border, input_order)
+    if model.metric_mode != 'FR':
+        images: tuple[torch.Tensor, ...] = (to_tensor(img, crop_border, input_order),)
+    elif img2 is None:
+        raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
+    else:
+        images = to_tensors(img, img2, crop_border, input_order)
     with torch.no_grad():
-        if model.metric_mode != 'FR':
-            return model(a).item()
-        if img2 is None:
-            raise OptionError(f'calculate_iqa metric: {metric} compares with a ground truth, which is missing')
-        b = to_tensor(img2, crop_border, input_order)
-        check_same_shape(a, b)
-        return model(a, b).item()
+        return model(*images).item()

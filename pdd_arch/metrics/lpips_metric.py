@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.features.feature_net import imagenet_features
-from pdd_arch.metrics.images import check_same_shape, device, to_tensor
+from pdd_arch.errors import OptionError
+from pdd_arch.features.feature_net import load_trunk
+from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
 from pdd_arch.utils.wording import did_you_mean, one_of
 from pdd_arch.weights.checkpoints import read_checkpoint
@@ -29,7 +29,10 @@ def network(net: str, weights: str) -> lpips.LPIPS:
     """
     if net not in TRUNKS:
         raise OptionError(
-            f'calculate_lpips net: unknown network {net!r}, expected {one_of(TRUNKS)}.{did_you_mean(net, TRUNKS)}'
+            f'unknown network {net!r}',
+            where='calculate_lpips net',
+            expected=one_of(TRUNKS),
+            way_out=did_you_mean(net, TRUNKS).strip(),
         )
     # the package would fetch the trunk itself, without a choice of the file, and draw a hundred million random
     # weights before: here it lays out the layers only
@@ -39,19 +42,9 @@ def network(net: str, weights: str) -> lpips.LPIPS:
     model.scaling_layer = lpips.ScalingLayer()
     linear = read_checkpoint(Path(lpips.__file__).parent / f'weights/v0.1/{net}.pth', 'calculate_lpips net')
     model.load_state_dict(linear, strict=False, assign=True)
-    if weights == 'imagenet':
-        state = imagenet_features(TRUNKS[net], 'calculate_lpips weights')
-    else:
-        # of AlexNet's file, a quarter of a gigabyte, the trunk is a twenty-fifth
-        state = read_checkpoint(weights, option='calculate_lpips weights', lazy=True)
+    trunk = load_trunk(TRUNKS[net], weights, 'calculate_lpips weights').state_dict()
     # slices keep torchvision's numbering: slice2.3.weight is features.3.weight
-    renamed = {key: f'features.{key.split(".", 1)[1]}' for key in model.net.state_dict()}
-    try:
-        model.net.load_state_dict({key: state[name].clone() for key, name in renamed.items()}, assign=True)
-    except (KeyError, RuntimeError) as e:
-        raise WeightsError(
-            f'calculate_lpips weights: {weights} is not a torchvision state dict of {TRUNKS[net]} ({e})'
-        ) from e
+    model.net.load_state_dict({key: trunk[key.split('.', 1)[1]] for key in model.net.state_dict()}, assign=True)
     # images come as height, width, channels: convolutions in that order are a fifth faster
     return model.eval().requires_grad_(False).to(device(), memory_format=torch.channels_last)
 
@@ -82,7 +75,7 @@ def calculate_lpips(
     input_order: str = 'HWC',
     net: str = 'alex',
     weights: str = 'imagenet',
-    **kwargs,
+    **kwargs: object,
 ) -> float:
     """LPIPS, version 0.1; lower is better. The network is built once per process.
 
@@ -91,14 +84,13 @@ def calculate_lpips(
         crop_border: pixels cut from each side.
         input_order: ``HWC`` | ``CHW``.
         net: ``alex`` (the paper) | ``vgg`` | ``squeeze``.
-        weights: of the trunk: ``imagenet``, or the path of a torchvision state dict.
+        weights: weights of the trunk: ``imagenet``, or the path of a torchvision state dict.
         **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         OptionError, MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(net, weights)
-    a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
-    check_same_shape(a, b)
+    a, b = to_tensors(img, img2, crop_border, input_order)
     with torch.inference_mode():
         return distance(model, a, b).item()

@@ -1,9 +1,10 @@
-"""Measuring what several methods make of the same pairs, and putting the numbers into tables."""
+"""Measuring several methods on the same pairs, and putting the numbers into tables."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from basicsr.metrics import calculate_metric
@@ -29,13 +30,13 @@ class Measure:
         return f'{self.name} {"↑" if self.better == "higher" else "↓"}'
 
 
-def registered_measure(name: str, options: Mapping, decimals: int = 4) -> Measure:
-    """A measure out of a metric that is registered with BasicSR.
+def registered_measure(name: str, options: Mapping[str, Any], decimals: int = 4) -> Measure:
+    """A measure from a metric that is registered with BasicSR.
 
     Args:
         name: heading of the column.
-        options: as under ``val.metrics`` of an option file: ``type``, ``crop_border``, ``better`` ...
-        decimals: printed.
+        options: a section of ``val.metrics``: ``type``, ``crop_border``, ``better`` ...
+        decimals: digits printed after the decimal point.
     """
 
     def compute(output: Image, truth: Image) -> float:
@@ -72,17 +73,17 @@ def mean_scores(scores: Mapping[str, Sequence[float]]) -> list[float]:
     return [float(np.mean(column)) for column in zip(*scores.values(), strict=True)]
 
 
-def _cells(scores: Scores, measures: Sequence[Measure], corner: str) -> list[list[str]]:
+def format_table(
+    scores: Scores, measures: Sequence[Measure], corner: str = 'mean over images', markdown: bool = False
+) -> str:
+    """Means as a table for a terminal or in Markdown, a line per method."""
     rows = [[corner, *(m.heading for m in measures)]]
     for method, images in scores.items():
         values = zip(mean_scores(images), measures, strict=True)
         rows.append([method, *(f'{v:.{m.decimals}f}' for v, m in values)])
-    return rows
-
-
-def format_table(scores: Scores, measures: Sequence[Measure], corner: str = 'mean over images') -> str:
-    """Means as a table for a terminal, a line per method."""
-    rows = _cells(scores, measures, corner)
+    if markdown:
+        rows.insert(1, ['---', *['---:'] * len(measures)])
+        return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         '  '.join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])

@@ -17,14 +17,13 @@ from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.run_state import current_run
 from pdd_arch.utils.random_state import random_state, restore_random_state
 from pdd_arch.weights.checkpoints import (
-    CheckpointWriter,
     check_finite,
     check_fits,
     read_checkpoint,
     state_dict_hash,
     state_dict_of,
-    write_checkpoint,
 )
+from pdd_arch.weights.writing import CheckpointWriter, write_checkpoint
 
 
 class CheckpointMixin:
@@ -245,7 +244,8 @@ class CheckpointMixin:
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net = self.get_bare_model(net)
         content = read_checkpoint(load_path, option)
-        state = state_dict_of(content, param_key, load_path, option, net)
+        key_option = option.replace('pretrain_network_', 'param_key_') if option != 'weights' else None
+        state = state_dict_of(content, param_key, load_path, option, net, key_option)
         check_finite(state, load_path, option)
         logger = get_root_logger()
         if param_key is not None and param_key not in content:

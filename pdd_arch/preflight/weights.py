@@ -104,7 +104,8 @@ def check_weights(opt: Mapping, is_train: bool, fetch: bool = True) -> dict[str,
 def _check_network_weights(path: Mapping, letter: str, net: nn.Module) -> None:
     option = f'path.pretrain_network_{letter}'
     file = path[f'pretrain_network_{letter}']
-    state = state_dict_of(read_checkpoint(file, option), path.get(f'param_key_{letter}', 'params'), file, option, net)
+    param_key = path.get(f'param_key_{letter}', 'params')
+    state = state_dict_of(read_checkpoint(file, option), param_key, file, option, net, f'path.param_key_{letter}')
     check_finite(state, file, option)
     if path.get(f'strict_load_{letter}', True):
         check_fits(net, state, file, option)

@@ -11,9 +11,10 @@ from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.training.comparison import compare_with_state
 from pdd_arch.training.run_state import DataPosition, TrainingRun, current_run
+from pdd_arch.utils.atomic import remove_partial_files
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.locks import lock_folder
-from pdd_arch.weights.checkpoints import read_checkpoint, remove_temporary_files
+from pdd_arch.weights.checkpoints import read_checkpoint
 
 REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
 
@@ -38,7 +39,7 @@ def load_resume_state(opt: dict) -> dict | None:
     if processes.rank() == 0:
         run.lock = lock_folder(paths['experiments_root'])  # before anything in it is moved or removed
         for key in ('models', 'training_states'):
-            for name in remove_temporary_files(paths[key]):
+            for name in remove_partial_files(Path(paths[key])):
                 run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
     run.data_identity = _data_identity(opt)
     found = find_state(opt, run)
@@ -155,7 +156,7 @@ def _newest_usable(
 
 
 def _read_state(path: Path) -> dict:
-    state = read_checkpoint(path, option='path.resume_state')
+    state = read_checkpoint(path, 'path.resume_state')
     missing = [k for k in REQUIRED if k not in state]
     if missing:
         raise WeightsError(

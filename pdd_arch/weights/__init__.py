@@ -1,1 +1,1 @@
-"""Weight files: reading, atomic writing, key layouts of published code, published networks, downloads."""
+"""Weight files: reading, checks, atomic writing, key layouts of published code, published networks, downloads."""

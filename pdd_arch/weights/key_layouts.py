@@ -30,12 +30,6 @@ _INNER = {
     'bsrgan': 'RRDB_trunk.{block}.RDB{part}.conv{conv}',
     'esrgan': 'model.1.sub.{block}.RDB{part}.conv{conv}.0',
 }
-#: matches the name of a tensor inside a block
-_BLOCK = {
-    'basicsr': re.compile(r'body\.(\d+)\.rdb\d\.'),
-    'bsrgan': re.compile(r'RRDB_trunk\.(\d+)\.RDB\d\.'),
-    'esrgan': re.compile(r'model\.1\.sub\.(\d+)\.RDB\d\.'),
-}
 
 
 def rrdbnet_layout(names: Iterable[str]) -> str | None:
@@ -46,11 +40,8 @@ def rrdbnet_layout(names: Iterable[str]) -> str | None:
         BasicSR's code the x2 and x1 networks have the same layers as x4).
     """
     names = set(names)
-    for layout in RRDBNET_LAYOUTS:
-        blocks = _blocks(names, layout)
-        if blocks and names == set(_names(layout, blocks)):
-            return layout
-    return None
+    blocks = _blocks(names)
+    return next((layout for layout in RRDBNET_LAYOUTS if blocks > 0 and names == set(_names(layout, blocks))), None)
 
 
 def rename_rrdbnet(state: Mapping[str, T], layout: str = 'basicsr') -> dict[str, T]:
@@ -68,8 +59,8 @@ def rename_rrdbnet(state: Mapping[str, T], layout: str = 'basicsr') -> dict[str,
     """
     own = rrdbnet_layout(state)
     if own is None:
-        raise ValueError('not the state dict of an RRDBNet with two enlargements')
-    blocks = _blocks(state, own)
+        raise ValueError('not the state dict of an RRDBNet with two upsampling layers')
+    blocks = _blocks(state)
     pairs = zip(_names(own, blocks), _names(layout, blocks), strict=True)
     return {new: state[old] for old, new in pairs}
 
@@ -89,10 +80,9 @@ def renamed_for(net: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
     return plain if plain.keys() == own else dict(state)
 
 
-def _blocks(names: Iterable[str], layout: str) -> int:
-    """Number of residual-in-residual blocks."""
-    found = [int(m[1]) for m in map(_BLOCK[layout].match, names) if m]
-    return max(found) + 1 if found else 0
+def _blocks(names: Iterable[str]) -> int:
+    """Number of residual-in-residual blocks, if it is an RRDBNet: 15 convolutions each, and those of `_OUTER`."""
+    return (len(set(names)) // 2 - len(_OUTER)) // 15
 
 
 def _names(layout: str, blocks: int) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -33,8 +34,8 @@ class Generalist:
         scale: upscaling factor.
         network: the ``network_g`` section that its weights fit; None: only as `SpandrelNet`.
         url: where its authors publish it.
-        sha256: of the file.
-        licence: under which its authors publish it, by the licence file of their repository.
+        sha256: hexadecimal SHA-256 of the file.
+        licence: the licence of its authors' repository.
         source: who states the hash.
     """
 
@@ -98,7 +99,7 @@ ZOO: Mapping[str, Generalist] = MappingProxyType(
         ),
         'BSRGANx2': Generalist(
             scale=2,
-            network=None,  # one enlargement on the full image; BasicSR's x2 network folds pixels and enlarges twice
+            network=None,  # one upsampling layer; BasicSR's x2 network folds pixels and upsamples twice
             url=f'{_KAIR}/BSRGANx2.pth',
             sha256='614f68bcafcf123a1ea51cc75ae5741640a8b1d49dd75757ad3ad531f772c736',
             licence='Apache-2.0 (the repository of BSRGAN)',
@@ -145,7 +146,7 @@ def is_zoo(path: object) -> bool:
     return str(path).startswith(ZOO_PREFIX)
 
 
-def generalist(path: str, option: str = 'weights') -> Generalist:
+def generalist(path: str, where: str = 'weights') -> Generalist:
     """The entry that ``zoo:NAME`` stands for.
 
     Raises:
@@ -154,39 +155,26 @@ def generalist(path: str, option: str = 'weights') -> Generalist:
     name = str(path).removeprefix(ZOO_PREFIX)
     if name not in ZOO:
         raise MissingFileError(
-            f'{option}: {ZOO_PREFIX}{name} is not known.{did_you_mean(name, ZOO)} Known: {", ".join(ZOO)}'
+            f'{ZOO_PREFIX}{name} is not known.{did_you_mean(name, ZOO)}',
+            where=where,
+            way_out=f'Known: {", ".join(ZOO)}',
         )
     return ZOO[name]
 
 
-def fetch(path: str, option: str = 'weights') -> Path:
+def fetch(path: str, where: str = 'weights') -> Path:
     """The file of ``zoo:NAME``, downloaded if need be; its hash is verified either way.
 
     Raises:
         MissingFileError: unknown name, or it cannot be downloaded; says which file to put where.
         WeightsError: what lies there, or came, is another file.
     """
-    entry = generalist(path, option)
-    return download(entry.url, entry.file, entry.sha256, option)
+    entry = generalist(path, where)
+    return download(entry.url, entry.file, entry.sha256, where)
 
 
-def network_section(path: str) -> dict:
-    """The ``network_g`` or ``network_teacher`` section for ``zoo:NAME``.
-
-    A network of BasicSR where there is one: its checkpoints then load everywhere. `SpandrelNet` otherwise, which
-    brings its weights itself (no ``path.pretrain_network_g``).
-
-    Raises:
-        MissingFileError: unknown name.
-    """
-    entry = generalist(path)
-    if entry.network is not None:
-        return dict(entry.network)
-    return dict(type='SpandrelNet', path=f'{ZOO_PREFIX}{str(path).removeprefix(ZOO_PREFIX)}', scale=entry.scale)
-
-
-def state_under_params(content: Mapping) -> dict:
-    """What a zoo file holds, in BasicSR's form ``{'params': state dict}``.
+def state_under_params(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a published file, in BasicSR's form ``{'params': state dict}``.
 
     Their authors nest the weights under ``params_ema`` (the average, which they deploy), ``params``, or not at all.
     """

@@ -1,7 +1,6 @@
-"""How far a network looks: the overlap that tiles need."""
+"""How far the pixels of an input reach in the output of a network: the overlap that tiles need."""
 
 import math
-from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -9,28 +8,11 @@ import torch
 from torch import nn
 
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.inference.tiling import Tile, cover
+from pdd_arch.inference import cover, required_multiple
+from pdd_arch.inference.tiling import Tile
 
 #: LR pixels; wider than any gap in a kernel that networks have
 _FIRST_REACH = 128
-
-
-def required_multiple(net: nn.Module) -> int:
-    """What sides of an input must be a multiple of, as far as the network tells by its attributes.
-
-    ``window_size`` of transformers with windows (SwinIR, HAT ...); 2 and 4 for an x2 and x1 RRDBNet, which fold pixels
-    into channels; 1 for all others.
-    """
-    size = getattr(net, 'window_size', None)
-    sides = [size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
-    if type(net).__name__ == 'SwinIR':  # BasicSR's has it in its layers only
-        sides += [getattr(module, 'window_size', None) for module in net.modules()]
-    sides = [s for s in sides if isinstance(s, int) and s > 0]
-    if type(net).__name__ == 'RRDBNet':
-        # BasicSR's own, and spandrel's
-        folded = getattr(net, 'shuffle_factor', None) or {2: 2, 1: 4}.get(getattr(net, 'scale', None))
-        sides += [folded] if isinstance(folded, int) else []
-    return math.lcm(*sides) if sides else 1
 
 
 def receptive_radius(net: nn.Module, scale: int, align: int | None = None, limit: int = 1024) -> int | None:
@@ -49,8 +31,8 @@ def receptive_radius(net: nn.Module, scale: int, align: int | None = None, limit
         limit: largest radius looked for.
 
     Returns:
-        The radius; None if there is none up to `limit`: the network looks at the whole image (a mean over it, global
-        attention), or further than `limit`. Its tiles can only be nearly right.
+        The radius; None if there is none up to `limit`: an output depends on the whole image (a mean over it, global
+        attention), or on pixels further away than `limit`. Its tiles can only be nearly right.
 
     Raises:
         OptionError: the output has another size than `scale` says, or a pixel reaches nothing.
@@ -81,15 +63,18 @@ def _probe(net: nn.Module, scale: int, align: int, reach: int, upright: bool) ->
         outputs = net(images)
     if outputs.shape[2:] != tuple(side * scale for side in images.shape[2:]):
         raise OptionError(
-            f'scale: expected that of the network, found {scale}; it makes {tuple(outputs.shape[2:])} out of '
-            f'{tuple(images.shape[2:])} pixels'
+            where='scale',
+            expected='that of the network',
+            found=f'{scale}; it makes {tuple(outputs.shape[2:])} out of {tuple(images.shape[2:])} pixels',
         )
     outputs = outputs.transpose(2, 3) if upright else outputs
     largest = 0
     for i, output in enumerate(outputs):
         reached = output.isnan().any(0).any(0).nonzero().flatten()
         if not len(reached):
-            raise OptionError('net: expected outputs that depend on every pixel, found one that reaches none of them')
+            raise OptionError(
+                where='net', expected='outputs that depend on every pixel', found='one that reaches none of them'
+            )
         first, last = int(reached[0]) // scale, int(reached[-1]) // scale
         largest = max(largest, before + i - first, last - before - i)
     return largest
@@ -132,8 +117,9 @@ def effective_overlap(
     height, width = image.shape[:2]
     if max(height, width) <= tile + 2 * limit:
         raise DataError(
-            f'image: expected a side of more than tile + 2 * limit = {tile + 2 * limit} pixels, found '
-            f'{height} x {width}'
+            where='image',
+            expected=f'a side of more than tile + 2 * limit = {tile + 2 * limit} pixels',
+            found=f'{height} x {width}',
         )
     device = next((p.device for p in net.parameters()), torch.device('cpu'))
 
@@ -146,9 +132,9 @@ def effective_overlap(
         largest = 0.0
         for rows in cover(height, tile, overlap, align, fit=False):
             for columns in cover(width, tile, overlap, align, fit=False):
-                own = run(Tile(rows, columns))[:, rows.kept_of_output(scale), columns.kept_of_output(scale)]
-                wanted = [slice(s.start * scale, s.stop * scale) for s in (rows.kept, columns.kept)]
-                largest = max(largest, (own - whole[:, wanted[0], wanted[1]]).abs().max().item())
+                part = Tile(rows, columns)
+                own, wanted = part.kept(run(part), scale), whole[(..., *part.place(scale))]
+                largest = max(largest, (own - wanted).abs().max().item())
         return largest
 
     with torch.inference_mode():
