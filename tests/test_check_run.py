@@ -7,13 +7,14 @@ import sys
 import pytest
 import torch
 import yaml
-from helpers import TINY_G, merge, options, release_logger, run_options
+from helpers import TINY_G, merge, release_logger, run_options
 from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.weights import check_weights
+from pdd_arch.preflight.networks import open_networks
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def test_what_would_run(check):
     status, text, _ = check(merge(run_options(**WITH_D), dict(train=dict(net_d_init_iters=0))))
     assert status == 0
     for line in (
-        'specialist:     RRDBNet, 14,083 parameters, RANDOM weights',
+        'student:        RRDBNet, 14,083 parameters, RANDOM weights',
         'discriminator:  UNetDiscriminatorSN',
-        'teacher:        moving average of the specialist, decay 0.9',
+        'teacher:        moving average of the student, decay 0.9',
         'distill_opt:    PairwiseDistanceLoss; inter_layers: features.0 1, features.4 0.5',
         'feature_net:    squeezenet1_1, weights random',
         'data:           2 HR, 3 target LR; HR crop 32, batch 2',
@@ -114,16 +115,16 @@ def test_as_a_module(workplace):
 
 
 def test_memory_counts_what_is_known():
-    opt = merge(options(), dict(datasets=dict(train=dict(gt_size=32, batch_size_per_gpu=2))))
-    networks = check_weights(opt, is_train=True)
+    opt = run_options(**WITH_D)
+    networks = open_networks(RunOptions.of(opt), fetch=False)
     g, d = (sum(p.numel() for p in networks[k].parameters()) * 4 for k in ('network_g', 'network_d'))
-    found = estimate_memory(opt, networks)
+    found = estimate_memory(RunOptions.of(opt), networks)
     assert found.gradients - (g + d) < 10_000  # D has buffers
     assert found.optimizers - 2 * (g + d) < 20_000
     assert found.weights > 2 * g + d
-    twice = estimate_memory(merge(opt, dict(datasets=dict(train=dict(batch_size_per_gpu=4)))), networks)
+    twice = estimate_memory(RunOptions.of(merge(opt, dict(datasets=dict(train=dict(batch_size_per_gpu=4))))), networks)
     assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
-    parts = estimate_memory(merge(opt, dict(train=dict(accumulate=2))), networks)
+    parts = estimate_memory(RunOptions.of(merge(opt, dict(train=dict(accumulate=2)))), networks)
     assert parts.activations == pytest.approx(found.activations / 2, rel=0.1)
 
 

@@ -24,7 +24,7 @@ from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.images.decoding import image_size
 from pdd_arch.inference.methods import tensor_upscaler, trained_network
 from pdd_arch.metrics.measuring import registered_measure
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.selection.signals import stacked
 from pdd_arch.utils.resources import option_file
 

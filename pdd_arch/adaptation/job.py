@@ -25,7 +25,7 @@ from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.images.decoding import read_image
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import tensor_upscaler, trained_network
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.selection import Choice, Signals, choose, score
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown

@@ -10,9 +10,10 @@ import yaml
 
 from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.weights import check_weights
+from pdd_arch.preflight.networks import open_networks
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file
@@ -197,9 +198,9 @@ def _smaller(batch: int):
 def _fits(opt: Mapping, machine: Machine, workspace: Workspace) -> bool:
     if machine.memory is None:
         return True
-    checked = {**opt, 'is_train': True, 'dist': False, 'rank': 0}
-    memory = estimate_memory(checked, check_weights(checked, True, fetch=False))
-    return memory.total + _OVERHEAD < _TRAINING_SHARE * machine.memory
+    options = RunOptions.of(opt)
+    memory = estimate_memory(options, open_networks(options, fetch=False))
+    return memory is None or memory.total + _OVERHEAD < _TRAINING_SHARE * machine.memory
 
 
 def write_options(opt: Mapping, path: Path, comment: str) -> None:

@@ -2,9 +2,10 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.schema import LARGEST
@@ -12,6 +13,10 @@ from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key, show_pa
 
 Model = TypeVar('Model', bound=BaseModel)
 Schema = Mapping[str, Any]
+#: of an `OptionError`, by name
+Fields = dict[str, str]
+
+UNKNOWN = 'unknown key'
 
 #: characters of a key
 WORD = 200
@@ -33,14 +38,13 @@ def validated(model: type[Model], value: object, where: str = '') -> Model:
         return model.model_validate(value)
     except ValidationError as e:
         found = e.errors(include_url=False)
-    problems = _problems(model, value, found)
+    (path, first), *others = _problems(model, value, found)
     prefix = f'{where}.' if where else ''
-    first = f'{prefix}{problems[0][0]}: {problems[0][1]}'
-    others = [f'{prefix}{path}' for path, _ in problems[1:]]
     if others:
-        names = ', '.join(others[:MORE]) + (f' and {len(others) - MORE} more' if len(others) > MORE else '')
-        first = f'{first.rstrip(".")}. Also wrong: {names}'
-    raise OptionError(first)
+        names = ', '.join(f'{prefix}{path}' for path, _ in others[:MORE])
+        names += f' and {len(others) - MORE} more' if len(others) > MORE else ''
+        first['way_out'] = f'{first.get("way_out", "")} Also wrong: {names}'.strip()
+    raise OptionError(**first, where=f'{prefix}{path}')
 
 
 def known_keys(model: type[BaseModel], value: object, keys: Sequence[str]) -> list[str] | None:
@@ -61,7 +65,7 @@ def known_keys(model: type[BaseModel], value: object, keys: Sequence[str]) -> li
 
 
 @functools.cache
-def document(model: type[BaseModel]) -> dict:
+def document(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a model."""
     return model.model_json_schema()
 
@@ -107,44 +111,50 @@ def _range(node: Schema) -> str:
 
 
 # ---------------------------------------------------------------- problems
-def _problems(model: type[BaseModel], value: object, errors: list[dict]) -> list[tuple[str, str]]:
-    """(path, message) of each thing that is wrong, unknown keys that look mistyped first."""
-    root, found = document(model), {}
+def _problems(model: type[BaseModel], value: object, errors: list[ErrorDetails]) -> list[tuple[str, Fields]]:
+    """(path, fields of an `OptionError`) of each thing that is wrong, unknown keys that look mistyped first."""
+    root: Schema = document(model)
+    found: dict[tuple[str | int, ...], Fields] = {}
     for error in errors:
-        keys, node, parent, at = _locate(root, value, error)
-        message = _message(error, root, node, parent, at, keys)
-        found.setdefault(keys, (message, error['type'] == 'extra_forbidden' and 'Did you mean' in message))
+        place = _locate(root, value, error)
+        found.setdefault(place.keys, _fields(error, root, place))
     # of the alternatives of a union only the one that fits best: it looked deepest
-    deepest = {k: v for k, v in found.items() if not any(o != k and o[: len(k)] == k for o in found)}
-    ordered = sorted(deepest.items(), key=lambda item: not item[1][1])
-    return [(show_path(keys), message) for keys, (message, _) in ordered]
+    deepest = [k for k in found if not any(o != k and o[: len(k)] == k for o in found)]
+    deepest.sort(key=lambda keys: not (found[keys].get('what') == UNKNOWN and found[keys]['way_out'].startswith('Did')))
+    return [(show_path(keys), found[keys]) for keys in deepest]
 
 
-def _locate(root: Schema, value: object, error: Mapping) -> tuple[tuple, Schema, Schema, object]:
+class _Place(NamedTuple):
+    """Where an error is: keys as shown, the schema there and that of the section around it, and the value."""
+
+    keys: tuple[str | int, ...]
+    node: Schema
+    parent: Schema
+    value: object
+
+
+def _locate(root: Schema, value: object, error: ErrorDetails) -> _Place:
     """Follow pydantic's path, which also names members of unions, through schema and value."""
-    keys: list = []
-    node: Schema = root
-    parent: Schema = root
-    location = list(error['loc'])
-    missing = error['type'] == 'missing'
-    for i, key in enumerate(location):
+    keys: list[str | int] = []
+    node = parent = root
+    for i, key in enumerate(error['loc']):
         chosen = _choose(root, node, value)
-        last = i == len(location) - 1
-        if isinstance(value, Mapping) and (key in value or (missing and last)):
+        missing = error['type'] == 'missing' and i == len(error['loc']) - 1
+        if isinstance(value, Mapping) and (key in value or missing):
             parent, value = chosen, value.get(key)
             try:
                 node = _child(chosen, key)
             except KeyError:
                 node = {}
             keys.append(show_key(key))
-        elif isinstance(value, list | tuple) and type(key) is int and key < len(value):
+        elif isinstance(value, list | tuple) and isinstance(key, int) and key < len(value):
             parent, node, value = chosen, chosen.get('items', {}), value[key]
             keys.append(key)
         # anything else is the name of a member of a union
     if error['type'].startswith('union_tag') and isinstance(value, Mapping):
         tags = {'enum': list(node.get('discriminator', {}).get('mapping', {}))}
-        return (*keys, 'type'), tags, node, value.get('type')
-    return tuple(keys), node, parent, value
+        return _Place((*keys, 'type'), tags, node, value.get('type'))
+    return _Place(tuple(keys), node, parent, value)
 
 
 def _child(node: Schema, key: object) -> Schema:
@@ -184,26 +194,21 @@ def _member(root: Schema, options: list[Schema], value: object) -> Schema:
     return next((o for o in resolved if o.get('type') == wanted), resolved[0])
 
 
-def _message(error: Mapping, root: Schema, node: Schema, parent: Schema, value: object, keys: tuple) -> str:
-    kind = error['type']
+def _fields(error: ErrorDetails, root: Schema, place: _Place) -> Fields:
+    """What an `OptionError` says of one of pydantic's findings."""
+    kind, node = error['type'], place.node
     if kind == 'extra_forbidden':
-        known = list(parent.get('properties', {}))
-        return 'unknown key.' + (did_you_mean(keys[-1], known) or f' Known: {", ".join(known)}.')
+        known = list(place.parent.get('properties', {}))
+        hint = did_you_mean(place.keys[-1], known).strip()
+        return {'what': UNKNOWN, 'way_out': hint or f'Known: {", ".join(known)}.'}
     if kind == 'invalid_key' or error['loc'][-1:] == ('[key]',):
-        return 'expected words as keys' + (f' of at most {WORD} characters' if 'too_long' in kind else '')
-    if kind == 'missing':
-        return f'missing, expected {describe(node, root)}{_example(node)}'
-    if kind == 'union_tag_not_found':
-        return f'missing, expected {describe(node, root)}'
-    limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and node.get('maximum', 0) >= LARGEST // 2 else ''
-    hint = did_you_mean(value, _choices(root, node)) if isinstance(value, str) else ''
-    return f'expected {describe(node, root)}{limit}, found {show(value)}{"." + hint if hint else ""}'
-
-
-def _example(node: Schema) -> str:
-    meaning = node.get('description', '')
-    start = meaning.find('for example {')
-    return f', {meaning[start:]}' if start >= 0 else ''
+        return {'expected': 'words as keys' + (f' of at most {WORD} characters' if 'too_long' in kind else '')}
+    if kind in ('missing', 'union_tag_not_found'):
+        example = f', for example {node["x-example"]}' if 'x-example' in node else ''
+        return {'what': 'missing', 'expected': f'{describe(node, root)}{example}'}
+    limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and error['ctx']['le'] >= LARGEST // 2 else ''
+    hint = did_you_mean(place.value, _choices(root, node)).strip() if isinstance(place.value, str) else ''
+    return {'expected': f'{describe(node, root)}{limit}', 'found': show(place.value), 'way_out': hint}
 
 
 def _choices(root: Schema, node: Schema) -> list[str]:

@@ -111,7 +111,7 @@ def _plain(node: object) -> object:
         return [_plain(v) for v in node]
     if not isinstance(node, dict):
         return node
-    dropped = ('x-expected', 'x-default', 'discriminator')
+    dropped = ('x-expected', 'x-default', 'x-example', 'discriminator')
     return {k: _plain(v) for k, v in node.items() if k not in dropped and not (k == 'title' and isinstance(v, str))}
 
 

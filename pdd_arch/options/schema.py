@@ -8,28 +8,25 @@ class, which can be used without an option file, and are taken from there.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS, DEGRADATIONS, KERNELS
-from pdd_arch.features.feature_net import NETWORK_TYPES, FeatureNet
+from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS
+from pdd_arch.features.feature_net import FeatureNet
 from pdd_arch.losses.baseline_losses import ContrastiveDistillationLoss, FeatureDistillationLoss, OutputDistillationLoss
-from pdd_arch.losses.distance_loss import CHOICES, PairwiseDistanceLoss
-from pdd_arch.losses.perceptual import CRITERIA, FeaturePerceptualLoss
-
-TEACHERS = ('ema', 'static')
-PRECISIONS = ('fp32', 'bf16', 'fp16')
-#: of torch.compile
-COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
-BATCH_LOSSES = ('global', 'local')
-DEFAULT_FEATURE_NET = {'type': 'vgg19', 'weights': 'imagenet'}
+from pdd_arch.losses.distance_loss import PairwiseDistanceLoss
+from pdd_arch.losses.perceptual import FeaturePerceptualLoss
 
 #: no count is larger; arithmetic with floats and 32-bit seeds stays exact
 LARGEST = 2**31 - 1
 
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 PositiveCount = Annotated[int, Field(ge=1, le=LARGEST)]
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Devices = Literal['auto'] | Workers
+Size = Annotated[int, Field(ge=1, le=65536)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST - 4096)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -48,6 +45,8 @@ class _Expected:
         return schema | {'not': {'enum': [*self.unlike]}} if self.unlike else schema
 
 
+FeatureNetwork = Literal['vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1']
+Kernel = Literal['bicubic', 'bilinear', 'area', 'matlab_bicubic']
 Word = Annotated[str, Field(max_length=200)]
 Path = Annotated[str, Field(max_length=4096), _Expected('a path')]
 Iterations = Annotated[list[Count], _Expected('a list of iterations')]
@@ -57,10 +56,20 @@ Layers = Annotated[dict[Word, Number], _Expected('a mapping of layer names to we
 Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
-def _opt(meaning: str, default: Any = ..., shown: str | None = None, **more) -> Any:
-    """A field with its meaning; `shown` stands for the default in the reference where it depends on other options."""
-    extra = {} if shown is None else {'x-default': shown}
-    return Field(default, description=meaning, json_schema_extra=extra or None, **more)
+def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', alias: str | None = None) -> Any:
+    """A field with its meaning.
+
+    Args:
+        meaning: a clause for the reference.
+        default: its value where the file has none; by default the option is required.
+        shown: stands for the default in the reference, where that depends on other options.
+        example: of a value, as YAML.
+        alias: its key in the file, where the name of the field is another.
+    """
+    notes = {'x-default': shown, 'x-example': example}
+    text = f'{meaning}, for example {example}' if example else meaning
+    extra = {k: v for k, v in notes.items() if v}
+    return Field(default, alias=alias, description=text, json_schema_extra=extra or None)
 
 
 def _signature(owner: Callable) -> Callable[..., Any]:
@@ -76,21 +85,36 @@ def _signature(owner: Callable) -> Callable[..., Any]:
     return option
 
 
-def _types(*sections: type[BaseModel]) -> tuple[str, ...]:
-    """The values of ``type`` that the sections are for."""
-    return tuple(name for cls in sections for name in cls.model_fields['type'].annotation.__args__)
-
-
 class Section(BaseModel):
     """A section of which every key is known."""
 
     model_config = ConfigDict(strict=True, extra='forbid', frozen=True, protected_namespaces=())
 
+    def given(self) -> dict[str, Any]:
+        """The keys that the file has, without defaults: keywords of the class that ``type`` names, and ``type``."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
-class OpenSection(BaseModel):
+
+class OpenSection(Section):
     """A section that also holds keywords of the registered class that ``type`` names; its signature judges them."""
 
-    model_config = ConfigDict(strict=True, extra='allow', frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra='allow')
+
+
+def types_of(*sections: type[Section]) -> tuple[str, ...]:
+    """The values of ``type`` that the sections are for."""
+    return tuple(name for cls in sections for name in get_args(cls.model_fields['type'].annotation))
+
+
+def _by_type(other: type[Section], *known: type[Section]) -> Discriminator:
+    """Chooses one of the sections `known` by ``type``, or `other` for any other type."""
+    tags = {name: cls.__name__ for cls in known for name in types_of(cls)}
+
+    def choose(value: object) -> str:
+        kind = value.get('type') if isinstance(value, Mapping) else getattr(value, 'type', None)
+        return tags.get(kind, other.__name__) if isinstance(kind, str) else other.__name__
+
+    return Discriminator(choose)
 
 
 # ---------------------------------------------------------------- networks
@@ -106,13 +130,11 @@ _feature_net = _signature(FeatureNet)
 class FeatureNetOptions(Section):
     """The frozen network that all feature losses share."""
 
-    type: Literal[NETWORK_TYPES] = _opt(
-        "architecture (paper: vgg19). Layers: `conv3_4`, `relu3_4`, `pool3` (VGG) or torchvision's `features.N`",
-        DEFAULT_FEATURE_NET['type'],
+    type: FeatureNetwork = _feature_net(
+        'type', "architecture (paper: vgg19). Layers: `conv3_4`, `relu3_4`, `pool3` (VGG) or torchvision's `features.N`"
     )
-    weights: Path = _opt(
-        "`imagenet` (torchvision's, downloaded once), `random`, or the path of a torchvision state dict",
-        DEFAULT_FEATURE_NET['weights'],
+    weights: Path = _feature_net(
+        'weights', "`imagenet` (torchvision's, downloaded once), `random`, or the path of a torchvision state dict"
     )
     use_input_norm: bool = _feature_net('use_input_norm', 'subtract the ImageNet mean, divide by its deviation')
     range_norm: bool = _feature_net('range_norm', 'inputs are in [-1, 1] instead of [0, 1]')
@@ -139,17 +161,19 @@ class PairwiseDistanceOptions(Section):
     intra_layers: Layers = _pairwise('intra_layers', 'mu_k: weights of the intra-model term by layer')
     inter_weight: Weight = _pairwise('inter_weight', 'w_inter; a term of weight 0 is not computed (paper: 1)')
     intra_weight: Weight = _pairwise('intra_weight', 'w_intra (paper: 1)')
-    inter_distance: Literal[CHOICES['inter_distance']] = _pairwise('inter_distance', 'distance between the models')
-    intra_distance: Literal[CHOICES['intra_distance']] = _pairwise('intra_distance', 'distance within a model')
-    intra_criterion: Literal[CHOICES['intra_criterion']] = _pairwise(
+    inter_distance: Literal['gram_change', 'gram', 'l1', 'l2'] = _pairwise(
+        'inter_distance', 'distance between the models'
+    )
+    intra_distance: Literal['l1', 'fro'] = _pairwise('intra_distance', 'distance within a model')
+    intra_criterion: Literal['ce', 'l1', 'l2', 'fro', 'cosine', 'cosine_released'] = _pairwise(
         'intra_criterion', 'compares the distances of student and teacher'
     )
-    intra_pairing: Literal[CHOICES['intra_pairing']] = _pairwise(
+    intra_pairing: Literal['cross_domain', 'batch_matrix'] = _pairwise(
         'intra_pairing',
         '`batch_matrix`: distances between the images of a target batch (an effect from 3 images), compared in a way '
         'of its own: `intra_distance` and `intra_criterion` are not used',
     )
-    batch_matrix_domains: Literal[CHOICES['batch_matrix_domains']] = _pairwise(
+    batch_matrix_domains: Literal['real', 'both'] = _pairwise(
         'batch_matrix_domains', '`both`: synthetic images join the batch matrix'
     )
     feature_net: FeatureNetOptions | None = _pairwise('feature_net', _OWN_NET)
@@ -183,7 +207,7 @@ class OutputDistillationOptions(Section):
     feature_net: FeatureNetOptions | None = _output('feature_net', 'accepted, not used')
 
 
-_DISTILLATION = (
+DISTILLATION = (
     *(PairwiseDistanceOptions, FeatureDistillationOptions),
     *(ContrastiveDistillationOptions, OutputDistillationOptions),
 )
@@ -192,7 +216,7 @@ _DISTILLATION = (
 class OtherDistillation(OpenSection):
     """A distillation loss of your own: ``type`` and its arguments."""
 
-    type: Annotated[Word, _Expected('the name of a registered loss', _types(*_DISTILLATION))] = _opt(
+    type: Annotated[Word, _Expected('the name of a registered loss', types_of(*DISTILLATION))] = _opt(
         'a registered subclass of DistillationLoss'
     )
 
@@ -206,8 +230,8 @@ class PerceptualOptions(Section):
     )
     perceptual_weight: Number = _perceptual('perceptual_weight', 'of the distance of features (paper: 1)')
     style_weight: Number = _perceptual('style_weight', 'of the distance of Gram matrices (paper: 0)')
-    criterion: Literal[tuple(CRITERIA)] = _perceptual('criterion', 'distance (paper: l1)')
-    vgg_type: Literal[NETWORK_TYPES] | None = _opt("BasicSR's name of `train.feature_net.type`; must not differ", None)
+    criterion: Literal['l1', 'l2', 'fro'] = _perceptual('criterion', 'distance (paper: l1)')
+    vgg_type: FeatureNetwork | None = _opt("BasicSR's name of `train.feature_net.type`; must not differ", None)
     use_input_norm: bool | None = _opt('as in `train.feature_net`; must not differ', None)
     range_norm: bool | None = _opt('as in `train.feature_net`; must not differ', None)
 
@@ -218,21 +242,14 @@ class Loss(OpenSection):
     type: Annotated[Word, _Expected('the name of a registered loss')] = _opt('a loss registered with BasicSR')
 
 
-def _tagged(other: type[BaseModel], *known: type[BaseModel]) -> Any:
-    """One of the sections `known`, chosen by ``type``, or `other` for any other type."""
-    by_type = {name: cls for cls in known for name in _types(cls)}
-
-    def choose(value: object) -> str:
-        kind = value.get('type') if isinstance(value, Mapping) else getattr(value, 'type', None)
-        return by_type[kind].__name__ if isinstance(kind, str) and kind in by_type else other.__name__
-
-    union = Annotated[other, Tag(other.__name__)]
-    for cls in known:
-        union = union | Annotated[cls, Tag(cls.__name__)]
-    return Annotated[union, Discriminator(choose)]
-
-
-DistillOptions = _tagged(OtherDistillation, *_DISTILLATION)
+DistillOptions = Annotated[
+    Annotated[OtherDistillation, Tag('OtherDistillation')]
+    | Annotated[PairwiseDistanceOptions, Tag('PairwiseDistanceOptions')]
+    | Annotated[FeatureDistillationOptions, Tag('FeatureDistillationOptions')]
+    | Annotated[ContrastiveDistillationOptions, Tag('ContrastiveDistillationOptions')]
+    | Annotated[OutputDistillationOptions, Tag('OutputDistillationOptions')],
+    _by_type(OtherDistillation, *DISTILLATION),
+]
 
 
 # ---------------------------------------------------------------- optimizers and schedules
@@ -267,14 +284,13 @@ class CosineAnnealing(Section):
 
 
 Scheduler = Annotated[MultiStep | CosineAnnealing, Field(discriminator='type')]
-SCHEDULERS = _types(MultiStep, CosineAnnealing)
 
 
 # ---------------------------------------------------------------- train
 class TrainOptions(Section):
     """How the specialist is adapted (paper: method section 3, values section 4.1)."""
 
-    teacher: Literal[TEACHERS] = _opt(
+    teacher: Literal['ema', 'static'] = _opt(
         'who the generalist is: `ema`, a moving average of the specialist, or `static`, a second frozen network', 'ema'
     )
     ema_decay: Fraction = _opt('of the moving average of the specialist (paper: 0.999); 0: none (static only)', 0.999)
@@ -296,14 +312,14 @@ class TrainOptions(Section):
     net_d_init_iters: Count | None = _opt(
         'after so many in which only the discriminator learns (paper: 300)', None, shown='300; without network_d: 0'
     )
-    optim_g: Optimizer = _opt('optimizer of the specialist, for example {type: Adam, lr: 1e-4, betas: [0.9, 0.99]}')
+    optim_g: Optimizer = _opt('optimizer of the student', example='{type: Adam, lr: 1e-4, betas: [0.9, 0.99]}')
     optim_d: Optimizer | None = _opt('optimizer of the discriminator, with `network_d`', None)
-    scheduler: Scheduler = _opt('of all learning rates, for example {type: MultiStepLR, milestones: [25000]}')
+    scheduler: Scheduler = _opt('schedule of all learning rates', example='{type: MultiStepLR, milestones: [25000]}')
     total_iter: PositiveCount = _opt('length of the run in iterations (paper: 100000)')
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = _opt('linear warm-up of the learning rate; -1: none', -1)
-    precision: Literal[PRECISIONS] = _opt("of the networks' forward passes; losses stay in float32", 'fp32')
+    precision: Literal['fp32', 'bf16', 'fp16'] = _opt("of the networks' forward passes; losses stay in float32", 'fp32')
     channels_last: bool = _opt('memory format of the networks', False)
-    compile: bool | Literal[COMPILE_MODES] = _opt(
+    compile: bool | Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = _opt(
         'run the networks through torch.compile; a name is its mode (reduce-overhead: CUDA graphs)', False
     )
     grad_clip: Positive | None = _opt("largest norm of the specialist's gradient; ~: not clipped", None)
@@ -318,7 +334,7 @@ class TrainOptions(Section):
         'the specialist runs once more for its gradient instead of keeping its activations meanwhile: less memory',
         False,
     )
-    batch_loss: Literal[BATCH_LOSSES] = _opt(
+    batch_loss: Literal['global', 'local'] = _opt(
         'losses over a whole batch (Frobenius norms, batch matrix, contrastive) see the batch of all processes and '
         'parts, or each its own, averaged',
         'global',
@@ -338,10 +354,10 @@ class IoBackend(Section):
 class LRSynthesisOptions(Section):
     """How the LR half of a synthetic pair is made."""
 
-    resize: Annotated[Literal[KERNELS], Field()] | Annotated[list[Literal[KERNELS]], Field(min_length=1)] = _opt(
+    resize: Kernel | Annotated[list[Kernel], Field(min_length=1)] = _opt(
         'one of these at random for each crop (paper: the three of OpenCV, or matlab_bicubic)', [*DEFAULT_KERNELS]
     )
-    degradation: Literal[DEGRADATIONS] | None = _opt(
+    degradation: Literal['real_esrgan'] | None = _opt(
         "instead of `resize`, a baseline's: Real-ESRGAN's random second-order degradation", None
     )
     noise_injection: bool = _opt('a baseline: add noise found in flat parts of the target photographs', False)
@@ -351,8 +367,8 @@ class _Loader(Section):
     """Options that BasicSR's data loader reads."""
 
     name: Word | None = _opt('in logs and of result folders', None, shown='its key')
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] | None = _opt('processes that load data', None)
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] | None = _opt('images of each domain', None)
+    num_worker_per_gpu: Workers | None = _opt('processes that load data', None)
+    batch_size_per_gpu: Size | None = _opt('images of each domain', None)
     dataset_enlarge_ratio: Positive = _opt('length of an epoch, in passes over the data', 1)
     prefetch_mode: Literal['cpu', 'cuda'] | None = _opt('load ahead of the training', None)
     num_prefetch_queue: PositiveCount = _opt('batches that `prefetch_mode: cpu` holds', 1)
@@ -370,15 +386,15 @@ class UnpairedAdaptationSet(_Loader):
     meta_info_file_gt: Path | None = _opt('the same', None)
     meta_info_file_lq: Path | None = _opt('text file that picks images from `dataroot_lq`', None)
     io_backend: IoBackend | None = _opt('how files are read', None, shown='by the name of the folder')
-    gt_size: Annotated[int, Field(ge=1, le=65536)] = _opt('side of the HR crop (paper: 192); a multiple of `scale`')
+    gt_size: Size = _opt('side of the HR crop (paper: 192); a multiple of `scale`')
     lr_synthesis: LRSynthesisOptions | None = _opt('how LR inputs are made of HR crops', None, shown='the three')
     use_hflip: bool = _opt('horizontal flips', True)
     use_rot: bool = _opt('vertical flips and transposition', True)
     cache: Literal['none', 'ram'] | None = _opt('`ram`: decoded images stay in memory, shared by the workers', 'none')
     validate_: bool = _opt('look at the header of every image before training', True, alias='validate')
     seed: Count | None = _opt('of what is drawn', None, shown='manual_seed')
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] = _opt('processes that load data; does not change it')
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] = _opt('images of each domain (paper: 8 on 2 GPUs)')
+    num_worker_per_gpu: Workers = _opt('processes that load data; does not change it')
+    batch_size_per_gpu: Size = _opt('images of each domain (paper: 8 on 2 GPUs)')
 
 
 class _WithoutTraining(_Loader):
@@ -398,7 +414,7 @@ class PairedSet(_WithoutTraining):
     type: Literal['PairedImageDataset'] = _opt('this dataset')
     dataroot_gt: Path = _opt('HR images: a folder or an LMDB')
     filename_tmpl: Word = _opt('LR file name of an HR file name without extension', '{}')
-    gt_size: Annotated[int, Field(ge=1, le=65536)] | None = _opt('training only: side of the HR crop', None)
+    gt_size: Size | None = _opt('training only: side of the HR crop', None)
     use_hflip: bool = _opt('training only', False)
     use_rot: bool = _opt('training only', False)
 
@@ -412,22 +428,25 @@ class SingleSet(_WithoutTraining):
 _SETS = (UnpairedAdaptationSet, PairedSet, SingleSet)
 
 
-class OtherSet(OpenSection):
+class OtherSet(_Loader):
     """Any other registered dataset: its own keys are not checked, these are."""
 
-    type: Annotated[Word, _Expected('the name of a registered dataset', _types(*_SETS))] = _opt(
+    model_config = ConfigDict(extra='allow')
+
+    type: Annotated[Word, _Expected('the name of a registered dataset', types_of(*_SETS))] = _opt(
         'a dataset registered with BasicSR'
     )
-    name: Word | None = _opt('in logs and of result folders', None, shown='its key')
     dataroot_gt: Path | None = _opt('HR images', None)
     dataroot_lq: Path | None = _opt('LR images', None)
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] | None = _opt('processes that load data', None)
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] | None = _opt('images of a batch', None)
-    dataset_enlarge_ratio: Positive = _opt('length of an epoch, in passes over the data', 1)
-    prefetch_mode: Literal['cpu', 'cuda'] | None = _opt('load ahead of the training', None)
 
 
-DatasetOptions = _tagged(OtherSet, *_SETS)
+DatasetOptions = Annotated[
+    Annotated[OtherSet, Tag('OtherSet')]
+    | Annotated[UnpairedAdaptationSet, Tag('UnpairedAdaptationSet')]
+    | Annotated[PairedSet, Tag('PairedSet')]
+    | Annotated[SingleSet, Tag('SingleSet')],
+    _by_type(OtherSet, *_SETS),
+]
 
 
 # ---------------------------------------------------------------- path, val, logger
@@ -513,10 +532,8 @@ class Options(Section):
     name: Name = _opt('names the output folders')
     model_type: Annotated[Word, _Expected('the name of a registered model')] = _opt('`PDDModel`, for all of the below')
     scale: Annotated[int, Field(ge=1, le=64)] = _opt('factor of the enlargement (paper: 4)')
-    num_gpu: Literal['auto'] | Annotated[int, Field(ge=0, le=1024)] = _opt('`auto`: all; 0: the CPU')
-    manual_seed: Annotated[int, Field(ge=0, le=LARGEST - 4096)] | None = _opt(
-        'of all random numbers', None, shown='drawn'
-    )
+    num_gpu: Devices = _opt('`auto`: all; 0: the CPU')
+    manual_seed: Seed | None = _opt('of all random numbers', None, shown='drawn')
     find_unused_parameters: bool = _opt('of DistributedDataParallel; PDDModel has none to find', False)
     datasets: Annotated[dict[Word, DatasetOptions], _Expected('a section')] = _opt(
         '`train`, and `val` or `val_2` ... (training); `test_1` ... (test)'
@@ -536,8 +553,8 @@ class BasicOptions(OpenSection):
 
     name: Name = _opt('names the output folders')
     model_type: Word = _opt('a model registered with BasicSR')
-    num_gpu: Literal['auto'] | Annotated[int, Field(ge=0, le=1024)] = _opt('`auto`: all; 0: the CPU')
-    manual_seed: Annotated[int, Field(ge=0, le=LARGEST - 4096)] | None = _opt('of all random numbers', None)
+    num_gpu: Devices = _opt('`auto`: all; 0: the CPU')
+    manual_seed: Seed | None = _opt('of all random numbers', None)
     datasets: Annotated[dict[Word, OtherSet], _Expected('a section')] = _opt('one section per dataset')
     network_g: dict[str, Any] = _opt('network')
     path: dict[str, Any] = _opt('weights to start from')

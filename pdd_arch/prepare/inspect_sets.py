@@ -14,7 +14,7 @@ from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_imag
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 from pdd_arch.images.decoding import decode_raw
 from pdd_arch.images.structure import structural_problem
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem
 from pdd_arch.prepare.verify import Facts, format_problems, format_text, scale_problem, stored_format
