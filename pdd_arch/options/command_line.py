@@ -6,7 +6,7 @@ BasicSR's flags, with a safe YAML loader and ``--force_yml`` without ``exec``.
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from basicsr.utils.dist_util import get_dist_info
 from pdd_arch.distributed.launchers import init_dist
 from pdd_arch.distributed.processes import gather_objects, open_control_group
 from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.options.messages import known_keys
+from pdd_arch.options.messages import unknown_keys
 from pdd_arch.options.run_options import CommandLine, RunOptions
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.yaml_file import load_options, parse_yaml
@@ -24,6 +24,9 @@ from pdd_arch.preflight.run import check, plan_warnings
 from pdd_arch.training.comparison import same_in_all_processes
 from pdd_arch.training.run_state import current_run
 from pdd_arch.utils.wording import did_you_mean, show, show_key
+
+#: whose sections have names that the user gives
+_NAMED_SECTIONS = (('datasets',), ('val', 'metrics'))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,37 +81,35 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
     for entry in entries:
         path, sign, text = entry.partition('=')
         keys = [k.strip() for k in path.split(':')]
-        shown = f'--force_yml {show_key(entry)}'
+        where = f'--force_yml {show_key(entry)}'
         if not sign or not all(keys):
             raise OptionError(where='--force_yml', expected='section:key=value', found=show(entry))
-        section = opt
-        for depth, key in enumerate(keys[:-1]):
-            if section.get(key) is None and key in (*section, *(_known(opt, keys[:depth]) or ())):
-                section[key] = {}
-            if not isinstance(section.get(key), dict):
-                section_path = show_key(':'.join(keys[: depth + 1]))
-                hint = did_you_mean(key, map(str, section)).strip()
-                raise OptionError(f'there is no section {section_path}', where=shown, way_out=hint)
-            section = section[key]
-        known = _known(opt, keys[:-1])
-        if known is not None and keys[-1] not in (*section, *known):
-            hint = did_you_mean(keys[-1], map(str, (*section, *known))).strip()
-            raise OptionError(f'there is no key {show_key(path.strip())}', where=shown, way_out=hint)
         try:
             value = parse_yaml(text.strip() or '~')
         except OptionError as e:
-            raise OptionError(f'{show(text)} is not a plain YAML value ({e})', where=shown) from None
+            raise OptionError(f'{show(text)} is not a plain YAML value ({e})', where=where) from None
+        section, schema = opt, Options if opt.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
+        for depth, key in enumerate(keys):
+            place, known = tuple(keys[: depth + 1]), [*section, *([] if depth else schema.model_fields)]
+            if key not in known and (not depth or place[:-1] in _NAMED_SECTIONS):
+                raise _no_such(place, where, did_you_mean(key, map(str, known)), depth == len(keys) - 1)
+            if depth == len(keys) - 1:
+                break
+            if section.get(key) is None:
+                section[key] = {}
+            if not isinstance(section[key], dict):
+                raise _no_such(place, where, '')
+            section = section[key]
+        is_new = keys[-1] not in section
         section[keys[-1]] = None if isinstance(value, str) and value.lower() == 'none' else value
+        for unknown, hint in unknown_keys(schema, opt).items() if is_new else ():
+            if unknown == tuple(map(show_key, keys[: len(unknown)])):
+                raise _no_such(unknown, where, hint, len(unknown) == len(keys))
 
 
-def _known(opt: Mapping[str, Any], keys: Sequence[str]) -> list[str] | None:
-    """Names of the options that the section at `keys` can hold beside those of the file; None: any name."""
-    schema = Options if opt.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
-    try:
-        known = known_keys(schema, opt, keys)
-    except KeyError:
-        return []
-    return [] if known is None and not keys else known
+def _no_such(place: Sequence[str | int], where: str, hint: str, is_key: bool = False) -> OptionError:
+    what = f'there is no {"key" if is_key else "section"} {show_key(":".join(map(str, place)))}'
+    return OptionError(what, where=where, way_out=hint.strip())
 
 
 # ---------------------------------------------------------------- for BasicSR's pipelines

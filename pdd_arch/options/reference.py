@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -73,18 +74,18 @@ def _section(model: type[BaseModel], heading: str, place: str) -> str:
     return '\n'.join([*lines, *_rows(node), ''])
 
 
-def _rows(node: Mapping) -> Iterator[str]:
+def _rows(node: Mapping[str, Any]) -> Iterator[str]:
     for name, option in node['properties'].items():
         expected = describe(option, node).replace('|', '\\|')
         meaning = option.get('description', '').replace('|', '\\|')
         yield f'| `{name}` | {expected} | {_default(name, option, node)} | {meaning} |'
 
 
-def _default(name: str, option: Mapping, node: Mapping) -> str:
+def _default(name: str, option: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     if name in node.get('required', ()):
         return '**required**'
     if 'x-default' in option:
-        return option['x-default']
+        return str(option['x-default'])
     value = option.get('default')
     if value is None:
         return 'none'
@@ -93,15 +94,14 @@ def _default(name: str, option: Mapping, node: Mapping) -> str:
     return f'`{json.dumps(value).replace(chr(34), "")}`'
 
 
-def json_schema() -> dict:
+def json_schema() -> dict[str, Any]:
     """The content of ``options/schema.json``."""
     content = schema.Options.model_json_schema()
     content['properties']['datasets']['additionalProperties'].pop('discriminator', None)
-    content = _plain(content)
     return {
         '$schema': 'https://json-schema.org/draft/2020-12/schema',
         'title': 'Option file of pdd_arch (model_type: PDDModel)',
-        **{k: v for k, v in content.items() if k != 'title'},
+        **{k: _plain(v) for k, v in content.items() if k != 'title'},
     }
 
 

@@ -175,7 +175,9 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
     Raises:
         OptionError: naming the key, what was expected and what was found.
     """
-    model = Options if given.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
+    model: type[Options] | type[BasicOptions] = (
+        Options if given.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
+    )
     file = validated(model, dict(given))
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
     for section in _TRAIN_SECTIONS if is_train else _TEST_SECTIONS:

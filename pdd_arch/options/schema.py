@@ -40,7 +40,7 @@ class _Expected:
     text: str
     unlike: tuple[str, ...] = ()
 
-    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict]) -> dict:
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         schema = {**handler(core), 'x-expected': self.text}
         return schema | {'not': {'enum': [*self.unlike]}} if self.unlike else schema
 
@@ -68,11 +68,11 @@ def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', a
     """
     notes = {'x-default': shown, 'x-example': example}
     text = f'{meaning}, for example {example}' if example else meaning
-    extra = {k: v for k, v in notes.items() if v}
+    extra: dict[str, Any] = {k: v for k, v in notes.items() if v}
     return Field(default, alias=alias, description=text, json_schema_extra=extra or None)
 
 
-def _signature(owner: Callable) -> Callable[..., Any]:
+def _signature(owner: Callable[..., Any]) -> Callable[..., Any]:
     """A `_opt` whose default is that of the parameter of `owner`'s constructor."""
     parameters = inspect.signature(owner).parameters
 

@@ -15,8 +15,8 @@ class UnpairedSection(UnpairedAdaptationSet):
     model_config = ConfigDict(extra='ignore')
 
     type: Literal['UnpairedAdaptationDataset'] = 'UnpairedAdaptationDataset'
-    num_worker_per_gpu: Workers | None = None
-    batch_size_per_gpu: Size | None = None
+    num_worker_per_gpu: Workers = 0
+    batch_size_per_gpu: Size = 1
     phase: str = 'train'
     scale: PositiveCount
     manual_seed: Count | None = None

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class OptionLoader(yaml.SafeLoader):
         self._depth = self._nodes = 0
         self._sizes: dict[int, int] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As the safe loader, within the limits."""
         is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
         self._depth += 1
@@ -50,14 +51,16 @@ class OptionLoader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, f'aliases that stand for more than {MAX_NODES} values', mark)
         return node
 
-    def _size(self, node: yaml.Node) -> int:
+    def _size(self, node: yaml.Node | None) -> int:
         """Values below a node, with aliases written out."""
         if isinstance(node, yaml.ScalarNode):
             return 1
-        children = node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
+        children = getattr(node, 'value', ())
+        if isinstance(node, yaml.MappingNode):
+            children = [n for pair in children for n in pair]
         return 1 + sum(self._sizes[id(child)] for child in children)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """As the safe loader, but a repeated key is an error: the first value would be lost silently."""
         seen = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
@@ -69,7 +72,7 @@ class OptionLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> object:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """As the safe loader; numbers have a limit."""
         if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
             problem = f'a number of {len(node.value)} characters'
