@@ -175,10 +175,8 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
     Raises:
         OptionError: naming the key, what was expected and what was found.
     """
-    model: type[Options] | type[BasicOptions] = (
-        Options if given.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
-    )
-    file = validated(model, dict(given))
+    ours = given.get('model_type', 'PDDModel') == 'PDDModel'
+    file = validated(Options, dict(given)) if ours else validated(BasicOptions, dict(given))
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
     for section in _TRAIN_SECTIONS if is_train else _TEST_SECTIONS:
         if getattr(file, section) is None:

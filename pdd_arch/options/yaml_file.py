@@ -34,7 +34,8 @@ class OptionLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As the safe loader, within the limits."""
-        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        is_alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
