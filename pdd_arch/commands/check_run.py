@@ -61,8 +61,7 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     for phase, dataset in options.pdd.datasets.items():
         if phase != 'train':
             kind = {'PairedImageDataset': 'pairs', 'SingleImageDataset': 'images'}.get(dataset.type)
-            count = opened.counts.get(phase)
-            what = f'{dataset.type}, not looked at' if count is None else f'{count} {kind}'
+            what = f'{opened.counts[phase]} {kind}' if phase in opened.counts else f'{dataset.type}, not looked at'
             yield phase, f'{options.dataset_name(phase)}: {what}'
     val = options.pdd.val
     if val is not None and val.metrics:

@@ -65,6 +65,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
         return main(argv)
     except Stopped as stopped:
         sys.stderr.write(f'{program}: {stopped.message}\n')
+        assert isinstance(stopped.code, int)
         return stopped.code
     except KeyboardInterrupt:
         sys.stderr.write(f'{program}: interrupted\n')

@@ -27,8 +27,8 @@ SECTIONS: dict[type[BaseModel], tuple[str, str]] = {
     schema.PerceptualOptions: ('Perceptual loss', '`train.perceptual_opt`'),
     schema.Loss: ('Other losses', '`train.pixel_opt`, `train.gan_opt`'),
     schema.Optimizer: ('Optimizers', '`train.optim_g`, `train.optim_d`'),
-    schema.MultiStep: ('Schedule in steps', '`train.scheduler`'),
-    schema.CosineAnnealing: ('Schedule of cosines', '`train.scheduler`'),
+    schema.MultiStep: ('Step schedule', '`train.scheduler`'),
+    schema.CosineAnnealing: ('Cosine schedule', '`train.scheduler`'),
     schema.UnpairedAdaptationSet: ('Training data', '`datasets.train`'),
     schema.LRSynthesisOptions: ('LR synthesis', '`datasets.train.lr_synthesis`'),
     schema.PairedSet: ('Pairs', '`datasets.val`, `datasets.test_1` ...'),
@@ -50,9 +50,9 @@ Every option that a file for `model_type: PDDModel` can have. `basicsr train -op
 data and its weights and says what would run, without writing anything. Editors that know JSON Schema (VS Code with its
 YAML extension) complete and check these files through [`schema.json`](schema.json), which their first line names.
 
-- An unknown key is an error, everywhere. `~` means that an option is not set. `1e-4` is a number.
+- An unknown key is an error in every section. `~` means that an option is not set. `1e-4` is a number.
 - Sections marked **open** hold, besides the keys below, the arguments of the class that `type` names: its signature
-  decides which exist. So a network, loss, dataset or metric of your own needs no entry here.
+  decides which keys exist. A network, loss, dataset or metric of your own therefore needs no entry here.
 - Where an option is BasicSR's own (`datasets`, `path`, `val`, `logger`, `dist_params`, `optim_*`, `scheduler`), its
   meaning is BasicSR's.
 - `--force_yml a:b=c` sets `a.b` for one run. `c` is read as YAML; `a.b` must be a key of the file or of this reference.

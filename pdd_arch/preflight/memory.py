@@ -162,7 +162,7 @@ def _feature_terms(
         if perceptual is not None and name in ('student_syn', 'target'):
             layers += perceptual.layers
     features = {} if feature_net is None else FeatureBank(feature_net).extract(images, wanted)
-    terms = {}
+    terms: dict[str, torch.Tensor] = {}
     if distill is not None:
         views = Views(*(features.get(name, {}) for name in Views._fields))
         found = distill.terms(Views(*(images[name] for name in Views._fields)), views)

@@ -58,7 +58,7 @@ def check_weight_files(options: RunOptions) -> None:
             require_file(where, weights)
         if letter != 'd' and getattr(network, 'path', None) is not None:
             require_file(f'network_{letter}.path', network.path)
-    feature_net = file.train and file.train.feature_net
+    feature_net = None if file.train is None else file.train.feature_net
     if feature_net is not None and feature_net.weights not in NAMED_WEIGHTS:
         require_file('train.feature_net.weights', feature_net.weights)
 

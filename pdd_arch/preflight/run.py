@@ -138,15 +138,17 @@ def check_schedule(train: AdaptationSettings) -> None:
     if train.optim_d is not None:
         check_optimizer(train.optim_d, 'train.optim_d')
     scheduler, where = train.scheduler, 'train.scheduler'
-    cosine = isinstance(scheduler, CosineAnnealing)
-    name, steps = ('periods', scheduler.periods) if cosine else ('restarts', scheduler.restarts)
+    if isinstance(scheduler, CosineAnnealing):
+        name, steps = 'periods', scheduler.periods
+    else:
+        name, steps = 'restarts', scheduler.restarts
     if len(steps) != len(scheduler.restart_weights):
         raise OptionError(
             where=f'{where}.restart_weights',
             expected=f'as many as {name} ({len(steps)})',
             found=str(len(scheduler.restart_weights)),
         )
-    if cosine and sum(steps) < train.total_iter:
+    if isinstance(scheduler, CosineAnnealing) and sum(steps) < train.total_iter:
         raise OptionError(
             f'together {sum(steps)} iterations, but train.total_iter is {train.total_iter}',
             where=f'{where}.periods',
