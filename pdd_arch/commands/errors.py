@@ -65,8 +65,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str])
         return main(argv)
     except Stopped as stopped:
         sys.stderr.write(f'{program}: {stopped.message}\n')
-        assert isinstance(stopped.code, int)
-        return stopped.code
+        return stopped.code if isinstance(stopped.code, int) else EXIT_ERROR
     except KeyboardInterrupt:
         sys.stderr.write(f'{program}: interrupted\n')
         return EXIT_INTERRUPTED

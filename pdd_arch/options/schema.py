@@ -142,8 +142,8 @@ class FeatureNetOptions(Section):
     range_norm: bool = _feature_net('range_norm', 'the inputs are in [-1, 1] instead of [0, 1]')
     feature_scale: Positive = _feature_net(
         'feature_scale',
-        "factor on the features; brings those of other networks to the magnitude of VGG19's, for which loss weights are "
-        'meant',
+        "factor on the features; brings those of other networks to the magnitude of VGG19's, for which loss weights "
+        'are meant',
     )
     seed: Count = _feature_net('seed', 'seed of `weights: random`')
 
@@ -180,8 +180,8 @@ class PairwiseDistanceOptions(Section):
     )
     intra_pairing: Literal['cross_domain', 'batch_matrix'] = _pairwise(
         'intra_pairing',
-        '`cross_domain`: distances between the outputs on synthetic and on target-domain input; `batch_matrix`: distances '
-        'between all outputs of a target-domain batch (effective from 3 images), for which `intra_distance` and '
+        '`cross_domain`: distances between the outputs on synthetic and on target-domain input; `batch_matrix`: '
+        'distances between all outputs of a target-domain batch (effective from 3 images), for which `intra_distance` and '
         '`intra_criterion` are not used',
     )
     batch_matrix_domains: Literal['real', 'both'] = _pairwise(

@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
@@ -34,7 +34,15 @@ def check_validation(options: RunOptions) -> None:
     for name, section in (val.metrics or {}).items():
         where, given = f'val.metrics.{show_key(name)}', section.given()
         metric = check_metric(given, where)
-        _check_needs(section.type, given, where)
+        if section.type == 'calculate_iqa' and importlib.util.find_spec('pyiqa') is None:
+            raise OptionError(
+                'calculate_iqa needs the package pyiqa (non-commercial licence)',
+                where=where,
+                way_out='Install it with: pip install pyiqa',
+            )
+        trunk = _trunk(given, where)
+        if trunk is not None and trunk.weights not in NAMED_WEIGHTS:
+            require_file(trunk.where, trunk.weights)
         parameter = inspect.signature(metric).parameters.get('img2')
         if parameter is None or parameter.default is not inspect.Parameter.empty:
             continue
@@ -71,21 +79,32 @@ def check_metric(options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     return metric
 
 
-def _check_needs(kind: str, options: Mapping[str, Any], where: str) -> None:
-    """What a metric of this package would miss at the first validation."""
-    if kind == 'calculate_iqa' and importlib.util.find_spec('pyiqa') is None:
-        raise OptionError(
-            'calculate_iqa needs the package pyiqa (non-commercial licence)',
-            where=where,
-            way_out='Install it with: pip install pyiqa',
-        )
+class _Trunk(NamedTuple):
+    """The torchvision network whose features a metric of this package compares."""
+
+    network: str
+    weights: str
+    #: of the option that names the weights
+    where: str
+    #: compared; none: the metric's own
+    layers: tuple[str, ...] = ()
+
+
+def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
+    """The network of a metric; None for metrics without one.
+
+    Raises:
+        OptionError: an option of the network is wrong.
+    """
+    kind, weights = options['type'], options.get('weights', 'imagenet')
+    if kind == 'calculate_dists':
+        return _Trunk(dists_metric.TRUNK, weights, f'{where}.weights')
     if kind == 'calculate_lpips':
-        net, weights = options.get('net', 'alex'), options.get('weights', 'imagenet')
+        net = options.get('net', 'alex')
         if net not in lpips_metric.TRUNKS:
             hint = did_you_mean(net, lpips_metric.TRUNKS).strip()
             raise OptionError(where=f'{where}.net', expected=one_of(lpips_metric.TRUNKS), found=show(net), way_out=hint)
-        if weights != 'imagenet':
-            require_file(f'{where}.weights', weights)
+        return _Trunk(lpips_metric.TRUNKS[net], weights, f'{where}.weights')
     if kind == 'calculate_feature_distance':
         if options.get('feature_net') is not None:
             validated(FeatureNetOptions, options['feature_net'], f'{where}.feature_net')
@@ -94,8 +113,8 @@ def _check_needs(kind: str, options: Mapping[str, Any], where: str) -> None:
             raise OptionError(where=f'{where}.layers', expected='a list of layer names', found=show(layers))
         chosen = feature_distance.network_options(options.get('feature_net'), layers)
         check_layers(chosen['layers'], chosen['type'], f'{where}.layers')
-        if chosen['weights'] not in NAMED_WEIGHTS:
-            require_file(f'{where}.feature_net.weights', chosen['weights'])
+        return _Trunk(chosen['type'], chosen['weights'], f'{where}.feature_net.weights', (*chosen['layers'],))
+    return None
 
 
 def check_metric_weights(options: RunOptions, fetch: bool) -> None:
@@ -111,24 +130,17 @@ def check_metric_weights(options: RunOptions, fetch: bool) -> None:
     val = options.pdd.val
     for name, section in ((val and val.metrics) or {}).items():
         where, given = f'val.metrics.{name}', section.given()
-        weights, layers = given.get('weights', 'imagenet'), None
-        if section.type == 'calculate_lpips':
-            network = lpips_metric.TRUNKS[given.get('net', 'alex')]
-        elif section.type == 'calculate_dists':
-            network, own = dists_metric.TRUNK, given.get('dists_weights', 'official')
-            if fetch or dists_metric.is_at_hand(own):
-                dists_metric.read_channel_weights(own, where)
-        elif section.type == 'calculate_feature_distance':
-            chosen = feature_distance.network_options(given.get('feature_net'), given.get('layers'))
-            network, weights, layers = chosen['type'], chosen['weights'], chosen['layers']
-        else:
-            continue
+        own = given.get('dists_weights', 'official')
+        if section.type == 'calculate_dists' and (fetch or dists_metric.is_at_hand(own)):
+            dists_metric.read_channel_weights(own, where)
+        trunk = _trunk(given, where)
         try:
-            if weights == 'imagenet':
-                if fetch or is_cached(network):
-                    imagenet_features(network)
-            elif weights != 'random':
-                FeatureNet(layers or _last_layer(network), type=network, weights=weights)
+            if trunk is None or trunk.weights == 'random':
+                continue
+            if trunk.weights != 'imagenet':
+                FeatureNet(trunk.layers or _last_layer(trunk.network), type=trunk.network, weights=trunk.weights)
+            elif fetch or is_cached(trunk.network):
+                imagenet_features(trunk.network)
         except PDDError as e:
             raise e.within(where, ': ') from None
 
