@@ -181,8 +181,8 @@ class PairwiseDistanceOptions(Section):
     intra_pairing: Literal['cross_domain', 'batch_matrix'] = _pairwise(
         'intra_pairing',
         '`cross_domain`: distances between the outputs on synthetic and on target-domain input; `batch_matrix`: '
-        'distances between all outputs of a target-domain batch (effective from 3 images), for which `intra_distance` and '
-        '`intra_criterion` are not used',
+        'distances between all outputs of a target-domain batch (effective from 3 images), for which `intra_distance` '
+        'and `intra_criterion` are not used',
     )
     batch_matrix_domains: Literal['real', 'both'] = _pairwise(
         'batch_matrix_domains', '`both`: the batch matrix includes the synthetic images'

@@ -41,7 +41,7 @@ def check_validation(options: RunOptions) -> None:
                 way_out='Install it with: pip install pyiqa',
             )
         trunk = _trunk(given, where)
-        if trunk is not None and trunk.weights not in NAMED_WEIGHTS:
+        if trunk is not None and trunk.weights not in (NAMED_WEIGHTS if trunk.layers else ('imagenet',)):
             require_file(trunk.where, trunk.weights)
         parameter = inspect.signature(metric).parameters.get('img2')
         if parameter is None or parameter.default is not inspect.Parameter.empty:
@@ -86,7 +86,7 @@ class _Trunk(NamedTuple):
     weights: str
     #: of the option that names the weights
     where: str
-    #: compared; none: the metric's own
+    #: compared; none: the metric's own, which are not compared with random weights
     layers: tuple[str, ...] = ()
 
 
