@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 
 import pdd_arch  # noqa: F401
 from pdd_arch.errors import PDDError
-from pdd_arch.options.command_line import build_parser, load_options, read_options
+from pdd_arch.options.command_line import build_parser, read_options
 from pdd_arch.options.schema import Options
-from pdd_arch.preflight.checks import check_plan
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.run import check_plan
 
 DEADLINE = 10  # seconds a case may take
 SHIPPED = Path(__file__).parents[1] / 'options'
@@ -152,7 +153,7 @@ def check(file: Path, overrides: list[str], is_train: bool) -> str:
     args = build_parser().parse_args(['-opt', str(file)])
     args.force_yml = overrides
     try:
-        check_plan(read_options(args, os.getcwd(), is_train), is_train)
+        check_plan(read_options(args, os.getcwd(), is_train))
     except PDDError as e:
         text = str(e)
         assert len(text.splitlines()) == 1, f'not one line: {text!r}'

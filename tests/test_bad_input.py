@@ -555,7 +555,7 @@ def test_outputs_where_a_file_is(basicsr, workplace):
 
 
 def test_outputs_that_may_not_be_written(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.preflight.basicsr_sections.os.access', lambda *_: False)
+    monkeypatch.setattr('pdd_arch.preflight.outputs.os.access', lambda *_: False)
     assert_refused(basicsr(run_options()), 'experiments/tiny', 'not writable')
 
 
@@ -606,7 +606,7 @@ def test_state_that_is_none(basicsr, workplace):
 
 
 def test_bug_is_one_line_and_shows_its_traceback_with_debug(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.options.command_line.check_options', lambda *_: 1 / 0)
+    monkeypatch.setattr('pdd_arch.options.command_line.check', lambda *_: 1 / 0)
     assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         basicsr(run_options(), '--debug')

@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
 import yaml
-from helpers import TINY_G, merge, options, release_logger, run_options
+from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options
 from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.weights import check_weights
+from pdd_arch.preflight.networks import open_networks
 
 
 @pytest.fixture
@@ -39,9 +41,9 @@ def test_what_would_run(check):
     status, text, _ = check(merge(run_options(**WITH_D), dict(train=dict(net_d_init_iters=0))))
     assert status == 0
     for line in (
-        'specialist:     RRDBNet, 14,083 parameters, RANDOM weights',
+        'student:        RRDBNet, 14,083 parameters, RANDOM weights',
         'discriminator:  UNetDiscriminatorSN',
-        'teacher:        moving average of the specialist, decay 0.9',
+        'teacher:        moving average of the student, decay 0.9',
         'distill_opt:    PairwiseDistanceLoss; inter_layers: features.0 1, features.4 0.5',
         'feature_net:    squeezenet1_1, weights random',
         'data:           2 HR, 3 target LR; HR crop 32, batch 2',
@@ -114,17 +116,78 @@ def test_as_a_module(workplace):
 
 
 def test_memory_counts_what_is_known():
-    opt = merge(options(), dict(datasets=dict(train=dict(gt_size=32, batch_size_per_gpu=2))))
-    networks = check_weights(opt, is_train=True)
+    opt = run_options(**WITH_D)
+    networks = open_networks(RunOptions.of(opt), fetch=False)
     g, d = (sum(p.numel() for p in networks[k].parameters()) * 4 for k in ('network_g', 'network_d'))
-    found = estimate_memory(opt, networks)
+    found = estimate_memory(RunOptions.of(opt), networks)
     assert found.gradients - (g + d) < 10_000  # D has buffers
     assert found.optimizers - 2 * (g + d) < 20_000
     assert found.weights > 2 * g + d
-    twice = estimate_memory(merge(opt, dict(datasets=dict(train=dict(batch_size_per_gpu=4)))), networks)
+    twice = estimate_memory(RunOptions.of(merge(opt, dict(datasets=dict(train=dict(batch_size_per_gpu=4))))), networks)
     assert twice.activations == pytest.approx(2 * found.activations, rel=0.1)
-    parts = estimate_memory(merge(opt, dict(train=dict(accumulate=2))), networks)
+    parts = estimate_memory(RunOptions.of(merge(opt, dict(train=dict(accumulate=2)))), networks)
     assert parts.activations == pytest.approx(found.activations / 2, rel=0.1)
+
+
+class Alive:
+    """Bytes of the storages that autograd keeps, those of networks left out: now, and the most at one time."""
+
+    def __init__(self, *networks):
+        self.known = {t.untyped_storage()._cdata for net in networks for t in (*net.parameters(), *net.buffers())}
+        self.holders = Counter()
+        self.bytes = self.most = 0
+
+    def pack(self, tensor):
+        storage = tensor.untyped_storage()
+        return tensor if storage._cdata in self.known else Kept(self, tensor, storage._cdata, storage.nbytes())
+
+    def unpack(self, kept):
+        return kept.tensor if isinstance(kept, Kept) else kept
+
+
+class Kept:
+    """A tensor that autograd keeps."""
+
+    def __init__(self, alive, tensor, storage, size):
+        self.alive, self.tensor, self.storage, self.size = alive, tensor, storage, size
+        if not alive.holders[storage]:
+            alive.bytes += size
+            alive.most = max(alive.most, alive.bytes)
+        alive.holders[storage] += 1
+
+    def __del__(self):
+        self.alive.holders[self.storage] -= 1
+        if not self.alive.holders[self.storage]:
+            self.alive.bytes -= self.size
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        dict(NO_D),
+        dict(train=dict(perceptual_opt=None, pixel_opt=None)),
+        dict(train=dict(distill_opt=None)),
+        dict(train=dict(detach_synthetic=True, perceptual_opt=None)),
+        dict(train=dict(gan_on_real=False)),
+        dict(train=dict(accumulate=2)),
+        dict(train=dict(recompute=True)),
+    ],
+    ids=lambda changes: ', '.join(map(str, changes.get('train', changes))) or 'everything',
+)
+def test_memory_against_a_measured_step(changes):
+    """What the estimate says that autograd keeps is what it keeps in a step of the model, within a twentieth."""
+    file = merge(run_options(**merge(WITH_D, dict(train=dict(net_d_init_iters=0)))), changes)
+    file['datasets']['train']['batch_size_per_gpu'] = 4
+    estimate = estimate_memory(RunOptions.of(file), open_networks(RunOptions.of(file), fetch=False))
+
+    model = build(**changes)
+    alive = Alive(*(net for net in (model.net_g, model.net_g_ema, model.net_d, model.feature_net) if net is not None))
+    model.feed_data(batch(n=4, size=8))
+    with torch.autograd.graph.saved_tensors_hooks(alive.pack, alive.unpack):
+        model.optimize_parameters(2)
+    assert alive.bytes == 0
+    assert estimate.activations == pytest.approx(alive.most, rel=0.05)
 
 
 FAILING_STEPS = {

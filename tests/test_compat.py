@@ -11,7 +11,7 @@ from basicsr.utils import registry
 
 import pdd_arch
 from pdd_arch import compat
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.registration import register
 
 NAMES = {

@@ -8,10 +8,10 @@ from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import OptionError
 from pdd_arch.options.convert import convert_options, report_lines
 from pdd_arch.options.convert_source import Source
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.yaml_file import load_options, parse_yaml
-from pdd_arch.preflight.checks import check_file, check_network
 from pdd_arch.preflight.losses import check_losses
+from pdd_arch.preflight.networks import check_networks
 
 RESIZE = dict(
     type='RandomResize',
@@ -156,14 +156,10 @@ STATIC = dict(train=dict(use_net_g_ema=False, domain_opt_warmup_iters=0, domain_
 
 def accepted(conversion):
     """What `basicsr train` checks before it looks for files."""
-    opt = conversion.options
-    check_file(opt, is_train=True)
-    for key in ('network_g', 'network_teacher', 'network_d'):
-        if key in opt:
-            check_network(key, opt[key], None if key == 'network_d' else opt['scale'])
-    settings = AdaptationSettings.from_options(opt)
-    check_losses(opt['train'], settings.feature_net['type'])
-    return opt
+    options = RunOptions.of(conversion.options)
+    check_networks(options.pdd)
+    check_losses(options.train)
+    return conversion.options
 
 
 def reasons(conversion):
@@ -374,7 +370,7 @@ def test_command(tmp_path, capsys):
     conversion = convert_options(released(train=dict(clip=1.0)))
     assert comments == [line for line in report_lines(conversion) if line.startswith('not carried')]
     assert load_options(out) == conversion.options
-    check_file(load_options(out), is_train=True)
+    RunOptions.of(load_options(out))
     with pytest.raises(OptionError, match=r'ours\.yml exists'):
         main(['convert-options', str(tmp_path / 'released.yml'), '-o', str(out)])
     assert main(['convert-options', str(tmp_path / 'released.yml'), '-o', str(out), '--overwrite']) == 0

@@ -20,7 +20,7 @@ from pdd_arch.demo import photographs, picture
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.inference.methods import bicubic_upscaler
 from pdd_arch.metrics.measuring import format_table, measure_methods, write_csv
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import asset, option_file
 from pdd_arch.weights.checkpoints import read_checkpoint
 

@@ -119,14 +119,14 @@ def test_not_finite_in_one_process_skips_the_step_in_all(opt, monkeypatch):
 
 def test_none_starts_when_one_cannot(opt, monkeypatch, capfd):
     """They meet before they look at the data: nobody waits for a process that has ended."""
-    plain = command_line.check_options
+    plain = command_line.check
 
-    def check(options, is_train):
+    def check(options):
         if os.environ['RANK'] == '1':
             raise DataError('datasets.train.dataroot_gt: the folder hr does not exist')
-        plain(options, is_train)
+        plain(options)
 
-    monkeypatch.setattr(command_line, 'check_options', check)
+    monkeypatch.setattr(command_line, 'check', check)
     write_options(opt)
     assert finish(ranks(2)) == [1, 1]
     error = capfd.readouterr().err

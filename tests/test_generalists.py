@@ -16,7 +16,8 @@ from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.errors import MissingFileError, OptionError, WeightsError
 from pdd_arch.inference import forward_padded, required_multiple
 from pdd_arch.inference.methods import network_upscaler
-from pdd_arch.preflight.weights import check_weights
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.preflight.networks import open_networks, open_weights
 from pdd_arch.weights import download, key_layouts, zoo
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_of
 
@@ -271,13 +272,15 @@ def test_zoo_file_is_fetched_once_and_used(published, monkeypatch, workplace):
 
 def test_zoo_is_not_fetched_by_a_check(published, monkeypatch):
     monkeypatch.setattr(download, '_request', lambda *a: pytest.fail('a check must not download'))
-    opt = options(**merge(NO_D, dict(path=dict(pretrain_network_g='zoo:tiny'))))
-    assert 'network_g' in check_weights(opt, is_train=True, fetch=False)
+    opt = run_options(path=dict(pretrain_network_g='zoo:tiny'))
+    networks = open_networks(RunOptions.of(opt), fetch=False)
+    assert 'network_g' in networks
+    open_weights(RunOptions.of(opt), networks, fetch=False)
     opt['network_g'], opt['path'] = dict(type='SpandrelNet', path='zoo:tiny'), {}
     with pytest.raises(
         MissingFileError, match=r'network_g\.path: zoo:tiny is not at .*tiny\.pth yet.*A run would fetch'
     ):
-        check_weights(opt, is_train=True, fetch=False)
+        open_networks(RunOptions.of(opt), fetch=False)
 
 
 def test_zoo_refuses_another_file(published):
@@ -335,10 +338,10 @@ def test_scale_from_data_to_validation(workplace, kind, scale):
 
 def test_network_that_does_not_enlarge_by_scale():
     """BasicSR's RRDBNet takes `scale: 3` and enlarges by 4."""
-    opt = options(**merge(NO_D, dict(scale=3)))
+    opt = run_options(scale=3)
     opt['network_g'] = RRDB | dict(scale=3)
     with pytest.raises(OptionError, match='network_g: an image of 16x16 pixels becomes 64x64, but scale is 3'):
-        check_weights(opt, is_train=True)
+        open_networks(RunOptions.of(opt), fetch=True)
 
 
 def test_padding_changes_nothing_inside():

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,13 @@ from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGIS
 
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses import PairwiseDistanceLoss
-from pdd_arch.options.command_line import load_options
-from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.basicsr_sections import check_dataset_types, check_schedule
-from pdd_arch.preflight.checks import check_batch, check_file, check_network
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import FeatureNetOptions, TrainOptions
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.data import check_batch, check_dataset_types
 from pdd_arch.preflight.losses import check_feature_size, check_losses
+from pdd_arch.preflight.networks import check_networks
+from pdd_arch.preflight.run import check_schedule
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ROOT / 'options'
@@ -63,25 +64,20 @@ def test_file_passes_the_checks(name):
     assert set(opt) <= SECTIONS
     assert opt['name'] == name.rpartition('/')[2]
     assert opt['model_type'] in MODEL_REGISTRY
-    settings = AdaptationSettings.from_options(opt)
-    for key in ('network_g', 'network_teacher', 'network_d'):
-        if key in opt:
-            check_network(key, opt[key])
-    check_file(opt, is_train=True)
-    distill = check_losses(opt['train'], settings.feature_net['type'])
-    check_batch(opt, distill)
-    check_feature_size(opt, distill, settings.feature_net['type'])
-    check_schedule(opt)
-    check_dataset_types(opt, is_train=True)
+    options = RunOptions.of(opt)
+    check_networks(options.pdd)
+    losses = check_losses(options.train)
+    check_batch(options, losses.distill)
+    check_feature_size(options, losses)
+    check_schedule(options.train)
+    check_dataset_types(options)
 
 
 @pytest.mark.parametrize('name', ALL)
 def test_nothing_in_a_file_is_overlooked(name):
     """Keys that no code reads would be silently without effect."""
     opt = load(name)
-    read_by_basicsr = {'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter'}
-    losses = {'distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt'}
-    assert set(opt['train']) <= {f.name for f in fields(AdaptationSettings)} | losses | read_by_basicsr
+    assert set(opt['train']) <= set(TrainOptions.model_fields)
     assert opt['datasets']['train']['type'] in DATASET_REGISTRY
     assert opt['datasets']['val']['type'] in DATASET_REGISTRY
     for metric in opt['val']['metrics'].values():
@@ -106,7 +102,7 @@ def test_paper_values(name):
     """The values of the paper (section 4.1) and of the released option files."""
     opt = load(name)
     matlab, static = name == 'pdd_realsr_matlab', name in STATIC
-    settings = AdaptationSettings.from_options(opt)
+    settings = RunOptions.of(opt).train
     train, data = opt['train'], opt['datasets']['train']
 
     assert opt['scale'] == 4
@@ -122,7 +118,7 @@ def test_paper_values(name):
     assert settings.gan_on_real is True
     assert (settings.net_d_iters, settings.net_d_init_iters) == (1, 300)
     assert settings.precision == 'fp32'
-    assert settings.feature_net == {'type': 'vgg19', 'weights': 'imagenet'}
+    assert settings.feature_net == FeatureNetOptions(type='vgg19', weights='imagenet')
 
     assert train['distill_opt'] == {
         'type': 'PairwiseDistanceLoss',
@@ -196,7 +192,7 @@ def test_static_differs_from_ema_only_where_it_should(name):
         'train.distill_warmup_iters',
         'train.detach_synthetic',
     }
-    # the natural reading: a specialist trained on bicubic LR images, a frozen blind-SR generalist
+    # the natural reading: a student trained on bicubic LR images, a frozen blind-SR generalist
     assert 'RealESRGAN_x4plus' in ema['path']['pretrain_network_g']
     assert 'ESRGAN_SRx4_DF2KOST' in static['path']['pretrain_network_g']
     assert static['path']['pretrain_network_teacher'] == ema['path']['pretrain_network_g']
@@ -250,7 +246,7 @@ def test_reference_names_every_option():
     text = (OPTIONS / 'README.md').read_text(encoding='utf-8')
     loss = set(inspect.signature(PairwiseDistanceLoss).parameters)
     named = set(re.findall(r'`([a-z_]+)`', text))
-    assert {f.name for f in fields(AdaptationSettings)} | loss <= named
+    assert set(TrainOptions.model_fields) | loss <= named
     assert 'PairwiseDistanceLoss' in LOSS_REGISTRY
 
 

@@ -33,7 +33,7 @@ from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.sources import LmdbSource, open_source
 from pdd_arch.errors import MissingFileError
 from pdd_arch.images.decoding import read_raw
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.prepare.sub_images import crop_positions
 from pdd_arch.utils.resources import option_file
 

@@ -10,7 +10,7 @@ from helpers import release_logger
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import option_file
 
 pytestmark = pytest.mark.data

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pdd_arch.options.command_line import load_options
-from pdd_arch.preflight.checks import check_file
+from pdd_arch.options.run_options import validated_file
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import option_file
 
 FOLDER = Path(__file__).parents[1] / 'experiments' / 'schedules'
@@ -30,7 +30,7 @@ def test_presets_are_a_tenth_and_a_twentieth(script):
     base = load_options(option_file('pdd_city100.yml'))
     for name, schedule in known.items():
         opt = schedules.options_of(base, schedule)
-        check_file(opt, is_train=True)
+        validated_file(opt, is_train=True)
         assert opt['train']['total_iter'] == schedule.iterations, name
     fast = schedules.options_of(base, known['fast10'])['train']
     # the shipped file is that preset, but that its learning rate is never halved

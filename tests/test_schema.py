@@ -2,24 +2,32 @@
 
 import inspect
 import json
-from dataclasses import fields
+import re
+from copy import deepcopy
 from pathlib import Path
 
 import jsonschema
 import pytest
 from basicsr.utils.registry import LOSS_REGISTRY
+from helpers import run_options
 
+from pdd_arch.degradations import lr_synthesis
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
-from pdd_arch.losses import FeaturePerceptualLoss
+from pdd_arch.features.feature_net import NETWORK_TYPES
+from pdd_arch.inference import PRECISIONS
+from pdd_arch.losses import FeaturePerceptualLoss, distance_loss
+from pdd_arch.losses.perceptual import CRITERIA
 from pdd_arch.options import reference, schema
-from pdd_arch.options.command_line import load_options
 from pdd_arch.options.messages import describe, document, validated
+from pdd_arch.options.run_options import CommandLine, RunOptions
+from pdd_arch.options.sections import unpaired_set, val_options
 from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.yaml_file import load_options
 
 OPTIONS = Path(__file__).parents[1] / 'options'
 ALL = sorted(path.stem for path in OPTIONS.glob('*.yml'))
-DISTILLATION = schema._DISTILLATION
+DISTILLATION = schema.DISTILLATION
 
 
 def test_reference_is_current():
@@ -84,7 +92,7 @@ def test_every_section_is_in_the_reference():
 
 @pytest.mark.parametrize('model', DISTILLATION, ids=lambda m: m.__name__)
 def test_losses_have_the_options_of_their_signature(model):
-    (kind,) = schema._types(model)
+    (kind,) = schema.types_of(model)
     assert set(inspect.signature(LOSS_REGISTRY.get(kind)).parameters) == set(model.model_fields) - {'type'}
 
 
@@ -95,5 +103,109 @@ def test_features_have_the_options_of_their_signature():
     assert set(schema.PerceptualOptions.model_fields) - own == {'type', 'vgg_type', 'use_input_norm', 'range_norm'}
 
 
-def test_settings_are_options():
-    assert {f.name for f in fields(AdaptationSettings)} <= set(schema.TrainOptions.model_fields)
+def choices(owner, option):
+    """Fixed values of an option, whatever else it may be."""
+    return set(re.findall(r"'([^']+)'", describe(document(owner)['properties'][option], document(owner))))
+
+
+def test_choices_are_those_of_the_code():
+    for option, known in distance_loss.CHOICES.items():
+        assert choices(schema.PairwiseDistanceOptions, option) == set(known)
+    assert choices(schema.PerceptualOptions, 'criterion') == set(CRITERIA)
+    assert choices(schema.FeatureNetOptions, 'type') == choices(schema.PerceptualOptions, 'vgg_type')
+    assert choices(schema.FeatureNetOptions, 'type') == set(NETWORK_TYPES)
+    assert choices(schema.LRSynthesisOptions, 'resize') == set(lr_synthesis.KERNELS)
+    assert choices(schema.LRSynthesisOptions, 'degradation') == set(lr_synthesis.DEGRADATIONS)
+    assert choices(schema.TrainOptions, 'precision') == set(PRECISIONS)
+
+
+# ---------------------------------------------------------------- defaults
+def required_only(section, known):
+    """The smallest content of a section: what `known`, a larger one, has of its required keys."""
+    names = {name for name, field in section.model_fields.items() if field.is_required()}
+    return {name: known[name] for name in known if name in names}
+
+
+def test_settings_have_the_defaults_of_the_schema():
+    """A consumer that reads the typed tree gets what the reference says, or what depends on other options."""
+    known = run_options()['train']
+    given = required_only(schema.TrainOptions, known) | {'distill_opt': known['distill_opt']}
+    options = RunOptions.of(run_options() | {'train': given})
+    for settings in (options.train, AdaptationSettings.from_options(dict(train=given))):
+        dependent = {'distill_warmup_iters': 5, 'detach_synthetic': False, 'net_d_init_iters': 0}
+        assert {name: getattr(settings, name) for name in dependent} == dependent
+        assert settings.feature_net == schema.FeatureNetOptions()
+        for name, field in schema.TrainOptions.model_fields.items():
+            if name not in given and name not in dependent and name != 'feature_net':
+                assert getattr(settings, name) == field.default, name
+
+
+@pytest.mark.parametrize(
+    ('section', 'read', 'given'),
+    [
+        (schema.UnpairedAdaptationSet, unpaired_set, dict(dataroot_gt='a', dataroot_lq='b', gt_size=32, scale=4)),
+        (schema.ValOptions, val_options, {}),
+    ],
+)
+def test_sections_have_the_defaults_of_the_schema(section, read, given):
+    found = read(given)
+    for name, field in section.model_fields.items():
+        if name not in given and not field.is_required():
+            assert getattr(found, name) == field.default, name
+
+
+def test_sections_know_what_basicsr_adds():
+    opt = RunOptions.of(run_options()).for_basicsr()
+    found = unpaired_set(opt['datasets']['train'])
+    assert (found.phase, found.scale, found.manual_seed, found.gt_size) == ('train', 4, 0, 32)
+    assert val_options(opt).val_freq == 2
+    with pytest.raises(OptionError, match=r"datasets\.train\.cache: expected .*Did you mean 'ram'"):
+        unpaired_set(opt['datasets']['train'] | {'cache': 'rma'})
+
+
+def test_losses_have_the_defaults_of_the_schema():
+    """Also built without an option file."""
+    for model, cls in ((m, LOSS_REGISTRY.get(*schema.types_of(m))) for m in DISTILLATION):
+        for name, parameter in inspect.signature(cls).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                assert model.model_fields[name].default == parameter.default, f'{cls.__name__}: {name}'
+
+
+# ---------------------------------------------------------------- BasicSR's dictionary
+def test_basicsr_gets_what_the_file_has_and_what_it_derives(tmp_path):
+    given = run_options()
+    opt = RunOptions.of(deepcopy(given), root_path=str(tmp_path)).for_basicsr()
+    root = tmp_path / 'experiments' / 'tiny'
+    derived = {
+        'auto_resume': False,
+        'is_train': True,
+        'dist': False,
+        'path': {
+            **given['path'],
+            'experiments_root': str(root),
+            'models': str(root / 'models'),
+            'training_states': str(root / 'training_states'),
+            'log': str(root),
+            'visualization': str(root / 'visualization'),
+        },
+        'datasets': {
+            phase: {'name': phase} | dataset | {'phase': phase, 'scale': 4, 'manual_seed': 0}
+            for phase, dataset in given['datasets'].items()
+        },
+    }
+    assert opt == given | derived
+    assert json.dumps(opt) == json.dumps(json.loads(json.dumps(opt)))  # whole numbers stay whole: states compare it
+
+
+def test_basicsr_gets_a_dictionary_of_its_own():
+    options = RunOptions.of(run_options())
+    options.for_basicsr()['train'].clear()
+    assert options.for_basicsr()['train']['total_iter'] == 2
+
+
+def test_debug_mode():
+    options = RunOptions.of(run_options(), command_line=CommandLine(debug=True))
+    opt = options.for_basicsr()
+    assert opt['name'] == options.name == 'debug_tiny'
+    assert (opt['logger']['print_freq'], opt['logger']['save_checkpoint_freq'], opt['val']['val_freq']) == (1, 8, 8)
+    assert opt['path']['log'] == options.output_folder

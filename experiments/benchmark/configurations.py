@@ -8,7 +8,7 @@ from plain import PlainModel
 
 import pdd_arch
 from pdd_arch.models import PDDModel
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 
 LAYERS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1, 'conv4_4': 1, 'conv5_4': 1}
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.models import PDDModel
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 
 #: precision of the specialist and generalist, of the feature network; None: as the others
 KINDS = {

@@ -23,7 +23,7 @@ import yaml
 import pdd_arch
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.measuring import format_table, measure_methods, registered_measure, write_csv
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import option_file
 
 # rows of the table -> what is changed in the option file (dotted keys; None removes a key)

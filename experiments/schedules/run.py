@@ -21,7 +21,7 @@ from schedules import SCHEDULES, options_of
 
 from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.metrics.measuring import mean_scores, measure_methods, registered_measure
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.resources import option_file
 
 DOMAINS = ('phone', *DEGRADATIONS)

@@ -11,9 +11,10 @@ import yaml
 
 from pdd_arch.adaptation.workspace import Settings
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.weights import check_weights
+from pdd_arch.preflight.networks import open_networks
 from pdd_arch.utils.atomic import write_text
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file
@@ -176,9 +177,9 @@ def _set_training(
 
 
 def _fits(opt: Mapping[str, Any], free: int) -> bool:
-    checked = {**opt, 'is_train': True, 'dist': False, 'rank': 0}
-    memory = estimate_memory(checked, check_weights(checked, True, fetch=False))
-    return memory.total + _OVERHEAD < _TRAINING_SHARE * free
+    options = RunOptions.of(opt)
+    memory = estimate_memory(options, open_networks(options, fetch=False))
+    return memory is None or memory.total + _OVERHEAD < _TRAINING_SHARE * free
 
 
 def write_options(opt: Mapping[str, Any], path: Path, comment: str) -> None:

@@ -8,10 +8,10 @@ import yaml
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.convert import Conversion, convert_options, report_lines
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.run_options import RunOptions, validated_file
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.preflight.checks import check_file, check_network
 from pdd_arch.preflight.losses import check_losses
+from pdd_arch.preflight.networks import check_networks
 from pdd_arch.utils.atomic import whole_file, writing
 
 
@@ -40,10 +40,15 @@ def run(args: argparse.Namespace) -> int:
     """Convert, check, write. Returns the exit status 0; errors are raised."""
     conversion = convert_options(load_options(args.file))
     try:
-        check_file(conversion.options, is_train=True)
+        validated_file(conversion.options, is_train=True)
     except OptionError as e:
-        raise OptionError(f'{args.file}: what it would become is no valid option file: {e}') from None
-    conversion.remarks += _refusals(conversion.options)
+        raise e.within(f'{args.file}: what it would become is no valid option file', ': ') from None
+    try:  # networks and losses may be registered where it runs
+        options = RunOptions.of(conversion.options)
+        check_networks(options.pdd)
+        check_losses(options.train)
+    except OptionError as e:
+        conversion.remarks.append(f'basicsr train would refuse this file: {e}')
     for line in report_lines(conversion):
         sys.stderr.write(f'{line}\n')
     text = option_text(conversion, Path(args.file).name)
@@ -51,31 +56,12 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     if args.output.exists() and not args.overwrite:
-        raise OptionError(f'-o: {args.output} exists. Choose another name, or give --overwrite.')
-    _write(args.output, text)
+        raise OptionError(f'{args.output} exists', where='-o', way_out='Choose another name, or give --overwrite.')
+    with writing(args.output), whole_file(args.output) as partial:
+        partial.write_text(text, encoding='utf-8')
     count = len(conversion.not_carried)
     sys.stderr.write(f'{args.output} written; {count} value{"" if count == 1 else "s"} not carried over.\n')
     return 0
-
-
-def _refusals(options: dict) -> list[str]:
-    """What `basicsr train` would say of networks and losses; they may be registered where it runs."""
-    found = []
-    try:
-        for key in ('network_g', 'network_teacher', 'network_d'):
-            if options.get(key):
-                check_network(key, options[key], options['scale'] if key != 'network_d' else None)
-        settings = AdaptationSettings.from_options(options)
-        check_losses(options['train'], settings.feature_net['type'])
-    except OptionError as e:
-        found.append(f'basicsr train would refuse this file: {e}')
-    return found
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing: a reader never sees half a file."""
-    with writing(path), whole_file(path) as partial:
-        partial.write_text(text, encoding='utf-8')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

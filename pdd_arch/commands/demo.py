@@ -23,7 +23,7 @@ from pdd_arch.demo.photographs import (
 from pdd_arch.demo.picture import comparison_picture
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.measuring import Measure, format_table, measure_methods, registered_measure, write_csv
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.utils.output import say
 from pdd_arch.utils.resources import option_file
 

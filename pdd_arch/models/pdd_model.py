@@ -22,7 +22,7 @@ from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, bui
 from pdd_arch.models.checkpointing import CheckpointMixin
 from pdd_arch.models.training_step import TrainingStepMixin
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.checks import check_network
+from pdd_arch.options.signatures import check_network
 from pdd_arch.training.run_state import current_run
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.registration import register
@@ -159,9 +159,9 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
         layers = (*getattr(self.cri_distill, 'layers', ()), *getattr(self.cri_perceptual, 'layers', ()))
         if not layers:
             return None
-        net = FeatureNet(layers, **self.settings.feature_net).to(self.device)
+        net = FeatureNet(layers, **dict(self.settings.feature_net)).to(self.device)
         self._apply_memory_format(net)
-        if self.settings.feature_net['weights'] == 'random':
+        if self.settings.feature_net.weights == 'random':
             get_root_logger().warning(
                 'train.feature_net.weights: random. Features of an UNTRAINED network; for real use take imagenet.'
             )

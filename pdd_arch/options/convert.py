@@ -8,9 +8,9 @@ the released option files and of the code that reads them (`SRGANRefModel`, `Dis
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
-from pydantic import BaseModel
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options import schema
@@ -38,12 +38,12 @@ class Conversion:
         remarks: what means something else although it was carried over.
     """
 
-    options: dict
+    options: dict[str, Any]
     not_carried: list[tuple[str, object, str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
-def convert_options(released: Mapping) -> Conversion:
+def convert_options(released: Mapping[str, Any]) -> Conversion:
     """Convert the options of a released file.
 
     Args:
@@ -58,19 +58,19 @@ def convert_options(released: Mapping) -> Conversion:
     datasets = released.get('datasets')
     if released.get('model_type') != MODEL_TYPE or not isinstance(datasets, Mapping) or 'train_s' not in datasets:
         raise OptionError(
-            f'model_type: {released.get("model_type")!r}; expected a training file of the released code: model_type '
-            f'{MODEL_TYPE}, with datasets.train_s, datasets.train_t and train.domain_opt'
+            repr(released.get('model_type')),
+            where='model_type',
+            expected=f'a training file of the released code: model_type {MODEL_TYPE}, with datasets.train_s, '
+            'datasets.train_t and train.domain_opt',
         )
-    source, remarks = Source(released), []
-    out: dict = {}
-    for key in ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'find_unused_parameters'):
-        if source.has(key):
-            out[key] = source.take(key)
-    out['model_type'] = 'PDDModel'
+    source = Source(released)
+    remarks: list[str] = []
+    top = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'find_unused_parameters')
+    out: dict[str, Any] = {key: source.take(key) for key in top if source.has(key)} | {'model_type': 'PDDModel'}
     scale = out.get('scale', 4)
     if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
-        raise OptionError(f'scale: {scale!r}, expected a whole number of at least 1')
-    uses_ema = source.take_flag('train.use_net_g_ema', False)
+        raise OptionError(repr(scale), where='scale', expected='a whole number of at least 1')
+    uses_ema = source.take_a('train.use_net_g_ema', False)
     out['datasets'] = {'train': convert_training_data(source, scale)}
     for phase in [p for p in datasets if p not in ('train_s', 'train_t')]:
         out['datasets'][phase] = _validation_data(source, f'datasets.{phase}')
@@ -85,10 +85,11 @@ def convert_options(released: Mapping) -> Conversion:
     out['train'] = _train(source, uses_ema)
     if source.has('val'):
         out['val'] = _validation(source, remarks)
-    for key, section in (('logger', schema.LoggerOptions), ('dist_params', schema.DistOptions)):
+    sections: dict[str, type[schema.Section]] = {'logger': schema.LoggerOptions, 'dist_params': schema.DistOptions}
+    for key, section in sections.items():
         if source.has(key):
             out[key] = _known(source, key, section)
-    source.drop_rest(UNKNOWN)
+    source.drop('', UNKNOWN)
     if out['path'].get('param_key_g', 'params') != 'params_ema' and uses_ema:
         remarks.append(
             'path.param_key_g: the released code starts the moving average from params_ema of that file whatever '
@@ -98,31 +99,30 @@ def convert_options(released: Mapping) -> Conversion:
 
 
 # ---------------------------------------------------------------- networks and weights
-def _network(source: Source, key: str) -> dict:
+def _network(source: Source, key: str) -> dict[str, Any]:
     if not source.has(f'{key}.type'):
-        raise OptionError(f'{key}.type: missing, expected the name of a network')
-    kind = source.take_text(f'{key}.type', '')
-    given = {name: source.take(f'{key}.{name}') for name in source.names(key)}
+        raise OptionError('missing', where=f'{key}.type', expected='the name of a network')
+    kind, given = source.take_a(f'{key}.type', ''), source.take_all(key)
     if kind != 'BSRGANRRDBNet':
         return {'type': _NETWORK_NAMES.get(kind, kind), **given}
     if given.pop('sf', 4) != 4:
         raise OptionError(
-            f'{key}.sf: BSRGANRRDBNet with another factor than 4 is not in BasicSR. Write network_g: {{type: '
-            'SpandrelNet, path: FILE}} by hand.'
+            'BSRGANRRDBNet with another factor than 4 is not in BasicSR',
+            where=f'{key}.sf',
+            way_out='Write network_g: {type: SpandrelNet, path: FILE} by hand.',
         )
     return {'type': 'RRDBNet', **_BSRGAN_DEFAULTS, **{_BSRGAN.get(name, name): v for name, v in given.items()}}
 
 
-def _paths(source: Source, uses_ema: bool) -> dict:
-    out = {}
+def _paths(source: Source, uses_ema: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {}
     for key in source.names('path'):
         path = f'path.{key}'
         if key.endswith('_g_fix'):
             if uses_ema:
                 source.drop(path, _NO_TEACHER)
             else:
-                new = {'pretrain_network_g_fix': 'pretrain_network_teacher'}.get(key, key.replace('g_fix', 'teacher'))
-                out[new] = source.take(path)
+                out[key.replace('g_fix', 'teacher')] = source.take(path)
         elif key == 'ignore_resume_networks':
             _ignored(source, path, out)
         elif key in schema.PathOptions.model_fields:
@@ -130,11 +130,11 @@ def _paths(source: Source, uses_ema: bool) -> dict:
     return out
 
 
-def _ignored(source: Source, path: str, out: dict) -> None:
+def _ignored(source: Source, path: str, out: dict[str, Any]) -> None:
     value = source.take(path)
     names = [value] if isinstance(value, str) else value or []
     if not isinstance(names, list):
-        raise OptionError(f'{path}: {value!r}, expected a list of names')
+        raise OptionError(repr(value), where=path, expected='a list of names')
     if 'network_g_fix' in names:
         source.note(
             path,
@@ -148,16 +148,16 @@ def _ignored(source: Source, path: str, out: dict) -> None:
 
 
 # ---------------------------------------------------------------- training
-def _train(source: Source, uses_ema: bool) -> dict:
+def _train(source: Source, uses_ema: bool) -> dict[str, Any]:
     take = source.take
-    out: dict = {'teacher': 'ema' if uses_ema else 'static', 'ema_decay': take('train.ema_decay', 0)}
-    feature_net = {'type': 'vgg19', 'weights': 'imagenet'}
+    out: dict[str, Any] = {'teacher': 'ema' if uses_ema else 'static', 'ema_decay': take('train.ema_decay', 0)}
+    feature_net: dict[str, Any] = {'type': 'vgg19', 'weights': 'imagenet'}
     if source.has('train.domain_opt'):
         distill, feature_net = _distillation(source)
         out |= {'feature_net': feature_net, 'distill_opt': distill}
     out['distill_warmup_iters'] = whole(take('train.domain_opt_warmup_iters', 0))
     out['detach_synthetic'] = take('train.domain_opt_detach', True)
-    out['gan_on_real'] = not source.take_flag('train.domain_opt_wogan', False)
+    out['gan_on_real'] = not source.take_a('train.domain_opt_wogan', False)
     out['net_d_iters'] = whole(take('train.net_d_iters', 1))
     out['net_d_init_iters'] = whole(take('train.net_d_init_iters', 0))
     if source.has('train.pixel_opt'):
@@ -172,20 +172,19 @@ def _train(source: Source, uses_ema: bool) -> dict:
     return out
 
 
-def _distillation(source: Source) -> tuple[dict, dict]:
+def _distillation(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
     path = 'train.domain_opt'
     kind = source.take(f'{path}.type')
     if kind != 'DistillationLoss':
-        raise OptionError(f'{path}.type: {kind!r}, expected DistillationLoss')
+        raise OptionError(repr(kind), where=f'{path}.type', expected='DistillationLoss')
 
     def take(name: str, default: object) -> object:
         return source.take(f'{path}.{name}', default)
 
     # the first version of the option files has the other names
     inter, intra = (source.take_first(path, (f'r{name}', name), 1.0) for name in ('inter_weight', 'intra_weight'))
-    criterion = source.take_text(
-        f'{path}.cri_intra', 'l1'
-    )  # the documentation of the released class says ce, its code l1
+    # the documentation of the released class says ce, its code l1
+    criterion = source.take_a(f'{path}.cri_intra', 'l1')
     out = {
         'type': 'PairwiseDistanceLoss',
         'inter_layers': take('layer_weights_inter', {}),
@@ -207,17 +206,17 @@ def _distillation(source: Source) -> tuple[dict, dict]:
     return out, feature_net
 
 
-def _pixel(source: Source) -> dict:
+def _pixel(source: Source) -> dict[str, Any]:
     path = 'train.pixel_opt'
     kind = source.take(f'{path}.type')
     if kind != 'WeightedWvtLoss':
-        return {'type': kind, **{name: source.take(f'{path}.{name}') for name in source.names(path)}}
+        return {'type': kind, **source.take_all(path)}
     source.only(f'{path}.reduction', 'mean', 'the wavelet loss is a mean')
     weights = source.take(f'{path}.weights', [1, 0.5, 0.1])
     return {'type': 'HaarWaveletLoss', 'loss_weight': source.take(f'{path}.loss_weight', 1), 'weights': weights}
 
 
-def _perceptual(source: Source, feature_net: dict) -> dict:
+def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
     path = 'train.perceptual_opt'
     shared = {'vgg_type': ('type', 'vgg19'), 'use_input_norm': ('use_input_norm', True)}
     for name, (ours, default) in (shared | {'range_norm': ('range_norm', False)}).items():
@@ -228,24 +227,28 @@ def _perceptual(source: Source, feature_net: dict) -> dict:
 
 
 # ---------------------------------------------------------------- validation and logs
-def _known(source: Source, path: str, section: type[BaseModel]) -> dict:
+def _known(source: Source, path: str, section: type[schema.Section]) -> dict[str, Any]:
     """The values of a section that ours has too; whole numbers written as 5e3 become whole numbers."""
     return {name: whole(source.take(f'{path}.{name}')) for name in source.names(path) if name in section.model_fields}
 
 
-def _validation_data(source: Source, path: str) -> dict:
-    kind = source.take_text(f'{path}.type', 'PairedImageDataset')
-    section = {'PairedImageDataset': schema.PairedSet, 'SingleImageDataset': schema.SingleSet}.get(kind)
+def _validation_data(source: Source, path: str) -> dict[str, Any]:
+    kind = source.take_a(f'{path}.type', 'PairedImageDataset')
+    sets: dict[str, type[schema.Section]] = {
+        'PairedImageDataset': schema.PairedSet,
+        'SingleImageDataset': schema.SingleSet,
+    }
+    section = sets.get(kind)
     if section is None:
-        return {'type': kind, **{name: source.take(f'{path}.{name}') for name in source.names(path)}}
+        return {'type': kind, **source.take_all(path)}
     return {'type': kind, **_known(source, path, section)}
 
 
-def _validation(source: Source, remarks: list[str]) -> dict:
+def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
     metrics = {}
     for name in source.names('val.metrics'):
         path = f'val.metrics.{name}'
-        kind = source.take_text(f'{path}.type', '')
+        kind = source.take_a(f'{path}.type', '')
         if registered(METRIC_REGISTRY, kind) is None:
             source.note(f'{path}.type', kind, 'no metric of that name is registered here')
             source.drop(path, 'of that metric')
@@ -256,8 +259,7 @@ def _validation(source: Source, remarks: list[str]) -> dict:
                 f'{path}: the released metric hands BGR images to LPIPS and converts nothing; here they are RGB, as '
                 'LPIPS is defined. The numbers differ.'
             )
-        given = {key: source.take(f'{path}.{key}') for key in source.names(path)}
-        metrics[name] = {'type': kind, **given}
+        metrics[name] = {'type': kind, **source.take_all(path)}
     out = _known(source, 'val', schema.ValOptions)
     return {**out, 'metrics': metrics} if metrics else out
 

@@ -1,5 +1,7 @@
 """The two training sets of the released code, with their pipeline, as one `UnpairedAdaptationDataset`."""
 
+from typing import Any
+
 from pdd_arch.degradations.lr_synthesis import KERNELS
 from pdd_arch.errors import OptionError
 from pdd_arch.options.convert_source import Source, whole
@@ -11,7 +13,7 @@ _PIPELINE = f'{S}.pipeline'
 _SHARED = ('num_worker_per_gpu', 'batch_size_per_gpu', 'prefetch_mode', 'pin_memory', 'num_prefetch_queue')
 
 
-def convert_training_data(source: Source, scale: int) -> dict:
+def convert_training_data(source: Source, scale: int) -> dict[str, Any]:
     """``datasets.train`` from ``train_s`` and ``train_t``.
 
     Raises:
@@ -19,9 +21,9 @@ def convert_training_data(source: Source, scale: int) -> dict:
     """
     for path in (S, T):
         if not source.has(path):
-            raise OptionError(f'{path}: missing, expected a section')
+            raise OptionError('missing', where=path, expected='a section')
         source.take(f'{path}.type')
-    out: dict = {'name': source.take(f'{S}.name', 'train'), 'type': 'UnpairedAdaptationDataset'}
+    out: dict[str, Any] = {'name': source.take(f'{S}.name', 'train'), 'type': 'UnpairedAdaptationDataset'}
     source.drop(f'{T}.name', 'both domains are one dataset here, named after train_s')
     out['dataroot_gt'], out['dataroot_lq'] = source.take(f'{S}.dataroot_gt'), source.take(f'{T}.dataroot_lq')
     source.drop(f'{S}.dataroot_lq', 'LR images are made of HR crops; the released code looks at the file names only')
@@ -51,10 +53,10 @@ def convert_training_data(source: Source, scale: int) -> dict:
     return out
 
 
-def _pipeline(source: Source, scale: int) -> dict:
+def _pipeline(source: Source, scale: int) -> dict[str, Any]:
     """Crop, flips and kernels; what else a step asks for is refused."""
-    size, hflip, vflip, transpose, kernels = None, False, False, False, []
-    position = -1
+    size, hflip, vflip, transpose, position = None, False, False, False, -1
+    kernels: list[str] = []
     while source.has(f'{_PIPELINE}[{position + 1}]'):
         position += 1
         path = f'{_PIPELINE}[{position}]'
@@ -74,17 +76,17 @@ def _pipeline(source: Source, scale: int) -> dict:
             _side(source, f'{path}.output_shape', size and size // scale)
             kernels.append('matlab_bicubic')
         elif kind not in ('CopyValues', 'Quantize', 'Collect'):  # these are always done
-            source.note(f'{path}.type', kind, 'LR images are reduced and rounded to 8 bits; there is no such step')
+            source.note(f'{path}.type', kind, 'LR images are downsampled and rounded to 8 bits; there is no such step')
         for key in ('keys', 'src_keys', 'dst_keys'):
             source.take(f'{path}.{key}')
         source.drop(path, f'a step {kind} has no such setting here')
     if size is None:
-        raise OptionError(f'{_PIPELINE}: expected a step FixedCrop with its crop_size')
+        raise OptionError(where=_PIPELINE, expected='a step FixedCrop with its crop_size')
     if vflip != transpose:
         said = 'Flip, vertical' if vflip else 'RandomTransposeHW'
         source.note(_PIPELINE, said, 'use_rot is both, vertical flips and transposition; it was set to false')
     if not kernels:
-        raise OptionError(f'{_PIPELINE}: expected a step RandomResize or MATLABLikeResize')
+        raise OptionError(where=_PIPELINE, expected='a step RandomResize or MATLABLikeResize')
     return {
         'gt_size': size,
         'lr_synthesis': {'resize': kernels},
@@ -96,9 +98,9 @@ def _pipeline(source: Source, scale: int) -> dict:
 def _side(source: Source, path: str, expected: int | None) -> int:
     """A size [h, w] as one side; refused where it is not square or not `expected`."""
     value = source.take(path)
-    sides = value if isinstance(value, list) else [value, value]
+    sides: list[int] = value if isinstance(value, list) else [value, value]
     if not sides or not all(isinstance(v, int) and v > 0 for v in sides):
-        raise OptionError(f'{path}: {value!r}, expected a size such as [192, 192]')
+        raise OptionError(repr(value), where=path, expected='a size such as [192, 192]')
     if len(set(sides)) > 1:
         source.note(path, value, f'crops are square; {sides[0]} was taken')
     if expected is not None and sides[0] != expected:
@@ -109,7 +111,8 @@ def _side(source: Source, path: str, expected: int | None) -> int:
 def _kernels(source: Source, path: str, size: int | None, scale: int) -> list[str]:
     """Kernels of a `RandomResize` that are here too."""
     _side(source, f'{path}.params.target_size', size and size // scale)
-    names, chances = (source.take_list(f'{path}.params.{key}') for key in ('resize_opt', 'resize_prob'))
+    names: list[str] = source.take_a(f'{path}.params.resize_opt', [])
+    chances: list[object] = source.take_a(f'{path}.params.resize_prob', [])
     if len({str(c) for c in chances}) > 1:
         source.note(f'{path}.params.resize_prob', chances, 'all kernels are equally likely')
     unknown = [name for name in names if name not in KERNELS]

@@ -1,13 +1,14 @@
 """An option file that remembers which of its values have been used."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from pdd_arch.errors import OptionError
 
 UNKNOWN = 'there is no option for it here'
 
-#: a path and the value there
-Leaf = tuple[str, object]
+T = TypeVar('T')
+_KINDS: Mapping[type, str] = {str: 'a name', bool: 'true or false', list: 'a list'}
 
 
 class Source:
@@ -17,46 +18,42 @@ class Source:
         not_carried: (path, value, reason) of what was refused, in the order of refusal.
     """
 
-    def __init__(self, options: Mapping) -> None:
-        self._left = dict(_leaves(options))
-        self._options = options
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        nodes = list(_nodes(options))
+        self._all = {path: value for path, value, _ in nodes}
+        self._left = {path: value for path, value, is_leaf in nodes if is_leaf}
         self.not_carried: list[tuple[str, object, str]] = []
 
     def has(self, path: str) -> bool:
         """Whether there is a value or a section."""
-        return _find(self._options, path) is not _MISSING
+        return path in self._all
 
     def names(self, path: str) -> list[str]:
         """Keys of a section that have not been used up yet; none where there is no section."""
-        section = _find(self._options, path)
-        if not isinstance(section, Mapping):
-            return []
-        return [str(name) for name in section if any(self._below(f'{path}.{name}'))]
+        section = self._all.get(path)
+        names = map(str, section) if isinstance(section, Mapping) else ()
+        return [name for name in names if any(self._below(f'{path}.{name}'))]
 
-    def take(self, path: str, default: object = None) -> object:
+    def take(self, path: str, default: Any = None) -> Any:
         """Use the value at `path`, a whole section or one value; `default` where there is none."""
-        value = _find(self._options, path)
         for leaf in list(self._below(path)):
             del self._left[leaf]
-        return default if value is _MISSING else value
+        return self._all.get(path, default)
 
-    def take_text(self, path: str, default: str | None = None) -> str | None:
-        """:meth:`take` of a name. Raises OptionError where the value is no text."""
-        return self._taken(path, default, str, 'a name')
+    def take_a(self, path: str, default: T) -> T:
+        """:meth:`take` of a value of the kind of `default`: a name, true or false, or a list.
 
-    def take_flag(self, path: str, default: bool) -> bool:
-        """:meth:`take` of true or false. Raises OptionError where the value is neither."""
-        return self._taken(path, default, bool, 'true or false')
-
-    def take_list(self, path: str) -> list:
-        """:meth:`take` of a list, empty where there is none. Raises OptionError where the value is no list."""
-        return self._taken(path, [], list, 'a list')
-
-    def _taken(self, path: str, default: object, kind: type, expected: str) -> object:
+        Raises:
+            OptionError: it is of another kind.
+        """
         value = self.take(path, default)
-        if value != default and not isinstance(value, kind):
-            raise OptionError(f'{path}: {value!r}, expected {expected}')
+        if not isinstance(value, type(default)):
+            raise OptionError(repr(value), where=path, expected=_KINDS[type(default)])
         return value
+
+    def take_all(self, path: str) -> dict[str, Any]:
+        """Use all values of a section that are left."""
+        return {name: self.take(f'{path}.{name}') for name in self.names(path)}
 
     def take_first(self, path: str, names: tuple[str, ...], default: object) -> object:
         """Use the value of the first of several names that stands in the section at `path`."""
@@ -75,52 +72,26 @@ class Source:
         self.not_carried.append((path, value, reason))
 
     def drop(self, path: str, reason: str) -> None:
-        """Refuse all that is left at `path`."""
+        """Refuse all that is left at `path`; at the empty path, all that is left."""
         for leaf in list(self._below(path)):
             self.note(leaf, self._left.pop(leaf), reason)
 
-    def drop_rest(self, reason: str) -> None:
-        """Refuse all that is left."""
-        for leaf, value in self._left.items():
-            self.note(leaf, value, reason)
-        self._left.clear()
-
     def _below(self, path: str) -> Iterator[str]:
-        return (leaf for leaf in self._left if leaf == path or leaf.startswith((f'{path}.', f'{path}[')))
+        return (leaf for leaf in self._left if not path or leaf == path or leaf.startswith((f'{path}.', f'{path}[')))
 
 
-def whole(value: object) -> object:
+def whole(value: Any) -> Any:
     """`value`; 5e3 as the whole number that it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_MISSING = object()
-
-
-def _leaves(value: object, path: str = '') -> Iterator[Leaf]:
-    """All values below; a list of sections is gone through, any other list is one value."""
-    if isinstance(value, Mapping) and (value or not path):
-        for key, child in value.items():
-            yield from _leaves(child, f'{path}.{key}' if path else str(key))
-    elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-        for i, child in enumerate(value):
-            yield from _leaves(child, f'{path}[{i}]')
-    else:
-        yield path, value
-
-
-def _find(options: object, path: str) -> object:
-    for key in path.replace('[', '.[').split('.'):
-        if key.startswith('['):
-            position = int(key[1:-1])
-            if not isinstance(options, list) or position >= len(options):
-                return _MISSING
-            options = options[position]
-            continue
-        if not isinstance(options, Mapping):
-            return _MISSING
-        found = next((v for k, v in options.items() if str(k) == key), _MISSING)
-        if found is _MISSING:
-            return _MISSING
-        options = found
-    return options
+def _nodes(value: object, path: str = '') -> Iterator[tuple[str, object, bool]]:
+    """All values and sections below, and whether each is one value, as is any list but one of sections."""
+    children: list[tuple[str, object]] = []
+    if isinstance(value, Mapping):
+        children = [(f'{path}.{key}' if path else str(key), child) for key, child in value.items()]
+    elif isinstance(value, list) and all(isinstance(v, Mapping) for v in value):
+        children = [(f'{path}[{i}]', child) for i, child in enumerate(value)]
+    yield path, value, bool(path) and not children
+    for name, child in children:
+        yield from _nodes(child, name)

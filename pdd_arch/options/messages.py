@@ -1,10 +1,11 @@
 """From pydantic's findings to one line that names the key, what was expected and what was found."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.schema import LARGEST
@@ -12,6 +13,12 @@ from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key, show_pa
 
 Model = TypeVar('Model', bound=BaseModel)
 Schema = Mapping[str, Any]
+#: of a value in an option file
+Keys = tuple[str | int, ...]
+#: of an `OptionError`, by name
+Fields = dict[str, str]
+
+UNKNOWN = 'unknown key'
 
 #: characters of a key
 WORD = 200
@@ -24,6 +31,8 @@ def validated(model: type[Model], value: object, where: str = '') -> Model:
     """`value` as a `model`.
 
     Args:
+        model: section or whole file.
+        value: its content.
         where: path of the section, for messages: ``train``; empty for the whole file.
 
     Raises:
@@ -32,36 +41,30 @@ def validated(model: type[Model], value: object, where: str = '') -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as e:
-        found = e.errors(include_url=False)
-    problems = _problems(model, value, found)
+        found = _problems(model, value, e)
+    # unknown keys that look mistyped first
+    found.sort(key=lambda item: not (item[1].get('what') == UNKNOWN and item[1]['way_out'].startswith('Did')))
     prefix = f'{where}.' if where else ''
-    first = f'{prefix}{problems[0][0]}: {problems[0][1]}'
-    others = [f'{prefix}{path}' for path, _ in problems[1:]]
-    if others:
-        names = ', '.join(others[:MORE]) + (f' and {len(others) - MORE} more' if len(others) > MORE else '')
-        first = f'{first.rstrip(".")}. Also wrong: {names}'
-    raise OptionError(first)
+    names = [f'{prefix}{show_path(keys)}' for keys, _ in found]
+    first = dict(found[0][1])
+    if names[1:]:
+        more = f' and {len(names) - 1 - MORE} more' if len(names) - 1 > MORE else ''
+        others = f'Also wrong: {", ".join(names[1 : 1 + MORE])}{more}'
+        first['way_out'] = f'{first.get("way_out", "")} {others}'.strip()
+    raise OptionError(**first, where=names[0])
 
 
-def known_keys(model: type[BaseModel], value: object, keys: Sequence[str]) -> list[str] | None:
-    """Names that the section at `keys` of `value` can hold; None if it takes others as well, or is no section.
-
-    Raises:
-        KeyError: there can be no such section.
-    """
-    root = document(model)
-    node: Schema = root
-    for key in keys:
-        node = _choose(root, node, value)
-        node, value = _child(node, key), value.get(key) if isinstance(value, Mapping) else None
-    node = _choose(root, node, value)
-    if node.get('type') != 'object':
-        raise KeyError(keys[-1] if keys else '')
-    return list(node['properties']) if node.get('additionalProperties') is False else None
+def unknown_keys(model: type[BaseModel], value: object) -> dict[Keys, str]:
+    """Keys that a section or file holds and the schema does not know, and for each a hint which it does."""
+    try:
+        model.model_validate(value)
+    except ValidationError as e:
+        return {keys: fields['way_out'] for keys, fields in _problems(model, value, e) if fields.get('what') == UNKNOWN}
+    return {}
 
 
 @functools.cache
-def document(model: type[BaseModel]) -> dict:
+def document(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a model."""
     return model.model_json_schema()
 
@@ -70,7 +73,7 @@ def document(model: type[BaseModel]) -> dict:
 def describe(node: Schema, root: Schema) -> str:
     """What a value should be, in words, from its JSON schema."""
     if 'x-expected' in node:
-        return node['x-expected']
+        return str(node['x-expected'])
     if '$ref' in node:
         return 'a section'
     options = node.get('anyOf') or node.get('oneOf')
@@ -94,7 +97,8 @@ def _describe_type(node: Schema, root: Schema) -> str:
         return 'a positive number' if node.get('exclusiveMinimum') == 0 else f'a number{_range(node)}'
     if kind == 'array':
         return f'a list of {describe(node.get("items", {}), root)}'
-    return {'boolean': 'true or false', 'string': 'a text', 'object': 'a section', 'null': '~'}.get(kind, 'a value')
+    words = {'boolean': 'true or false', 'string': 'a text', 'object': 'a section', 'null': '~'}
+    return words.get(str(kind), 'a value')
 
 
 def _range(node: Schema) -> str:
@@ -107,103 +111,84 @@ def _range(node: Schema) -> str:
 
 
 # ---------------------------------------------------------------- problems
-def _problems(model: type[BaseModel], value: object, errors: list[dict]) -> list[tuple[str, str]]:
-    """(path, message) of each thing that is wrong, unknown keys that look mistyped first."""
-    root, found = document(model), {}
-    for error in errors:
-        keys, node, parent, at = _locate(root, value, error)
-        message = _message(error, root, node, parent, at, keys)
-        found.setdefault(keys, (message, error['type'] == 'extra_forbidden' and 'Did you mean' in message))
+def _problems(model: type[BaseModel], value: object, found: ValidationError) -> list[tuple[Keys, Fields]]:
+    """Where each thing is that is wrong, and the fields of an `OptionError` that says so."""
+    root: Schema = document(model)
+    problems: dict[Keys, Fields] = {}
+    for error in found.errors(include_url=False):
+        place = _locate(root, value, error)
+        problems.setdefault(place.keys, _fields(error, root, place))
     # of the alternatives of a union only the one that fits best: it looked deepest
-    deepest = {k: v for k, v in found.items() if not any(o != k and o[: len(k)] == k for o in found)}
-    ordered = sorted(deepest.items(), key=lambda item: not item[1][1])
-    return [(show_path(keys), message) for keys, (message, _) in ordered]
+    return [(k, problems[k]) for k in problems if not any(o != k and o[: len(k)] == k for o in problems)]
 
 
-def _locate(root: Schema, value: object, error: Mapping) -> tuple[tuple, Schema, Schema, object]:
+class _Place(NamedTuple):
+    """Where an error is: keys as shown, the schema there and that of the section around it, and the value."""
+
+    keys: Keys
+    node: Schema
+    parent: Schema
+    value: object
+
+
+def _locate(root: Schema, value: object, error: ErrorDetails) -> _Place:
     """Follow pydantic's path, which also names members of unions, through schema and value."""
-    keys: list = []
-    node: Schema = root
-    parent: Schema = root
-    location = list(error['loc'])
-    missing = error['type'] == 'missing'
-    for i, key in enumerate(location):
-        chosen = _choose(root, node, value)
-        last = i == len(location) - 1
-        if isinstance(value, Mapping) and (key in value or (missing and last)):
-            parent, value = chosen, value.get(key)
-            try:
-                node = _child(chosen, key)
-            except KeyError:
-                node = {}
+    keys: list[str | int] = []
+    node = parent = root
+    for i, key in enumerate(error['loc']):
+        missing = error['type'] == 'missing' and i == len(error['loc']) - 1
+        if isinstance(value, Mapping) and (key in value or missing):
+            parent, value = _resolved(root, node, 'object'), value.get(key)
+            others = parent.get('additionalProperties')
+            node = parent.get('properties', {}).get(key) or (others if isinstance(others, Mapping) else {})
             keys.append(show_key(key))
-        elif isinstance(value, list | tuple) and type(key) is int and key < len(value):
-            parent, node, value = chosen, chosen.get('items', {}), value[key]
+        elif isinstance(value, list | tuple) and isinstance(key, int) and key < len(value):
+            parent, value = _resolved(root, node, 'array'), value[key]
+            node = parent.get('items', {})
             keys.append(key)
-        # anything else is the name of a member of a union
+        else:  # the name of a member of a union
+            node = next((o for o in _alternatives(node) if o.get('$ref', '').endswith(f'/{key}')), node)
+            node = {'$ref': node.get('discriminator', {}).get('mapping', {})[key]} if _names(node, key) else node
     if error['type'].startswith('union_tag') and isinstance(value, Mapping):
         tags = {'enum': list(node.get('discriminator', {}).get('mapping', {}))}
-        return (*keys, 'type'), tags, node, value.get('type')
-    return tuple(keys), node, parent, value
+        return _Place((*keys, 'type'), tags, node, value.get('type'))
+    return _Place(tuple(keys), node, parent, value)
 
 
-def _child(node: Schema, key: object) -> Schema:
-    properties = node.get('properties', {})
-    if key in properties:
-        return properties[key]
-    others = node.get('additionalProperties', False)
-    if others is False:
-        raise KeyError(key)
-    return {} if others is True else others
+def _names(node: Schema, key: str | int) -> bool:
+    """Whether `key` is a value of ``type`` by which pydantic chooses a member of the union `node`."""
+    return key in node.get('discriminator', {}).get('mapping', {})
 
 
-def _choose(root: Schema, node: Schema, value: object) -> Schema:
-    """The schema that is meant by a reference or, for `value`, by a union."""
-    while True:
-        if '$ref' in node:
-            node = root['$defs'][node['$ref'].rsplit('/', 1)[-1]]
-            continue
-        options = node.get('anyOf') or node.get('oneOf')
-        if not options:
-            return node
-        node = _member(root, [o for o in options if o.get('type') != 'null'], value)
+def _alternatives(node: Schema) -> list[Schema]:
+    members = (*node.get('anyOf', ()), *node.get('oneOf', ()))
+    return [m for member in members for m in _alternatives(member) or [member]]
 
 
-def _member(root: Schema, options: list[Schema], value: object) -> Schema:
-    if len(options) == 1:
-        return options[0]
-    resolved = [_choose(root, o, value) for o in options]
-    if isinstance(value, Mapping):
-        kind = value.get('type')
-        for option in resolved:
-            named = option.get('properties', {}).get('type', {})
-            if kind in named.get('enum', ()) or ('const' in named and named['const'] == kind):
-                return option
-        return next((o for o in resolved if o.get('additionalProperties')), resolved[0])
-    wanted = 'array' if isinstance(value, list | tuple) else 'string'
-    return next((o for o in resolved if o.get('type') == wanted), resolved[0])
+def _resolved(root: Schema, node: Schema, kind: str) -> Schema:
+    """The schema of the `kind` that a reference or a union stands for."""
+    if '$ref' in node:
+        target: Schema = root['$defs'][node['$ref'].rsplit('/', 1)[-1]]
+        return target
+    found = [_resolved(root, o, kind) for o in _alternatives(node)]
+    return next((o for o in found if o.get('type') == kind), node)
 
 
-def _message(error: Mapping, root: Schema, node: Schema, parent: Schema, value: object, keys: tuple) -> str:
-    kind = error['type']
+def _fields(error: ErrorDetails, root: Schema, place: _Place) -> Fields:
+    """What an `OptionError` says of one of pydantic's findings."""
+    kind, node = error['type'], place.node
     if kind == 'extra_forbidden':
-        known = list(parent.get('properties', {}))
-        return 'unknown key.' + (did_you_mean(keys[-1], known) or f' Known: {", ".join(known)}.')
+        known = list(place.parent.get('properties', {}))
+        hint = did_you_mean(place.keys[-1], known).strip()
+        return {'what': UNKNOWN, 'way_out': hint or f'Known: {", ".join(known)}.'}
     if kind == 'invalid_key' or error['loc'][-1:] == ('[key]',):
-        return 'expected words as keys' + (f' of at most {WORD} characters' if 'too_long' in kind else '')
-    if kind == 'missing':
-        return f'missing, expected {describe(node, root)}{_example(node)}'
-    if kind == 'union_tag_not_found':
-        return f'missing, expected {describe(node, root)}'
-    limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and node.get('maximum', 0) >= LARGEST // 2 else ''
-    hint = did_you_mean(value, _choices(root, node)) if isinstance(value, str) else ''
-    return f'expected {describe(node, root)}{limit}, found {show(value)}{"." + hint if hint else ""}'
-
-
-def _example(node: Schema) -> str:
-    meaning = node.get('description', '')
-    start = meaning.find('for example {')
-    return f', {meaning[start:]}' if start >= 0 else ''
+        return {'expected': 'words as keys' + (f' of at most {WORD} characters' if 'too_long' in kind else '')}
+    if kind in ('missing', 'union_tag_not_found'):
+        example = f', for example {node["x-example"]}' if 'x-example' in node else ''
+        return {'what': 'missing', 'expected': f'{describe(node, root)}{example}'}
+    limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and error['ctx']['le'] >= LARGEST // 2 else ''
+    hint = did_you_mean(place.value, _choices(root, node)).strip() if isinstance(place.value, str) else ''
+    return {'expected': f'{describe(node, root)}{limit}', 'found': show(place.value), 'way_out': hint}
 
 
 def _choices(root: Schema, node: Schema) -> list[str]:

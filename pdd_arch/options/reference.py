@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -26,8 +27,8 @@ SECTIONS: dict[type[BaseModel], tuple[str, str]] = {
     schema.PerceptualOptions: ('Perceptual loss', '`train.perceptual_opt`'),
     schema.Loss: ('Other losses', '`train.pixel_opt`, `train.gan_opt`'),
     schema.Optimizer: ('Optimizers', '`train.optim_g`, `train.optim_d`'),
-    schema.MultiStep: ('Schedule in steps', '`train.scheduler`'),
-    schema.CosineAnnealing: ('Schedule of cosines', '`train.scheduler`'),
+    schema.MultiStep: ('Step schedule', '`train.scheduler`'),
+    schema.CosineAnnealing: ('Cosine schedule', '`train.scheduler`'),
     schema.UnpairedAdaptationSet: ('Training data', '`datasets.train`'),
     schema.LRSynthesisOptions: ('LR synthesis', '`datasets.train.lr_synthesis`'),
     schema.PairedSet: ('Pairs', '`datasets.val`, `datasets.test_1` ...'),
@@ -49,9 +50,9 @@ Every option that a file for `model_type: PDDModel` can have. `basicsr train -op
 data and its weights and says what would run, without writing anything. Editors that know JSON Schema (VS Code with its
 YAML extension) complete and check these files through [`schema.json`](schema.json), which their first line names.
 
-- An unknown key is an error, everywhere. `~` means that an option is not set. `1e-4` is a number.
+- An unknown key is an error in every section. `~` means that an option is not set. `1e-4` is a number.
 - Sections marked **open** hold, besides the keys below, the arguments of the class that `type` names: its signature
-  decides which exist. So a network, loss, dataset or metric of your own needs no entry here.
+  decides which keys exist. A network, loss, dataset or metric of your own therefore needs no entry here.
 - Where an option is BasicSR's own (`datasets`, `path`, `val`, `logger`, `dist_params`, `optim_*`, `scheduler`), its
   meaning is BasicSR's.
 - `--force_yml a:b=c` sets `a.b` for one run. `c` is read as YAML; `a.b` must be a key of the file or of this reference.
@@ -73,18 +74,18 @@ def _section(model: type[BaseModel], heading: str, place: str) -> str:
     return '\n'.join([*lines, *_rows(node), ''])
 
 
-def _rows(node: Mapping) -> Iterator[str]:
+def _rows(node: Mapping[str, Any]) -> Iterator[str]:
     for name, option in node['properties'].items():
         expected = describe(option, node).replace('|', '\\|')
         meaning = option.get('description', '').replace('|', '\\|')
         yield f'| `{name}` | {expected} | {_default(name, option, node)} | {meaning} |'
 
 
-def _default(name: str, option: Mapping, node: Mapping) -> str:
+def _default(name: str, option: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     if name in node.get('required', ()):
         return '**required**'
     if 'x-default' in option:
-        return option['x-default']
+        return str(option['x-default'])
     value = option.get('default')
     if value is None:
         return 'none'
@@ -93,15 +94,14 @@ def _default(name: str, option: Mapping, node: Mapping) -> str:
     return f'`{json.dumps(value).replace(chr(34), "")}`'
 
 
-def json_schema() -> dict:
+def json_schema() -> dict[str, Any]:
     """The content of ``options/schema.json``."""
     content = schema.Options.model_json_schema()
     content['properties']['datasets']['additionalProperties'].pop('discriminator', None)
-    content = _plain(content)
     return {
         '$schema': 'https://json-schema.org/draft/2020-12/schema',
         'title': 'Option file of pdd_arch (model_type: PDDModel)',
-        **{k: v for k, v in content.items() if k != 'title'},
+        **{k: _plain(v) for k, v in content.items() if k != 'title'},
     }
 
 
@@ -111,7 +111,7 @@ def _plain(node: object) -> object:
         return [_plain(v) for v in node]
     if not isinstance(node, dict):
         return node
-    dropped = ('x-expected', 'x-default', 'discriminator')
+    dropped = ('x-expected', 'x-default', 'x-example', 'discriminator')
     return {k: _plain(v) for k, v in node.items() if k not in dropped and not (k == 'title' and isinstance(v, str))}
 
 

@@ -8,28 +8,25 @@ class, which can be used without an option file, and are taken from there.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS, DEGRADATIONS, KERNELS
-from pdd_arch.features.feature_net import NETWORK_TYPES, FeatureNet
+from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS
+from pdd_arch.features.feature_net import FeatureNet
 from pdd_arch.losses.baseline_losses import ContrastiveDistillationLoss, FeatureDistillationLoss, OutputDistillationLoss
-from pdd_arch.losses.distance_loss import CHOICES, PairwiseDistanceLoss
-from pdd_arch.losses.perceptual import CRITERIA, FeaturePerceptualLoss
-
-TEACHERS = ('ema', 'static')
-PRECISIONS = ('fp32', 'bf16', 'fp16')
-#: of torch.compile
-COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
-BATCH_LOSSES = ('global', 'local')
-DEFAULT_FEATURE_NET = {'type': 'vgg19', 'weights': 'imagenet'}
+from pdd_arch.losses.distance_loss import PairwiseDistanceLoss
+from pdd_arch.losses.perceptual import FeaturePerceptualLoss
 
 #: no count is larger; arithmetic with floats and 32-bit seeds stays exact
 LARGEST = 2**31 - 1
 
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 PositiveCount = Annotated[int, Field(ge=1, le=LARGEST)]
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Devices = Literal['auto'] | Workers
+Size = Annotated[int, Field(ge=1, le=65536)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST - 4096)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,11 +40,13 @@ class _Expected:
     text: str
     unlike: tuple[str, ...] = ()
 
-    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict]) -> dict:
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         schema = {**handler(core), 'x-expected': self.text}
         return schema | {'not': {'enum': [*self.unlike]}} if self.unlike else schema
 
 
+FeatureNetwork = Literal['vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1']
+Kernel = Literal['bicubic', 'bilinear', 'area', 'matlab_bicubic']
 Word = Annotated[str, Field(max_length=200)]
 Path = Annotated[str, Field(max_length=4096), _Expected('a path')]
 Iterations = Annotated[list[Count], _Expected('a list of iterations')]
@@ -57,13 +56,23 @@ Layers = Annotated[dict[Word, Number], _Expected('a mapping of layer names to we
 Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
-def _opt(meaning: str, default: Any = ..., shown: str | None = None, **more) -> Any:
-    """A field with its meaning; `shown` stands for the default in the reference where it depends on other options."""
-    extra = {} if shown is None else {'x-default': shown}
-    return Field(default, description=meaning, json_schema_extra=extra or None, **more)
+def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', alias: str | None = None) -> Any:
+    """A field with its meaning.
+
+    Args:
+        meaning: a clause for the reference.
+        default: its value where the file has none; by default the option is required.
+        shown: stands for the default in the reference, where that depends on other options.
+        example: of a value, as YAML.
+        alias: its key in the file, where the name of the field is another.
+    """
+    notes = {'x-default': shown, 'x-example': example}
+    text = f'{meaning}, for example {example}' if example else meaning
+    extra: dict[str, Any] = {k: v for k, v in notes.items() if v}
+    return Field(default, alias=alias, description=text, json_schema_extra=extra or None)
 
 
-def _signature(owner: Callable) -> Callable[..., Any]:
+def _signature(owner: Callable[..., Any]) -> Callable[..., Any]:
     """A `_opt` whose default is that of the parameter of `owner`'s constructor."""
     parameters = inspect.signature(owner).parameters
 
@@ -76,21 +85,36 @@ def _signature(owner: Callable) -> Callable[..., Any]:
     return option
 
 
-def _types(*sections: type[BaseModel]) -> tuple[str, ...]:
-    """The values of ``type`` that the sections are for."""
-    return tuple(name for cls in sections for name in cls.model_fields['type'].annotation.__args__)
-
-
 class Section(BaseModel):
     """A section of which every key is known."""
 
     model_config = ConfigDict(strict=True, extra='forbid', frozen=True, protected_namespaces=())
 
+    def given(self) -> dict[str, Any]:
+        """The keys that the file has, without defaults: keywords of the class that ``type`` names, and ``type``."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
-class OpenSection(BaseModel):
+
+class OpenSection(Section):
     """A section that also holds keywords of the registered class that ``type`` names; its signature judges them."""
 
-    model_config = ConfigDict(strict=True, extra='allow', frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra='allow')
+
+
+def types_of(*sections: type[Section]) -> tuple[str, ...]:
+    """The values of ``type`` that the sections are for."""
+    return tuple(name for cls in sections for name in get_args(cls.model_fields['type'].annotation))
+
+
+def _by_type(other: type[Section], *known: type[Section]) -> Discriminator:
+    """Chooses one of the sections `known` by ``type``, or `other` for any other type."""
+    tags = {name: cls.__name__ for cls in known for name in types_of(cls)}
+
+    def choose(value: object) -> str:
+        kind = value.get('type') if isinstance(value, Mapping) else getattr(value, 'type', None)
+        return tags.get(kind, other.__name__) if isinstance(kind, str) else other.__name__
+
+    return Discriminator(choose)
 
 
 # ---------------------------------------------------------------- networks
@@ -106,20 +130,22 @@ _feature_net = _signature(FeatureNet)
 class FeatureNetOptions(Section):
     """The frozen network that all feature losses share."""
 
-    type: Literal[NETWORK_TYPES] = _opt(
-        "architecture (paper: vgg19). Layers: `conv3_4`, `relu3_4`, `pool3` (VGG) or torchvision's `features.N`",
-        DEFAULT_FEATURE_NET['type'],
+    type: FeatureNetwork = _feature_net(
+        'type', "architecture (paper: vgg19). Layers: `conv3_4`, `relu3_4`, `pool3` (VGG) or torchvision's `features.N`"
     )
-    weights: Path = _opt(
-        "`imagenet` (torchvision's, downloaded once), `random`, or the path of a torchvision state dict",
-        DEFAULT_FEATURE_NET['weights'],
+    weights: Path = _feature_net(
+        'weights', "`imagenet` (torchvision's, downloaded once), `random`, or the path of a torchvision state dict"
     )
-    use_input_norm: bool = _feature_net('use_input_norm', 'subtract the ImageNet mean, divide by its deviation')
-    range_norm: bool = _feature_net('range_norm', 'inputs are in [-1, 1] instead of [0, 1]')
+    use_input_norm: bool = _feature_net(
+        'use_input_norm', 'subtract the ImageNet mean from the input and divide by its standard deviation'
+    )
+    range_norm: bool = _feature_net('range_norm', 'the inputs are in [-1, 1] instead of [0, 1]')
     feature_scale: Positive = _feature_net(
-        'feature_scale', "factor on the features; brings other networks to VGG19's order, which loss weights are for"
+        'feature_scale',
+        "factor on the features; brings those of other networks to the magnitude of VGG19's, for which loss weights "
+        'are meant',
     )
-    seed: Count = _feature_net('seed', 'of `weights: random`')
+    seed: Count = _feature_net('seed', 'seed of `weights: random`')
 
 
 # ---------------------------------------------------------------- losses
@@ -128,7 +154,7 @@ _fitnets = _signature(FeatureDistillationLoss)
 _contrast = _signature(ContrastiveDistillationLoss)
 _output = _signature(OutputDistillationLoss)
 _perceptual = _signature(FeaturePerceptualLoss)
-_OWN_NET = '`train.feature_net` in another place; must not differ from it'
+_OWN_NET = 'repeats `train.feature_net`; must not differ from it'
 
 
 class PairwiseDistanceOptions(Section):
@@ -137,20 +163,29 @@ class PairwiseDistanceOptions(Section):
     type: Literal['PairwiseDistanceLoss'] = _opt('this loss')
     inter_layers: Layers = _pairwise('inter_layers', 'lambda_k: weights of the inter-model term by layer')
     intra_layers: Layers = _pairwise('intra_layers', 'mu_k: weights of the intra-model term by layer')
-    inter_weight: Weight = _pairwise('inter_weight', 'w_inter; a term of weight 0 is not computed (paper: 1)')
-    intra_weight: Weight = _pairwise('intra_weight', 'w_intra (paper: 1)')
-    inter_distance: Literal[CHOICES['inter_distance']] = _pairwise('inter_distance', 'distance between the models')
-    intra_distance: Literal[CHOICES['intra_distance']] = _pairwise('intra_distance', 'distance within a model')
-    intra_criterion: Literal[CHOICES['intra_criterion']] = _pairwise(
+    inter_weight: Weight = _pairwise(
+        'inter_weight', 'w_inter, weight of the inter-model term; with 0 it is not computed (paper: 1)'
+    )
+    intra_weight: Weight = _pairwise(
+        'intra_weight', 'w_intra, weight of the intra-model term; with 0 it is not computed (paper: 1)'
+    )
+    inter_distance: Literal['gram_change', 'gram', 'l1', 'l2'] = _pairwise(
+        'inter_distance', 'distance between student and teacher'
+    )
+    intra_distance: Literal['l1', 'fro'] = _pairwise(
+        'intra_distance', 'distance between the two domains within a model'
+    )
+    intra_criterion: Literal['ce', 'l1', 'l2', 'fro', 'cosine', 'cosine_released'] = _pairwise(
         'intra_criterion', 'compares the distances of student and teacher'
     )
-    intra_pairing: Literal[CHOICES['intra_pairing']] = _pairwise(
+    intra_pairing: Literal['cross_domain', 'batch_matrix'] = _pairwise(
         'intra_pairing',
-        '`batch_matrix`: distances between the images of a target batch (an effect from 3 images), compared in a way '
-        'of its own: `intra_distance` and `intra_criterion` are not used',
+        '`cross_domain`: distances between the outputs on synthetic and on target-domain input; `batch_matrix`: '
+        'distances between all outputs of a target-domain batch (effective from 3 images), for which `intra_distance` '
+        'and `intra_criterion` are not used',
     )
-    batch_matrix_domains: Literal[CHOICES['batch_matrix_domains']] = _pairwise(
-        'batch_matrix_domains', '`both`: synthetic images join the batch matrix'
+    batch_matrix_domains: Literal['real', 'both'] = _pairwise(
+        'batch_matrix_domains', '`both`: the batch matrix includes the synthetic images'
     )
     feature_net: FeatureNetOptions | None = _pairwise('feature_net', _OWN_NET)
 
@@ -160,8 +195,8 @@ class FeatureDistillationOptions(Section):
 
     type: Literal['FeatureDistillationLoss'] = _opt('this loss')
     layers: Layers = _fitnets('layers', 'weights by layer')
-    loss_weight: Number = _fitnets('loss_weight', 'of the term')
-    criterion: Literal['l1', 'l2'] = _fitnets('criterion', 'mean over elements (FitNets: l2)')
+    loss_weight: Number = _fitnets('loss_weight', 'weight of the term')
+    criterion: Literal['l1', 'l2'] = _fitnets('criterion', 'distance, averaged over elements (FitNets: l2)')
     feature_net: FeatureNetOptions | None = _fitnets('feature_net', _OWN_NET)
 
 
@@ -170,8 +205,8 @@ class ContrastiveDistillationOptions(Section):
 
     type: Literal['ContrastiveDistillationLoss'] = _opt('this loss')
     layers: Layers = _contrast('layers', 'weights by layer')
-    loss_weight: Number = _contrast('loss_weight', 'of the term')
-    temperature: Positive = _contrast('temperature', 'of the softmax (CRD: 0.07)')
+    loss_weight: Number = _contrast('loss_weight', 'weight of the term')
+    temperature: Positive = _contrast('temperature', 'temperature of the softmax (CRD: 0.07)')
     feature_net: FeatureNetOptions | None = _contrast('feature_net', _OWN_NET)
 
 
@@ -179,11 +214,11 @@ class OutputDistillationOptions(Section):
     """Baseline: L1 between the outputs of student and teacher."""
 
     type: Literal['OutputDistillationLoss'] = _opt('this loss')
-    loss_weight: Number = _output('loss_weight', 'of the term')
-    feature_net: FeatureNetOptions | None = _output('feature_net', 'accepted, not used')
+    loss_weight: Number = _output('loss_weight', 'weight of the term')
+    feature_net: FeatureNetOptions | None = _output('feature_net', 'accepted, but not used')
 
 
-_DISTILLATION = (
+DISTILLATION = (
     *(PairwiseDistanceOptions, FeatureDistillationOptions),
     *(ContrastiveDistillationOptions, OutputDistillationOptions),
 )
@@ -192,8 +227,8 @@ _DISTILLATION = (
 class OtherDistillation(OpenSection):
     """A distillation loss of your own: ``type`` and its arguments."""
 
-    type: Annotated[Word, _Expected('the name of a registered loss', _types(*_DISTILLATION))] = _opt(
-        'a registered subclass of DistillationLoss'
+    type: Annotated[Word, _Expected('the name of a registered loss', types_of(*DISTILLATION))] = _opt(
+        'a registered subclass of `DistillationLoss`'
     )
 
 
@@ -204,12 +239,12 @@ class PerceptualOptions(Section):
     layer_weights: Layers = _perceptual(
         'layer_weights', 'weights by layer (paper: conv1_2 0.1, conv2_2 0.1, conv3_4 1, conv4_4 1, conv5_4 1)'
     )
-    perceptual_weight: Number = _perceptual('perceptual_weight', 'of the distance of features (paper: 1)')
-    style_weight: Number = _perceptual('style_weight', 'of the distance of Gram matrices (paper: 0)')
-    criterion: Literal[tuple(CRITERIA)] = _perceptual('criterion', 'distance (paper: l1)')
-    vgg_type: Literal[NETWORK_TYPES] | None = _opt("BasicSR's name of `train.feature_net.type`; must not differ", None)
-    use_input_norm: bool | None = _opt('as in `train.feature_net`; must not differ', None)
-    range_norm: bool | None = _opt('as in `train.feature_net`; must not differ', None)
+    perceptual_weight: Number = _perceptual('perceptual_weight', 'weight of the distance between features (paper: 1)')
+    style_weight: Number = _perceptual('style_weight', 'weight of the distance between Gram matrices (paper: 0)')
+    criterion: Literal['l1', 'l2', 'fro'] = _perceptual('criterion', 'distance between features (paper: l1)')
+    vgg_type: FeatureNetwork | None = _opt("BasicSR's name for `train.feature_net.type`; must not differ from it", None)
+    use_input_norm: bool | None = _opt('repeats the option of `train.feature_net`; must not differ from it', None)
+    range_norm: bool | None = _opt('repeats the option of `train.feature_net`; must not differ from it', None)
 
 
 class Loss(OpenSection):
@@ -218,21 +253,14 @@ class Loss(OpenSection):
     type: Annotated[Word, _Expected('the name of a registered loss')] = _opt('a loss registered with BasicSR')
 
 
-def _tagged(other: type[BaseModel], *known: type[BaseModel]) -> Any:
-    """One of the sections `known`, chosen by ``type``, or `other` for any other type."""
-    by_type = {name: cls for cls in known for name in _types(cls)}
-
-    def choose(value: object) -> str:
-        kind = value.get('type') if isinstance(value, Mapping) else getattr(value, 'type', None)
-        return by_type[kind].__name__ if isinstance(kind, str) and kind in by_type else other.__name__
-
-    union = Annotated[other, Tag(other.__name__)]
-    for cls in known:
-        union = union | Annotated[cls, Tag(cls.__name__)]
-    return Annotated[union, Discriminator(choose)]
-
-
-DistillOptions = _tagged(OtherDistillation, *_DISTILLATION)
+DistillOptions = Annotated[
+    Annotated[OtherDistillation, Tag('OtherDistillation')]
+    | Annotated[PairwiseDistanceOptions, Tag('PairwiseDistanceOptions')]
+    | Annotated[FeatureDistillationOptions, Tag('FeatureDistillationOptions')]
+    | Annotated[ContrastiveDistillationOptions, Tag('ContrastiveDistillationOptions')]
+    | Annotated[OutputDistillationOptions, Tag('OutputDistillationOptions')],
+    _by_type(OtherDistillation, *DISTILLATION),
+]
 
 
 # ---------------------------------------------------------------- optimizers and schedules
@@ -241,9 +269,9 @@ class Optimizer(OpenSection):
 
     type: Annotated[Word, _Expected('an optimizer of torch.optim')] = _opt('class of torch.optim (paper: Adam)')
     lr: Positive = _opt('learning rate (paper: 1e-4)')
-    weight_decay: Weight = _opt("L2 penalty (paper: 0); default: the optimizer's own", 0, shown="torch's")
+    weight_decay: Weight = _opt('L2 penalty on the weights (paper: 0)', 0, shown="torch's")
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2), _Expected('two numbers in [0, 1)')] = _opt(
-        'decay of the moments of Adam and its kin (paper: [0.9, 0.99])', [0.9, 0.999], shown="torch's"
+        'decay rates of the moments of Adam and related optimizers (paper: [0.9, 0.99])', [0.9, 0.999], shown="torch's"
     )
 
 
@@ -251,9 +279,11 @@ class MultiStep(Section):
     """Learning rate in steps. Both names mean BasicSR's MultiStepRestartLR."""
 
     type: Literal['MultiStepLR', 'MultiStepRestartLR'] = _opt('this schedule')
-    milestones: Iterations = _opt('where the learning rate is multiplied by gamma (paper: first at 25000)')
+    milestones: Iterations = _opt(
+        'iterations at which the learning rate is multiplied by gamma (paper: first at 25000)'
+    )
     gamma: Positive = _opt('factor at each milestone (paper: 0.5)', 0.1)
-    restarts: Iterations = _opt('where the learning rate starts anew', [0])
+    restarts: Iterations = _opt('iterations at which the learning rate starts anew', [0])
     restart_weights: Weights = _opt('factor on the learning rate at each restart', [1])
 
 
@@ -267,60 +297,77 @@ class CosineAnnealing(Section):
 
 
 Scheduler = Annotated[MultiStep | CosineAnnealing, Field(discriminator='type')]
-SCHEDULERS = _types(MultiStep, CosineAnnealing)
 
 
 # ---------------------------------------------------------------- train
 class TrainOptions(Section):
-    """How the specialist is adapted (paper: method section 3, values section 4.1)."""
+    """How the student is adapted (paper: method in section 3, values in section 4.1)."""
 
-    teacher: Literal[TEACHERS] = _opt(
-        'who the generalist is: `ema`, a moving average of the specialist, or `static`, a second frozen network', 'ema'
+    teacher: Literal['ema', 'static'] = _opt(
+        'the teacher: `ema`, a moving average of the student, or `static`, a second network, frozen', 'ema'
     )
-    ema_decay: Fraction = _opt('of the moving average of the specialist (paper: 0.999); 0: none (static only)', 0.999)
-    feature_net: FeatureNetOptions | None = _opt('one network for all feature losses', None, shown='VGG19, ImageNet')
-    distill_opt: DistillOptions | None = _opt('the distillation loss; without it: supervised training', None)
+    ema_decay: Fraction = _opt(
+        'decay of the moving average of the student (paper: 0.999); 0: no average (static teacher only)', 0.999
+    )
+    feature_net: FeatureNetOptions | None = _opt(
+        'the feature network that all losses share', None, shown='VGG19, ImageNet'
+    )
+    distill_opt: DistillOptions | None = _opt('distillation loss; without it the training is supervised alone', None)
     distill_warmup_iters: Count | None = _opt(
-        'supervised iterations before distillation, after `net_d_init_iters` (paper: 5, static 0)',
+        'supervised iterations after `net_d_init_iters` and before distillation begins (paper: 5, static teacher 0)',
         None,
         shown='5; static: 0',
     )
     detach_synthetic: bool | None = _opt(
-        "the specialist's synthetic outputs are constants inside the distances", None, shown='false; static: true'
+        "the student's outputs on synthetic input get no gradient from the distances", None, shown='false; static: true'
     )
-    pixel_opt: Loss | None = _opt('supervised loss of the pixels (paper: `HaarWaveletLoss`, 0.5, [1, 0.1, 0.01])', None)
-    perceptual_opt: PerceptualOptions | None = _opt('supervised loss of features, on `feature_net`', None)
-    gan_opt: Loss | None = _opt('adversarial loss, with `network_d` (paper: `GANLoss`, vanilla, 0.01)', None)
-    gan_on_real: bool = _opt('the adversarial term also covers outputs on real input, once distillation is on', True)
-    net_d_iters: PositiveCount = _opt('the specialist learns in every n-th iteration (paper: 1)', 1)
+    pixel_opt: Loss | None = _opt(
+        'supervised loss on pixels (paper: `HaarWaveletLoss`, loss_weight 0.5, weights [1, 0.1, 0.01])', None
+    )
+    perceptual_opt: PerceptualOptions | None = _opt('supervised loss on the features of `feature_net`', None)
+    gan_opt: Loss | None = _opt(
+        'adversarial loss; needs `network_d` (paper: `GANLoss`, gan_type vanilla, loss_weight 0.01)', None
+    )
+    gan_on_real: bool = _opt(
+        'the adversarial loss also covers outputs on target-domain input, once distillation has begun', True
+    )
+    net_d_iters: PositiveCount = _opt('the student is updated in every n-th iteration (paper: 1)', 1)
     net_d_init_iters: Count | None = _opt(
-        'after so many in which only the discriminator learns (paper: 300)', None, shown='300; without network_d: 0'
+        'iterations at the beginning in which only the discriminator is trained (paper: 300)',
+        None,
+        shown='300; without network_d: 0',
     )
-    optim_g: Optimizer = _opt('optimizer of the specialist, for example {type: Adam, lr: 1e-4, betas: [0.9, 0.99]}')
-    optim_d: Optimizer | None = _opt('optimizer of the discriminator, with `network_d`', None)
-    scheduler: Scheduler = _opt('of all learning rates, for example {type: MultiStepLR, milestones: [25000]}')
-    total_iter: PositiveCount = _opt('length of the run in iterations (paper: 100000)')
-    warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = _opt('linear warm-up of the learning rate; -1: none', -1)
-    precision: Literal[PRECISIONS] = _opt("of the networks' forward passes; losses stay in float32", 'fp32')
+    optim_g: Optimizer = _opt('optimizer of the student', example='{type: Adam, lr: 1e-4, betas: [0.9, 0.99]}')
+    optim_d: Optimizer | None = _opt('optimizer of the discriminator; needs `network_d`', None)
+    scheduler: Scheduler = _opt('schedule of all learning rates', example='{type: MultiStepLR, milestones: [25000]}')
+    total_iter: PositiveCount = _opt('number of training iterations (paper: 100000)')
+    warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = _opt(
+        'iterations of linear warm-up of the learning rate; -1: none', -1
+    )
+    precision: Literal['fp32', 'bf16', 'fp16'] = _opt(
+        "number format of the networks' forward passes; losses stay in float32", 'fp32'
+    )
     channels_last: bool = _opt('memory format of the networks', False)
-    compile: bool | Literal[COMPILE_MODES] = _opt(
+    compile: bool | Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = _opt(
         'run the networks through torch.compile; a name is its mode (reduce-overhead: CUDA graphs)', False
     )
-    grad_clip: Positive | None = _opt("largest norm of the specialist's gradient; ~: not clipped", None)
+    grad_clip: Positive | None = _opt("largest norm of the student's gradient; ~: not clipped", None)
     grad_clip_d: Positive | None = _opt("largest norm of the discriminator's gradient; ~: not clipped", None)
     max_nonfinite: PositiveCount = _opt(
-        'iterations in a row with a non-finite loss or gradient after which the run stops', 10
+        'consecutive iterations with a non-finite loss or gradient after which the run stops', 10
     )
     accumulate: PositiveCount = _opt(
-        'the batch goes through the networks in this many parts, gradients summed before one step; must divide it', 1
+        'number of equal parts in which a batch goes through the networks, with gradients accumulated for one step; '
+        'must divide the batch',
+        1,
     )
     recompute: bool = _opt(
-        'the specialist runs once more for its gradient instead of keeping its activations meanwhile: less memory',
+        'recompute the forward pass of the student for its gradient instead of keeping its activations: less memory',
         False,
     )
-    batch_loss: Literal[BATCH_LOSSES] = _opt(
-        'losses over a whole batch (Frobenius norms, batch matrix, contrastive) see the batch of all processes and '
-        'parts, or each its own, averaged',
+    batch_loss: Literal['global', 'local'] = _opt(
+        'losses that couple the images of a batch (Frobenius norms, batch matrix, contrastive) are computed over the '
+        'batch of all processes and parts (`global`), or over that of each and averaged (`local`)',
         'global',
     )
 
@@ -330,34 +377,37 @@ class IoBackend(Section):
     """How files are read."""
 
     type: Literal['disk', 'lmdb'] = _opt('`lmdb`: the data folders end in .lmdb')
-    readonly: bool = _opt('of LMDB', True)
-    lock: bool = _opt('of LMDB', False)
-    readahead: bool = _opt('of LMDB', False)
+    readonly: bool = _opt('open the LMDB for reading only', True)
+    lock: bool = _opt('lock the LMDB', False)
+    readahead: bool = _opt('let the system read ahead in the LMDB', False)
 
 
 class LRSynthesisOptions(Section):
     """How the LR half of a synthetic pair is made."""
 
-    resize: Annotated[Literal[KERNELS], Field()] | Annotated[list[Literal[KERNELS]], Field(min_length=1)] = _opt(
-        'one of these at random for each crop (paper: the three of OpenCV, or matlab_bicubic)', [*DEFAULT_KERNELS]
+    resize: Kernel | Annotated[list[Kernel], Field(min_length=1)] = _opt(
+        'kernels, one of which is drawn for each crop (paper: the three of OpenCV, or matlab_bicubic)',
+        [*DEFAULT_KERNELS],
     )
-    degradation: Literal[DEGRADATIONS] | None = _opt(
-        "instead of `resize`, a baseline's: Real-ESRGAN's random second-order degradation", None
+    degradation: Literal['real_esrgan'] | None = _opt(
+        'replaces `resize` by that of a baseline: the random second-order degradation of Real-ESRGAN', None
     )
-    noise_injection: bool = _opt('a baseline: add noise found in flat parts of the target photographs', False)
+    noise_injection: bool = _opt(
+        'add noise taken from flat regions of the target-domain photographs, as a baseline does', False
+    )
 
 
 class _Loader(Section):
     """Options that BasicSR's data loader reads."""
 
-    name: Word | None = _opt('in logs and of result folders', None, shown='its key')
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] | None = _opt('processes that load data', None)
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] | None = _opt('images of each domain', None)
+    name: Word | None = _opt('name in logs and of result folders', None, shown='its key')
+    num_worker_per_gpu: Workers | None = _opt('processes that load data', None)
+    batch_size_per_gpu: Size | None = _opt('images of each domain in the batch of a GPU', None)
     dataset_enlarge_ratio: Positive = _opt('length of an epoch, in passes over the data', 1)
-    prefetch_mode: Literal['cpu', 'cuda'] | None = _opt('load ahead of the training', None)
-    num_prefetch_queue: PositiveCount = _opt('batches that `prefetch_mode: cpu` holds', 1)
+    prefetch_mode: Literal['cpu', 'cuda'] | None = _opt('load batches ahead of the training', None)
+    num_prefetch_queue: PositiveCount = _opt('batches that are held ready with `prefetch_mode: cpu`', 1)
     pin_memory: bool = _opt('page-locked memory for copies to the GPU; `prefetch_mode: cuda` needs it', False)
-    persistent_workers: bool = _opt('keep the loading processes from epoch to epoch', False)
+    persistent_workers: bool = _opt('keep the loading processes alive from epoch to epoch', False)
 
 
 class UnpairedAdaptationSet(_Loader):
@@ -366,30 +416,34 @@ class UnpairedAdaptationSet(_Loader):
     type: Literal['UnpairedAdaptationDataset'] = _opt('this dataset')
     dataroot_gt: Path = _opt('HR photographs: a folder or an LMDB (.lmdb)')
     dataroot_lq: Path = _opt('LR photographs of the target domain: a folder or an LMDB')
-    meta_info_file: Path | None = _opt('text file that picks images from `dataroot_gt`', None)
-    meta_info_file_gt: Path | None = _opt('the same', None)
-    meta_info_file_lq: Path | None = _opt('text file that picks images from `dataroot_lq`', None)
+    meta_info_file: Path | None = _opt('text file that lists the images of `dataroot_gt` to use', None)
+    meta_info_file_gt: Path | None = _opt('another name of `meta_info_file`', None)
+    meta_info_file_lq: Path | None = _opt('text file that lists the images of `dataroot_lq` to use', None)
     io_backend: IoBackend | None = _opt('how files are read', None, shown='by the name of the folder')
-    gt_size: Annotated[int, Field(ge=1, le=65536)] = _opt('side of the HR crop (paper: 192); a multiple of `scale`')
-    lr_synthesis: LRSynthesisOptions | None = _opt('how LR inputs are made of HR crops', None, shown='the three')
-    use_hflip: bool = _opt('horizontal flips', True)
-    use_rot: bool = _opt('vertical flips and transposition', True)
-    cache: Literal['none', 'ram'] | None = _opt('`ram`: decoded images stay in memory, shared by the workers', 'none')
-    validate_: bool = _opt('look at the header of every image before training', True, alias='validate')
-    seed: Count | None = _opt('of what is drawn', None, shown='manual_seed')
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] = _opt('processes that load data; does not change it')
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] = _opt('images of each domain (paper: 8 on 2 GPUs)')
+    gt_size: Size = _opt('side of the HR crop (paper: 192); a multiple of `scale`')
+    lr_synthesis: LRSynthesisOptions | None = _opt(
+        'how LR inputs are made from HR crops', None, shown='see LR synthesis'
+    )
+    use_hflip: bool = _opt('random horizontal flips', True)
+    use_rot: bool = _opt('random vertical flips and transposition', True)
+    cache: Literal['none', 'ram'] | None = _opt(
+        '`ram`: decoded images are kept in memory, shared by the loading processes', 'none'
+    )
+    validate_: bool = _opt('check the header of every image before training', True, alias='validate')
+    seed: Count | None = _opt('seed of crops, flips and kernels', None, shown='manual_seed')
+    num_worker_per_gpu: Workers = _opt('processes that load data; the data do not depend on it')
+    batch_size_per_gpu: Size = _opt('images of each domain in the batch of a GPU (paper: 8 on 2 GPUs)')
 
 
 class _WithoutTraining(_Loader):
     """Options that BasicSR's image datasets share."""
 
     dataroot_lq: Path = _opt('LR images: a folder or an LMDB')
-    meta_info_file: Path | None = _opt('text file that picks images', None)
+    meta_info_file: Path | None = _opt('text file that lists the images to use', None)
     io_backend: IoBackend = _opt('how files are read')
-    mean: Weights | None = _opt('subtracted from each channel', None)
-    std: Weights | None = _opt('each channel is divided by it', None)
-    color: Literal['y'] | None = _opt('luminance only', None)
+    mean: Weights | None = _opt('value subtracted from each channel', None)
+    std: Weights | None = _opt('value by which each channel is divided', None)
+    color: Literal['y'] | None = _opt('`y`: luminance only', None)
 
 
 class PairedSet(_WithoutTraining):
@@ -397,8 +451,10 @@ class PairedSet(_WithoutTraining):
 
     type: Literal['PairedImageDataset'] = _opt('this dataset')
     dataroot_gt: Path = _opt('HR images: a folder or an LMDB')
-    filename_tmpl: Word = _opt('LR file name of an HR file name without extension', '{}')
-    gt_size: Annotated[int, Field(ge=1, le=65536)] | None = _opt('training only: side of the HR crop', None)
+    filename_tmpl: Word = _opt(
+        'pattern of the LR file names, where `{}` stands for the HR file name without extension', '{}'
+    )
+    gt_size: Size | None = _opt('training only: side of the HR crop', None)
     use_hflip: bool = _opt('training only', False)
     use_rot: bool = _opt('training only', False)
 
@@ -412,30 +468,33 @@ class SingleSet(_WithoutTraining):
 _SETS = (UnpairedAdaptationSet, PairedSet, SingleSet)
 
 
-class OtherSet(OpenSection):
+class OtherSet(_Loader):
     """Any other registered dataset: its own keys are not checked, these are."""
 
-    type: Annotated[Word, _Expected('the name of a registered dataset', _types(*_SETS))] = _opt(
+    model_config = ConfigDict(extra='allow')
+
+    type: Annotated[Word, _Expected('the name of a registered dataset', types_of(*_SETS))] = _opt(
         'a dataset registered with BasicSR'
     )
-    name: Word | None = _opt('in logs and of result folders', None, shown='its key')
     dataroot_gt: Path | None = _opt('HR images', None)
     dataroot_lq: Path | None = _opt('LR images', None)
-    num_worker_per_gpu: Annotated[int, Field(ge=0, le=1024)] | None = _opt('processes that load data', None)
-    batch_size_per_gpu: Annotated[int, Field(ge=1, le=65536)] | None = _opt('images of a batch', None)
-    dataset_enlarge_ratio: Positive = _opt('length of an epoch, in passes over the data', 1)
-    prefetch_mode: Literal['cpu', 'cuda'] | None = _opt('load ahead of the training', None)
 
 
-DatasetOptions = _tagged(OtherSet, *_SETS)
+DatasetOptions = Annotated[
+    Annotated[OtherSet, Tag('OtherSet')]
+    | Annotated[UnpairedAdaptationSet, Tag('UnpairedAdaptationSet')]
+    | Annotated[PairedSet, Tag('PairedSet')]
+    | Annotated[SingleSet, Tag('SingleSet')],
+    _by_type(OtherSet, *_SETS),
+]
 
 
 # ---------------------------------------------------------------- path, val, logger
 class PathOptions(Section):
-    """Weights to start from. ``bundled:NAME``: shipped with the package; ``zoo:NAME``: published, fetched once."""
+    """Weights to start from: files, ``bundled:NAME`` (shipped with the package) or ``zoo:NAME`` (downloaded once)."""
 
-    pretrain_network_g: Path | None = _opt('weights of the specialist, .pth or .safetensors', None)
-    param_key_g: Word | None = _opt('key of the state dict in that file; ~: the file is one', 'params')
+    pretrain_network_g: Path | None = _opt('weights of the student: .pth or .safetensors', None)
+    param_key_g: Word | None = _opt('key of the state dict in that file; ~: the file is a state dict itself', 'params')
     strict_load_g: bool = _opt('the weights must fit exactly', True)
     pretrain_network_teacher: Path | None = _opt('weights of the static teacher', None)
     param_key_teacher: Word | None = _opt('key of the state dict in that file', 'params')
@@ -443,9 +502,9 @@ class PathOptions(Section):
     pretrain_network_d: Path | None = _opt('weights of the discriminator', None)
     param_key_d: Word | None = _opt('key of the state dict in that file', 'params')
     strict_load_d: bool = _opt('the weights must fit exactly', True)
-    resume_state: Path | None = _opt('training state (training_states/N.state) to continue from', None)
+    resume_state: Path | None = _opt('training state (`training_states/N.state`) to resume from', None)
     ignore_resume_networks: Annotated[list[Word], _Expected('a list of network names')] | None = _opt(
-        'networks that a resumed run does not take from its own checkpoints', None
+        'networks that a resumed run does not load from its own checkpoints', None
     )
 
 
@@ -456,7 +515,7 @@ class Metric(OpenSection):
         '`calculate_psnr`, `calculate_ssim`, `calculate_niqe` (BasicSR), `calculate_lpips`, `calculate_dists`, '
         '`calculate_feature_distance`, `calculate_iqa` (this package), or one of your own'
     )
-    better: Literal['higher', 'lower'] = _opt('which values are better: decides what is best', 'higher')
+    better: Literal['higher', 'lower'] = _opt('which values are better; decides which checkpoint is best', 'higher')
     crop_border: Count = _opt('pixels cut from each side before measuring', 0, shown='required by most')
 
 
@@ -464,19 +523,26 @@ class ValOptions(Section):
     """Validation during training, or the test."""
 
     val_freq: PositiveCount | None = _opt('iterations between validations; required in training', None)
-    save_img: bool = _opt('write the upscaled images below `visualization/`')
-    suffix: Word | None = _opt('test only: ends the names of written images', None, shown='name')
+    save_img: bool = _opt('write the upscaled images to `visualization/`')
+    suffix: Word | None = _opt('test only: suffix of the names of written images', None, shown='name')
     pbar: bool = _opt('show a progress bar', False)
-    metrics: Metrics | None = _opt('one section per metric; its key is the name in logs', None)
-    color_correction: bool = _opt('give each output the channel means and deviations of its input', False)
-    tile: Count = _opt('upscale in windows of so many LR pixels, where images are too large for memory; 0: whole', 0)
-    tile_overlap: Count = _opt('LR pixels that a window sees beyond; 32 leaves no seam with realesr-general-x4v3', 32)
+    metrics: Metrics | None = _opt('one section per metric; its key is its name in logs', None)
+    color_correction: bool = _opt(
+        'match the mean and standard deviation of each channel of an output to those of its input', False
+    )
+    tile: Count = _opt(
+        'side in LR pixels of the tiles in which images too large for memory are upscaled; 0: the whole image at once',
+        0,
+    )
+    tile_overlap: Count = _opt(
+        'LR pixels around a tile that the network sees as well; 32 leaves no seam with realesr-general-x4v3', 32
+    )
 
 
 class WandbOptions(Section):
     """Weights & Biases."""
 
-    project: str | None = _opt('project to log to; ~: none. Needs `use_tb_logger`', None)
+    project: str | None = _opt('project to log to; needs `use_tb_logger`. ~: none', None)
     resume_id: str | None = _opt('id of the run to continue', None)
 
 
@@ -485,9 +551,9 @@ class LoggerOptions(Section):
 
     print_freq: PositiveCount = _opt('iterations between lines of the log')
     save_checkpoint_freq: PositiveCount = _opt('iterations between checkpoints')
-    keep_checkpoints: PositiveCount | None = _opt('keep the newest so many checkpoints; ~: all', None)
+    keep_checkpoints: PositiveCount | None = _opt('number of the newest checkpoints that are kept; ~: all', None)
     keep_best: Word | None = _opt(
-        'METRIC or DATASET/METRIC of the validation: also keep the checkpoint that was best in it', None
+        'METRIC or DATASET/METRIC of the validation by which the best checkpoint is kept as well', None
     )
     use_tb_logger: bool = _opt('write curves for TensorBoard', False)
     wandb: WandbOptions | None = _opt('log to Weights & Biases', None)
@@ -496,8 +562,8 @@ class LoggerOptions(Section):
 class DistOptions(Section):
     """Training in several processes."""
 
-    backend: Literal['nccl', 'gloo'] = _opt('of torch.distributed; on the CPU gloo is taken', 'nccl')
-    port: Annotated[int, Field(ge=1, le=65535)] | None = _opt('of the first node, with `--launcher slurm`', None)
+    backend: Literal['nccl', 'gloo'] = _opt('backend of torch.distributed; on the CPU always gloo', 'nccl')
+    port: Annotated[int, Field(ge=1, le=65535)] | None = _opt('port of the first node, with `--launcher slurm`', None)
 
 
 Name = Annotated[
@@ -511,24 +577,24 @@ class Options(Section):
     """A whole option file."""
 
     name: Name = _opt('names the output folders')
-    model_type: Annotated[Word, _Expected('the name of a registered model')] = _opt('`PDDModel`, for all of the below')
-    scale: Annotated[int, Field(ge=1, le=64)] = _opt('factor of the enlargement (paper: 4)')
-    num_gpu: Literal['auto'] | Annotated[int, Field(ge=0, le=1024)] = _opt('`auto`: all; 0: the CPU')
-    manual_seed: Annotated[int, Field(ge=0, le=LARGEST - 4096)] | None = _opt(
-        'of all random numbers', None, shown='drawn'
+    model_type: Annotated[Word, _Expected('the name of a registered model')] = _opt(
+        '`PDDModel`, which everything below is for'
     )
-    find_unused_parameters: bool = _opt('of DistributedDataParallel; PDDModel has none to find', False)
+    scale: Annotated[int, Field(ge=1, le=64)] = _opt('scale factor of the super-resolution (paper: 4)')
+    num_gpu: Devices = _opt('number of GPUs; `auto`: all, 0: run on the CPU')
+    manual_seed: Seed | None = _opt('seed of all random numbers', None, shown='drawn')
+    find_unused_parameters: bool = _opt('option of DistributedDataParallel; PDDModel has no unused parameters', False)
     datasets: Annotated[dict[Word, DatasetOptions], _Expected('a section')] = _opt(
         '`train`, and `val` or `val_2` ... (training); `test_1` ... (test)'
     )
-    network_g: Network = _opt('the specialist: trained, and its average is what you deploy')
-    network_teacher: Network | None = _opt('the generalist, with `train.teacher: static`', None)
-    network_d: Network | None = _opt('the discriminator; without it no adversarial term', None)
+    network_g: Network = _opt('the student, which is trained; its moving average is what you deploy')
+    network_teacher: Network | None = _opt('the static teacher, a generalist, with `train.teacher: static`', None)
+    network_d: Network | None = _opt('the discriminator; without it there is no adversarial loss', None)
     path: PathOptions = _opt('weights to start from')
     train: TrainOptions | None = _opt('training; required by `basicsr train`', None)
     val: ValOptions | None = _opt('validation; required by `basicsr test`', None)
     logger: LoggerOptions | None = _opt('logs and checkpoints; required by `basicsr train`', None)
-    dist_params: DistOptions | None = _opt('several processes', None)
+    dist_params: DistOptions | None = _opt('training in several processes', None)
 
 
 class BasicOptions(OpenSection):
@@ -536,8 +602,8 @@ class BasicOptions(OpenSection):
 
     name: Name = _opt('names the output folders')
     model_type: Word = _opt('a model registered with BasicSR')
-    num_gpu: Literal['auto'] | Annotated[int, Field(ge=0, le=1024)] = _opt('`auto`: all; 0: the CPU')
-    manual_seed: Annotated[int, Field(ge=0, le=LARGEST - 4096)] | None = _opt('of all random numbers', None)
+    num_gpu: Devices = _opt('number of GPUs; `auto`: all, 0: run on the CPU')
+    manual_seed: Seed | None = _opt('of all random numbers', None)
     datasets: Annotated[dict[Word, OtherSet], _Expected('a section')] = _opt('one section per dataset')
     network_g: dict[str, Any] = _opt('network')
     path: dict[str, Any] = _opt('weights to start from')

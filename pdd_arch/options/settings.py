@@ -1,56 +1,28 @@
-"""What a model needs to know of the ``train`` section, with defaults that depend on other options filled in."""
+"""The ``train`` section with the defaults filled in that depend on other options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from typing import Any
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import DEFAULT_FEATURE_NET, FeatureNetOptions, TrainOptions
+from pdd_arch.options.schema import Count, FeatureNetOptions, TrainOptions
 from pdd_arch.utils.wording import one_of
 
-# belong to the feature network that all losses share, not to one loss
-_SHARED_FEATURE_KEYS = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 'range_norm': 'range_norm'}
+#: options of BasicSR's perceptual loss that belong to the feature network of all losses, and their names there
+_OF_FEATURE_NET = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 'range_norm': 'range_norm'}
+_LOSSES = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt')
 
 
-@dataclass(frozen=True)
-class AdaptationSettings:
-    """Typed view of the ``train`` section (paper: method section 3, values section 4.1).
+class AdaptationSettings(TrainOptions):
+    """The ``train`` section as the training reads it (paper: method section 3, values section 4.1).
 
-    Types, limits and defaults are those of `pdd_arch.options.schema.TrainOptions`.
+    Every option has a value; `feature_net` is the network that all losses share.
     """
 
-    #: who the generalist is: a moving average of the student, or a second frozen network
-    teacher: str
-    #: decay of the moving average; 0 keeps none (static teacher only)
-    ema_decay: float
-    #: iterations of supervised training before distillation begins
-    distill_warmup_iters: int
-    #: whether the student's synthetic outputs are constants inside the distances
+    distill_warmup_iters: Count
     detach_synthetic: bool
-    #: whether the generator's adversarial term also sees the outputs on real input, once distillation has begun
-    gan_on_real: bool
-    #: the student is updated in every net_d_iters-th iteration ...
-    net_d_iters: int
-    #: ... after this many in which only the discriminator learns
-    net_d_init_iters: int
-    #: of the networks' forward passes; losses and optimizers stay in float32
-    precision: str
-    channels_last: bool
-    #: torch.compile: no, yes, or yes in a mode of its
-    compile: bool | str
-    #: largest norm of the student's (the discriminator's) gradient; None: not clipped
-    grad_clip: float | None
-    grad_clip_d: float | None
-    #: iterations in a row with a non-finite loss or gradient after which the run stops
-    max_nonfinite: int
-    #: parts in which a batch goes through the networks before one step
-    accumulate: int
-    #: whether S runs once more for its gradient instead of keeping its activations while the losses are computed
-    recompute: bool
-    #: whether losses over a whole batch see that of all processes and parts (global) or each its own (local)
-    batch_loss: str
-    #: options of the feature network that all losses share
-    feature_net: dict
+    net_d_init_iters: Count
+    feature_net: FeatureNetOptions
 
     @property
     def distill_start(self) -> int:
@@ -58,12 +30,11 @@ class AdaptationSettings:
         return self.distill_warmup_iters + self.net_d_init_iters
 
     @classmethod
-    def from_options(cls, opt: Mapping) -> 'AdaptationSettings':
-        """Read and check the options of one run.
+    def from_options(cls, opt: Mapping[str, Any]) -> 'AdaptationSettings':
+        """The settings of a model that is built from BasicSR's option dictionary.
 
         Args:
-            opt: the whole option dictionary, as BasicSR's models get it; other sections than ``train`` are not
-                checked here.
+            opt: the whole dictionary; other sections than ``train`` are not checked here.
 
         Raises:
             OptionError: a value is impossible, or two do not go together.
@@ -75,83 +46,95 @@ class AdaptationSettings:
             if opt.get('model_type', 'PDDModel') != 'PDDModel':
                 given = {k: v for k, v in given.items() if k in TrainOptions.model_fields}
         train = validated(TrainOptions, given, 'train')
-        static, has_d = train.teacher == 'static', bool(opt.get('network_d'))
+        return cls.of(train, bool(opt.get('network_teacher')), bool(opt.get('network_d')))
+
+    @classmethod
+    def of(cls, train: TrainOptions, has_teacher: bool, has_discriminator: bool) -> 'AdaptationSettings':
+        """The settings of a validated section.
+
+        Args:
+            train: the section.
+            has_teacher: whether there is a ``network_teacher``.
+            has_discriminator: whether there is a ``network_d``.
+
+        Raises:
+            OptionError: two options do not go together.
+        """
+        static = train.teacher == 'static'
         dependent = {
             'distill_warmup_iters': 0 if static else 5,
             'detach_synthetic': static,
-            'net_d_init_iters': 300 if has_d else 0,
+            'net_d_init_iters': 300 if has_discriminator else 0,
         }
-        values = {f.name: getattr(train, f.name) for f in fields(cls)}
-        values |= {k: v for k, v in dependent.items() if values[k] is None}
-        settings = cls(**(values | {'feature_net': _shared_feature_net(opt['train'])}))
-        settings._check_teacher(opt, bool(train.distill_opt))
-        _check_discriminator(opt)
-        _check_losses(opt)
+        values = dict(train) | {k: v for k, v in dependent.items() if getattr(train, k) is None}
+        settings = cls.model_validate(values | {'feature_net': _shared_feature_net(train)})
+        settings._check_teacher(has_teacher)
+        settings._check_discriminator(has_discriminator)
+        if not any(getattr(settings, loss) for loss in _LOSSES):
+            raise OptionError('no loss to train with', where='train', expected=f'at least one of {one_of(_LOSSES)}')
         return settings
 
-    def _check_teacher(self, opt: Mapping, distils: bool) -> None:
+    def _check_teacher(self, has_network: bool) -> None:
+        distils = self.distill_opt is not None
         if self.teacher == 'static':
-            if distils and not opt.get('network_teacher'):
+            if distils and not has_network:
                 raise OptionError(
-                    'network_teacher: missing, but train.teacher is static, which distils from a second frozen '
-                    'network. Add network_teacher (and path.pretrain_network_teacher), or set train.teacher: ema.'
+                    'missing, but train.teacher is static, which distils from a second frozen network',
+                    where='network_teacher',
+                    way_out='Add network_teacher (and path.pretrain_network_teacher), or set train.teacher: ema.',
                 )
-            return
-        if opt.get('network_teacher'):
+        elif has_network:
             raise OptionError(
-                'network_teacher: given, but train.teacher is ema, where the teacher is the moving average of '
-                'network_g. Remove network_teacher, or set train.teacher: static.'
+                'given, but train.teacher is ema, where the teacher is the moving average of network_g',
+                where='network_teacher',
+                way_out='Remove network_teacher, or set train.teacher: static.',
             )
-        if distils and self.ema_decay == 0:
+        elif distils and self.ema_decay == 0:
             raise OptionError(
-                'train.ema_decay: 0, but train.teacher is ema: the teacher would be the student itself and all '
-                'distances between them zero. Expected a value such as 0.999, or train.teacher: static.'
+                '0, but train.teacher is ema: the teacher would be the student itself and all distances between them '
+                'zero',
+                where='train.ema_decay',
+                way_out='Set a value such as 0.999, or train.teacher: static.',
             )
-        if distils and self.distill_warmup_iters < 1:
+        elif distils and self.distill_warmup_iters < 1:
             raise OptionError(
-                f'train.distill_warmup_iters: expected at least 1 with train.teacher: ema, found '
-                f'{self.distill_warmup_iters}. Student and teacher start equal, so all inter-model distances are '
-                'zero and have no gradient until the student has moved; the paper uses 5.'
+                where='train.distill_warmup_iters',
+                expected='at least 1 with train.teacher: ema',
+                found=str(self.distill_warmup_iters),
+                way_out='Student and teacher start equal, so all inter-model distances are zero and have no gradient '
+                'until the student has moved; the paper uses 5.',
             )
 
-
-def _check_discriminator(opt: Mapping) -> None:
-    train, has_d = opt['train'], bool(opt.get('network_d'))
-    partners = {f'train.{key}': bool(train.get(key)) for key in ('gan_opt', 'optim_d')}
-    clips = {'train.grad_clip_d': train.get('grad_clip_d') is not None}
-    if not has_d:
-        for key, given in (partners | clips).items():
-            if given:
-                raise OptionError(f'{key}: given, but there is no network_d. Add network_d, or remove {key}.')
-        return
-    for key, given in partners.items():
-        if not given:
-            raise OptionError(f'{key}: missing, but network_d is given. Add {key}, or remove network_d.')
+    def _check_discriminator(self, has_network: bool) -> None:
+        partners = ('gan_opt', 'optim_d')
+        for key in partners if has_network else (*partners, 'grad_clip_d'):
+            if (getattr(self, key) is not None) == has_network:
+                continue
+            if has_network:
+                problem, way_out = 'missing, but network_d is given', f'Add train.{key}, or remove network_d.'
+            else:
+                problem, way_out = 'given, but there is no network_d', f'Add network_d, or remove train.{key}.'
+            raise OptionError(problem, where=f'train.{key}', way_out=way_out)
 
 
-def _check_losses(opt: Mapping) -> None:
-    names = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt')
-    if not any(opt['train'].get(name) for name in names):
-        raise OptionError(f'train: no loss to train with, expected at least one of {one_of(names)}')
-
-
-def _shared_feature_net(train: Mapping) -> dict:
-    """Options of the one feature network. A loss may repeat them, but not ask for another network."""
-    distill_own = (train.get('distill_opt') or {}).get('feature_net')
-    if distill_own is not None:
-        validated(FeatureNetOptions, distill_own, 'train.distill_opt.feature_net')
-    shared = {**DEFAULT_FEATURE_NET, **(train.get('feature_net') or distill_own or {})}
-    if distill_own is not None and {**shared, **distill_own} != shared:
+def _shared_feature_net(train: TrainOptions) -> FeatureNetOptions:
+    """The one feature network. A loss may repeat its options, but not ask for another network."""
+    own, where = getattr(train.distill_opt, 'feature_net', None), 'train.distill_opt.feature_net'
+    if own is not None and not isinstance(own, FeatureNetOptions):  # of a loss that the schema does not know
+        own = validated(FeatureNetOptions, own, where)
+    shared = train.feature_net or own or FeatureNetOptions()
+    if own is not None and any(getattr(shared, key) != value for key, value in own.given().items()):
         raise OptionError(
-            'train.distill_opt.feature_net: differs from train.feature_net, but all losses share one feature network. '
-            'Remove train.distill_opt.feature_net.'
+            'differs from train.feature_net, but all losses share one feature network',
+            where=where,
+            way_out=f'Remove {where}.',
         )
-    perceptual = train.get('perceptual_opt') or {}
-    for key, shared_key in _SHARED_FEATURE_KEYS.items():
-        used = shared.get(shared_key, FeatureNetOptions.model_fields[shared_key].default)
-        if perceptual.get(key) not in (None, used):
+    for key, shared_key in _OF_FEATURE_NET.items():
+        value = getattr(train.perceptual_opt, key, None)
+        if value not in (None, getattr(shared, shared_key)):
             raise OptionError(
-                f'train.perceptual_opt.{key}: {perceptual[key]!r} differs from train.feature_net, but all losses share '
-                f'one feature network. Set train.feature_net.{shared_key} instead.'
+                f'{value!r} differs from train.feature_net, but all losses share one feature network',
+                where=f'train.perceptual_opt.{key}',
+                way_out=f'Set train.feature_net.{shared_key} instead.',
             )
     return shared

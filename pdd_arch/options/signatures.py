@@ -1,14 +1,62 @@
-"""Keywords of registered classes, judged by their signature."""
+"""Registered classes and functions, and their keywords, judged by their signature."""
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY, Registry
 
 from pdd_arch.errors import OptionError
+from pdd_arch.utils.registration import registered
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
 
-def check_keywords(path: str, kind: str, target: Callable, given: Mapping, filled: tuple[str, ...] = ()) -> None:
+def registered_as(what: str, registry: Registry, kind: str, where: str) -> Callable[..., Any]:
+    """The class or function of a registry that an option names.
+
+    Args:
+        what: in a word: ``network``, ``metric`` ...
+        registry: BasicSR's.
+        kind: the name.
+        where: key of the option.
+
+    Raises:
+        OptionError: nothing of that name is registered.
+    """
+    found = registered(registry, kind)
+    if not callable(found):
+        hint = did_you_mean(kind, registry.keys()).strip()
+        raise OptionError(f'no {what} {kind!r} is registered', where=where, way_out=hint)
+    return found
+
+
+def check_network(key: str, options: Mapping[str, Any], scale: int | None = None) -> None:
+    """The network of a section is registered and takes the options given.
+
+    Args:
+        key: of the section: ``network_g``.
+        options: the section.
+        scale: that its own scale must be, if it has one.
+
+    Raises:
+        OptionError: unknown type, or an option that it does not have.
+    """
+    kind = options.get('type', '')
+    network = registered_as('network', ARCH_REGISTRY, kind, f'{key}.type')
+    check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})
+    for name in ('scale', 'upscale'):
+        if scale is not None and name in options and options[name] != scale:
+            raise OptionError(
+                f'{show(options[name])}, but scale is {scale}',
+                where=f'{key}.{name}',
+                way_out='They must be the same.',
+            )
+
+
+def check_keywords(
+    path: str, kind: str, target: Callable[..., Any], given: Mapping[str, Any], filled: Iterable[str] = ()
+) -> None:
     """`target` takes the keywords `given`, and has those that it needs.
 
     Args:
@@ -27,17 +75,17 @@ def check_keywords(path: str, kind: str, target: Callable, given: Mapping, fille
     settable = [n for n in named if n not in filled]
     for name in given:
         if not isinstance(name, str):
-            raise OptionError(f'{path}.{show_key(name)}: expected words as keys')
+            raise OptionError(where=f'{path}.{show_key(name)}', expected='words as keys')
         if name in settable or (takes_any and not did_you_mean(name, settable)):
             continue
-        hint = did_you_mean(name, settable) or f' Known: {", ".join(settable)}.'
-        raise OptionError(f'{path}.{show_key(name)}: {kind} has no such option.{hint}')
+        hint = did_you_mean(name, settable).strip() or f'Known: {", ".join(settable)}.'
+        raise OptionError(f'{kind} has no such option', where=f'{path}.{show_key(name)}', way_out=hint)
     for name in settable:
         if name not in given and parameters[name].default is inspect.Parameter.empty:
-            raise OptionError(f'{path}.{name}: missing, {kind} needs it')
+            raise OptionError(f'missing, {kind} needs it', where=f'{path}.{name}')
 
 
-def check_kinds(path: str, target: Callable, given: Mapping) -> None:
+def check_kinds(path: str, target: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """Values are of the kind of the parameter's default: a switch, a number, a word.
 
     Weights and the like are used long after they are set: a word among them would stop the run in the middle.
@@ -51,16 +99,16 @@ def check_kinds(path: str, target: Callable, given: Mapping) -> None:
         if isinstance(default, bool):
             wrong, expected = not isinstance(value, bool), 'true or false'
         elif isinstance(default, int | float) or name.endswith('weight'):
-            wrong, expected = not is_number(value), 'a number'
+            wrong, expected = not _is_number(value), 'a number'
         elif isinstance(default, str):
             wrong, expected = not isinstance(value, str), 'a word'
         else:
             continue
         if wrong:
-            raise OptionError(f'{path}.{name}: expected {expected}, found {show(value)}')
+            raise OptionError(where=f'{path}.{name}', expected=expected, found=show(value))
 
 
-def is_number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     """A finite number, and no switch."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

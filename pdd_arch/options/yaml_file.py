@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +17,7 @@ MAX_DEPTH = 50
 MAX_NUMBER = 100
 
 _MERGE = 'tag:yaml.org,2002:merge'
+_INVALID = 'not a valid option file'
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -29,9 +32,10 @@ class OptionLoader(yaml.SafeLoader):
         self._depth = self._nodes = 0
         self._sizes: dict[int, int] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """As the safe loader, within the limits."""
-        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        is_alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
@@ -48,14 +52,16 @@ class OptionLoader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, f'aliases that stand for more than {MAX_NODES} values', mark)
         return node
 
-    def _size(self, node: yaml.Node) -> int:
+    def _size(self, node: yaml.Node | None) -> int:
         """Values below a node, with aliases written out."""
         if isinstance(node, yaml.ScalarNode):
             return 1
-        children = node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
+        children = getattr(node, 'value', ())
+        if isinstance(node, yaml.MappingNode):
+            children = [n for pair in children for n in pair]
         return 1 + sum(self._sizes[id(child)] for child in children)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """As the safe loader, but a repeated key is an error: the first value would be lost silently."""
         seen = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
@@ -67,7 +73,7 @@ class OptionLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> object:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """As the safe loader; numbers have a limit."""
         if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
             problem = f'a number of {len(node.value)} characters'
@@ -85,42 +91,40 @@ def parse_yaml(text: str) -> object:
     """The value that a YAML text stands for; mappings keep their order, nothing in it is executed.
 
     Raises:
-        ValueError: one line that says what is wrong, and where.
+        OptionError: what is wrong, in one line; `where` is its line in the text, where that is known.
     """
+    where = ''
     try:
         return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
     except yaml.YAMLError as e:
         mark = getattr(e, 'problem_mark', None)
-        where = f'line {mark.line + 1}: ' if mark else ''
-        problem = getattr(e, 'problem', None) or getattr(e, 'reason', None) or e
-        raise ValueError(' '.join(f'{where}{problem}'.split())[:300]) from None
+        where = f'line {mark.line + 1}' if mark else ''
+        problem = str(getattr(e, 'problem', None) or getattr(e, 'reason', None) or e)
     except RecursionError:
-        raise ValueError(f'nested more than {MAX_DEPTH} levels deep') from None
+        problem = f'nested more than {MAX_DEPTH} levels deep'
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
         # what the safe loader lets out for a value that is not of its tag: !!int x, 2024-99-99
-        raise ValueError(' '.join(f'a value that does not fit its tag: {e}'.split())[:300]) from None
+        problem = f'a value that does not fit its tag: {e}'
+    raise OptionError(' '.join(problem.split())[:300], where=where)
 
 
-def load_options(path: str | Path) -> dict:
+def load_options(path: str | Path) -> dict[str, Any]:
     """Read an option file; mappings keep their order, nothing in it is executed.
 
     Raises:
         MissingFileError: no such file.
         OptionError: not readable, too large, not UTF-8, not valid YAML, not a mapping, or a tag that would run code.
     """
-    if os.path.isdir(path):
-        raise MissingFileError(f'-opt: {path} is a folder. Give an option file (.yml).')
     if not os.path.isfile(path):
-        raise MissingFileError(f'-opt: {path} does not exist (looked from {os.getcwd()}). Give an option file (.yml).')
+        what = 'is a folder' if os.path.isdir(path) else f'does not exist (looked from {os.getcwd()})'
+        raise MissingFileError(f'{path} {what}', where='-opt', way_out='Give an option file (.yml).')
     text = _decode(_read(path), path)
     try:
         opt = parse_yaml(text)
-    except ValueError as e:
-        where, sign, problem = str(e).partition(': ')
-        at = f' {where}' if sign and where.startswith('line ') else ''
-        raise OptionError(f'{path}{at}: not a valid option file: {problem if at else e}') from None
+    except OptionError as e:
+        raise e.with_fields(what=f'{_INVALID}: {e.what}', where=f'{path} {e.where}'.strip()) from None
     if not isinstance(opt, dict):
-        raise OptionError(f'{path}: expected a mapping of options, found {type(opt).__name__}')
+        raise OptionError(where=str(path), expected='a mapping of options', found=type(opt).__name__)
     return opt
 
 
@@ -129,19 +133,24 @@ def _read(path: str | Path) -> bytes:
         with open(path, 'rb') as f:
             content = f.read(MAX_BYTES + 1)
     except OSError as e:
-        raise OptionError(f'-opt: {path} cannot be read: {e.strerror or e}. Make it readable.') from None
+        what = f'{path} cannot be read: {e.strerror or e}'
+        raise OptionError(what, where='-opt', way_out='Make it readable.') from None
     if len(content) > MAX_BYTES:
-        raise OptionError(f'{path}: larger than {MAX_BYTES} bytes, which no option file is. Check the path.')
+        what = f'larger than {MAX_BYTES} bytes, which no option file is'
+        raise OptionError(what, where=str(path), way_out='Check the path.')
     return content
 
 
 def _decode(content: bytes, path: str | Path) -> str:
+    where, found = str(path), 'not UTF-8 text'
     if content.startswith((b'\xff\xfe', b'\xfe\xff')):
-        raise OptionError(f'{path}: not a valid option file: the text is UTF-16, expected UTF-8. Save it as UTF-8.')
-    if b'\0' in content:
-        raise OptionError(f'{path}: not a valid option file: it holds zero bytes, expected text (YAML).')
-    try:
-        return content.decode('utf-8-sig')
-    except UnicodeDecodeError as e:
-        line = content[: e.start].count(b'\n') + 1
-        raise OptionError(f'{path} line {line}: not a valid option file: not UTF-8 text. Save it as UTF-8.') from None
+        found = 'the text is UTF-16, not UTF-8'
+    elif b'\0' in content:
+        raise OptionError(f'{_INVALID}: it holds zero bytes', where=where, expected='text (YAML)')
+    else:
+        try:
+            return content.decode('utf-8-sig')
+        except UnicodeDecodeError as e:
+            line = content[: e.start].count(b'\n') + 1
+            where = f'{path} line {line}'
+    raise OptionError(f'{_INVALID}: {found}', where=where, way_out='Save it as UTF-8.')

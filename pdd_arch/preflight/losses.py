@@ -1,117 +1,132 @@
-"""Checks of the losses and of the features that they look at."""
+"""Checks of the losses and of the features that they compare."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
 from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.losses.distillation import DistillationLoss
-from pdd_arch.options.signatures import check_keywords, check_kinds
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import TrainOptions
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.signatures import check_keywords, check_kinds, registered_as
 
 #: losses that another option is for, and which
-BELONG_ELSEWHERE = {
+_BELONG_ELSEWHERE = {
     'PerceptualLoss': 'perceptual_opt',
     'GANLoss': 'gan_opt',
     'MultiScaleGANLoss': 'gan_opt',
     'GANFeatLoss': 'perceptual_opt',
 }
+_NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss')
 
 
-def check_losses(train: Mapping, feature_net: str) -> DistillationLoss | None:
+class Losses(NamedTuple):
+    """The losses of a run; None for those that it does not have."""
+
+    distill: DistillationLoss | None
+    perceptual: FeaturePerceptualLoss | None
+    pixel: nn.Module | None
+    gan: nn.Module | None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All feature layers that are compared, each once."""
+        return tuple(dict.fromkeys(layer for loss in self[:2] if loss is not None for layer in loss.layers))
+
+
+def build_losses(train: TrainOptions) -> Losses:
+    """The losses of the ``train`` section, without a feature network.
+
+    Raises:
+        OptionError: one cannot be built; names the option.
+    """
+    perceptual, plain = train.perceptual_opt, {}
+    for key in ('pixel_opt', 'gan_opt'):
+        if getattr(train, key) is not None:
+            try:
+                plain[key] = build_registered(key, getattr(train, key).given())
+            except OptionError as e:  # what a class says of a wrong value may be long
+                raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
+    return Losses(
+        None if train.distill_opt is None else build_distill_loss(train.distill_opt.given()),
+        None if perceptual is None else build_perceptual_loss(perceptual.given()),
+        plain.get('pixel_opt'),
+        plain.get('gan_opt'),
+    )
+
+
+def check_losses(train: AdaptationSettings) -> Losses:
     """The losses can be built, and the feature network has the layers that they name.
-
-    Returns:
-        The distillation loss, if there is one.
 
     Raises:
         OptionError: naming the option.
     """
     for key in ('distill_opt', 'pixel_opt', 'gan_opt'):
-        if train.get(key):
-            check_loss(key, train[key])
-    distill = build_distill_loss(train['distill_opt']) if train.get('distill_opt') else None
-    if distill is not None:
-        check_layers(distill.layers, feature_net, 'train.distill_opt')
-    if train.get('perceptual_opt'):
-        layers = build_perceptual_loss(train['perceptual_opt']).layers
-        check_layers(layers, feature_net, 'train.perceptual_opt.layer_weights')
-    for key in ('pixel_opt', 'gan_opt'):
-        if train.get(key):
-            _build(key, train[key])
-    return distill
+        if getattr(train, key) is not None:
+            _check_loss(key, getattr(train, key).given())
+    losses, network = build_losses(train), train.feature_net.type
+    if losses.distill is not None:
+        check_layers(losses.distill.layers, network, 'train.distill_opt')
+    if losses.perceptual is not None:
+        check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
+    return losses
 
 
-def _build(key: str, options: Mapping) -> None:
-    """Build a loss to see whether it can be built; what its class says of a wrong value may be long."""
-    try:
-        build_registered(key, options)
-    except OptionError as e:
-        raise OptionError(' '.join(str(e).split())[:400]) from None
+def _check_loss(key: str, options: Mapping[str, Any]) -> None:
+    """The loss of a section is registered, belongs there, and takes the options given."""
+    kind, where = options['type'], f'train.{key}'
+    loss = registered_as('loss', LOSS_REGISTRY, kind, f'{where}.type')
+    distils = isinstance(loss, type) and issubclass(loss, DistillationLoss)
+    place = 'distill_opt' if distils else _BELONG_ELSEWHERE.get(kind, key)
+    if place != key:
+        raise OptionError(f'{kind} does not belong here', where=f'{where}.type', way_out=f'Put it into train.{place}.')
+    if key == 'gan_opt' and kind in _NOT_ADVERSARIAL:
+        raise OptionError(
+            f'{kind} is no adversarial loss', where=f'{where}.type', way_out='Use GANLoss, or train.pixel_opt.'
+        )
+    given = {k: v for k, v in options.items() if k != 'type'}
+    check_keywords(where, kind, loss, given)
+    check_kinds(where, loss, given)
 
 
-def check_loss(key: str, options: Mapping) -> None:
-    """The loss of a section is registered, belongs there, and takes the options given.
+def check_feature_size(options: RunOptions, losses: Losses) -> None:
+    """The crop is large enough for the deepest feature layer that a loss compares.
 
     Raises:
-        OptionError: naming the option.
+        OptionError: naming ``gt_size`` and the layer.
     """
-    kind = options['type']
-    loss = registered(LOSS_REGISTRY, kind)
-    if loss is None:
-        raise OptionError(
-            f'train.{key}.type: no loss {kind!r} is registered.{did_you_mean(kind, LOSS_REGISTRY.keys())}'
-        )
-    distils = isinstance(loss, type) and issubclass(loss, DistillationLoss)
-    place = 'distill_opt' if distils else BELONG_ELSEWHERE.get(kind, key)
-    if place != key:
-        raise OptionError(f'train.{key}.type: {kind} does not belong here. Put it into train.{place}.')
-    if key == 'gan_opt' and kind in ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss'):
-        raise OptionError(f'train.gan_opt.type: {kind} is no adversarial loss. Use GANLoss, or train.pixel_opt.')
-    given = {k: v for k, v in options.items() if k != 'type'}
-    check_keywords(f'train.{key}', kind, loss, given)
-    check_kinds(f'train.{key}', loss, given)
+    network, layers, scale = options.train.feature_net.type, losses.layers, options.pdd.scale
+    size = getattr(options.pdd.datasets['train'], 'gt_size', None)
+    if not layers or not isinstance(size, int) or fits(network, layers, size):
+        return
+    least = next(n for n in range(size + 1, 1024) if fits(network, layers, n))
+    raise OptionError(
+        f'{size} pixels leave nothing at layer {_deepest(layers, network)[0]} of {network}, the deepest of the losses',
+        where='datasets.train.gt_size',
+        way_out=f'Use at least {-(-least // scale) * scale}, or layers nearer to the image.',
+    )
 
 
-def deepest_layer(layers: Iterable[str], network: str) -> tuple[str, int]:
+def _deepest(layers: Iterable[str], network: str) -> tuple[str, int]:
     """The last of the layers that an image reaches, and its position."""
     positions = check_layers(layers, network)
     return max(((name, positions[name]) for name in layers), key=lambda item: item[1])
 
 
-def check_feature_size(opt: Mapping, distill: DistillationLoss | None, network: str) -> None:
-    """The crop is large enough for the deepest feature layer that a loss looks at.
-
-    Raises:
-        OptionError: naming ``gt_size`` and the layer.
-    """
-    train = opt['train']
-    layers = dict.fromkeys(distill.layers if distill is not None else ())
-    if train.get('perceptual_opt'):
-        layers |= dict.fromkeys(build_perceptual_loss(train['perceptual_opt']).layers)
-    size = opt['datasets']['train'].get('gt_size')
-    if not layers or type(size) is not int or fits(network, layers, size):
-        return
-    name, _ = deepest_layer(layers, network)
-    least = next(n for n in range(size + 1, 1024) if fits(network, layers, n))
-    least = -(-least // opt['scale']) * opt['scale']
-    raise OptionError(
-        f'datasets.train.gt_size: {size} pixels leave nothing at layer {name} of {network}, the deepest of the losses. '
-        f'Use at least {least}, or layers nearer to the image.'
-    )
-
-
 def fits(network: str, layers: Iterable[str], size: int) -> bool:
     """Whether an image of `size` pixels still has features at the deepest of the layers."""
-    _, position = deepest_layer(layers, network)
+    _, position = _deepest(layers, network)
     with torch.device('meta'):
         features = getattr(torchvision.models, network)(weights=None).features[: position + 1]
         try:
-            return features(torch.empty(1, 3, size, size)).numel() > 0
+            return bool(features(torch.empty(1, 3, size, size)).numel())
         except RuntimeError:
             return False

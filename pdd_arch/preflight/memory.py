@@ -9,10 +9,10 @@ from torch import nn
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.losses import Views
-from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.models.frozen import FrozenConvolutions
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.weights import feature_layers
+from pdd_arch.preflight.losses import Losses, build_losses
 
 #: numbers that an optimizer keeps for each parameter; 2 for those that are not named
 OPTIMIZER_STATE = {'SGD': 1, 'Adagrad': 1, 'RMSprop': 1, 'Rprop': 2, 'Adafactor': 0}
@@ -35,8 +35,16 @@ class Memory:
         return self.weights + self.gradients + self.optimizers + self.activations + self.passing
 
 
-class _Saved:
-    """Counts what autograd keeps for the backward pass: each storage once, parameters not at all."""
+class SavedTensors:
+    """Counts what autograd keeps for the backward pass: each storage once, those of the networks not at all.
+
+    Args:
+        networks: whose weights and buffers are there anyway.
+
+    Attributes:
+        bytes: of all storages kept.
+        largest: of them.
+    """
 
     def __init__(self, *networks: nn.Module | None) -> None:
         tensors = [t for net in networks if net is not None for t in (*net.parameters(), *net.buffers())]
@@ -44,7 +52,11 @@ class _Saved:
         self._kept: list[torch.Tensor] = []  # alive, so that no storage takes the place of another
         self.bytes = self.largest = 0
 
-    def add(self, tensor: torch.Tensor) -> torch.Tensor:
+    def counted(self) -> torch.autograd.graph.saved_tensors_hooks:
+        """A context in which kept tensors are counted."""
+        return torch.autograd.graph.saved_tensors_hooks(self._add, lambda x: x)
+
+    def _add(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in self._known:
             self._known.add(storage._cdata)
@@ -54,115 +66,111 @@ class _Saved:
         return tensor
 
 
-def estimate_memory(opt: Mapping, networks: Mapping[str, nn.Module]) -> Memory:
+def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> Memory | None:
     """Memory of a step with everything on (distillation, discriminator), for one device.
 
     Weights, gradients and optimizer states are counted exactly; of activations what autograd keeps for the backward
-    pass of the specialist, measured in a forward pass on the ``meta`` device, and three times the largest of them for
-    the gradients on their way. Left out: what a layer needs while it
-    runs (convolution workspaces), the allocator's reserve and the images in the loader.
+    pass of the student, measured in a forward pass on the ``meta`` device, and three times the largest of them for
+    the gradients on their way. Left out: what a layer needs while it runs (convolution workspaces), the allocator's
+    reserve and the images in the loader.
 
     Args:
-        opt: checked options of a training run.
-        networks: by section, as `check_weights` returns them.
+        options: checked options of a training run.
+        networks: by section, as `pdd_arch.preflight.networks.open_networks` returns them.
+
+    Returns:
+        None where the data has no ``gt_size``.
 
     Raises:
+        OptionError: a loss is not one number.
         Exception: whatever a network makes of the ``meta`` device; then there is no estimate.
     """
-    settings, train = AdaptationSettings.from_options(opt), opt['train']
-    net_g, net_d = networks['network_g'], networks.get('network_d')
-    size, teacher = _bytes(net_g), networks.get('network_teacher')
-    feature_net = _feature_net(settings, train)
-    weights = size * (2 if settings.ema_decay else 1) + sum(map(_bytes, (teacher, net_d, feature_net)))
-    states = size * _states(train['optim_g']) + (_bytes(net_d) * _states(train['optim_d']) if net_d else 0)
-    batch = opt['datasets']['train']['batch_size_per_gpu'] // settings.accumulate or 1
-    saved, largest = _step(opt, settings, networks, feature_net, batch)
-    half = 1.0 if settings.precision == 'fp32' else 0.55  # losses stay in float32
-    return Memory(weights, size + _bytes(net_d), states, int(half * saved), int(half * 3 * largest))
+    train, data = options.train, options.pdd.datasets['train']
+    net_g, net_d, teacher = (networks.get(f'network_{letter}') for letter in ('g', 'd', 'teacher'))
+    side, batch = getattr(data, 'gt_size', None), (data.batch_size_per_gpu or 1) // train.accumulate or 1
+    if net_g is None or side is None:
+        return None
+    with torch.device('meta'):
+        losses = build_losses(train)
+        feature_net = None
+        if losses.layers:
+            feature_net = FeatureNet(losses.layers, **{**dict(train.feature_net), 'weights': 'random'}).to('meta')
+    weights = _bytes(net_g) * (2 if train.ema_decay else 1) + sum(map(_bytes, (teacher, net_d, feature_net)))
+    states = _bytes(net_g) * OPTIMIZER_STATE.get(train.optim_g.type, 2)
+    if net_d is not None and train.optim_d is not None:
+        states += _bytes(net_d) * OPTIMIZER_STATE.get(train.optim_d.type, 2)
+    lq = torch.empty(batch, 3, side // options.pdd.scale, side // options.pdd.scale, device='meta')
+    gt = torch.empty(batch, 3, side, side, device='meta')
+    saved, largest = _step(train, losses, net_g.to('meta'), net_d and net_d.to('meta'), feature_net, lq, gt)
+    half = 1.0 if train.precision == 'fp32' else 0.55  # losses stay in float32
+    return Memory(weights, _bytes(net_g) + _bytes(net_d), states, int(half * saved), int(half * 3 * largest))
 
 
 def _step(
-    opt: Mapping, settings: AdaptationSettings, networks: Mapping, feature_net: FeatureNet | None, batch: int
+    train: AdaptationSettings,
+    losses: Losses,
+    net_g: nn.Module,
+    net_d: nn.Module | None,
+    feature_net: FeatureNet | None,
+    lq: torch.Tensor,
+    gt: torch.Tensor,
 ) -> tuple[int, int]:
-    """Bytes that the specialist's objective keeps for its backward pass, and the largest tensor among them.
+    """Bytes that the student's objective keeps for its backward pass, and the largest tensor among them.
 
-    The graphs of the losses end at the specialist's outputs: that of the feature network is gone before that of the
-    discriminator is there, and both before the specialist's is used.
+    The graphs of the losses end at the student's outputs: that of the feature network is gone before that of the
+    discriminator is there, and both before the student's is used.
     """
-    train, side = opt['train'], opt['datasets']['train']['gt_size']
-    net_g, net_d = (n.to('meta') if n is not None else None for n in (networks['network_g'], networks.get('network_d')))
-    distill = build_distill_loss(train['distill_opt']) if train.get('distill_opt') else None
-    perceptual = build_perceptual_loss(train['perceptual_opt']) if train.get('perceptual_opt') else None
+    student, features, adversarial = (SavedTensors(net_g, net_d, feature_net) for _ in range(3))
+    batch = gt.shape[0]
     if net_d is not None:
         net_d.requires_grad_(False)
-    stages = [_Saved(net_g, net_d, feature_net) for _ in range(3)]
-
-    def watching(stage: int) -> torch.autograd.graph.saved_tensors_hooks:
-        return torch.autograd.graph.saved_tensors_hooks(stages[stage].add, lambda x: x)
-
     with torch.device('meta'):
-        with watching(0):
-            small = side // opt['scale']
-            out = net_g(torch.empty((1 if distill is None else 2) * batch, 3, small, small))
+        with student.counted():
+            out = net_g(lq if losses.distill is None else torch.cat((lq, lq)))
         out = out.detach().requires_grad_()
-        with watching(1):
-            terms = _feature_terms(opt, settings, out, batch, distill, perceptual, feature_net)
-        if train.get('pixel_opt'):
-            terms['pixel_opt'] = build_registered('pixel_opt', train['pixel_opt'])(
-                out[:batch], torch.empty(batch, 3, side, side)
-            )
-        if net_d is not None:
-            with watching(2), FrozenConvolutions():
-                score = net_d(out if distill is not None and settings.gan_on_real else out[:batch])
-            terms['gan_opt'] = build_registered('gan_opt', train['gan_opt'])(score, True, is_disc=False)
+        with features.counted():
+            terms = _feature_terms(train, losses, out, gt, feature_net)
+            if losses.pixel is not None:
+                terms['pixel_opt'] = losses.pixel(out[:batch], gt)
+        if net_d is not None and losses.gan is not None:
+            with adversarial.counted(), FrozenConvolutions():
+                score = net_d(out if losses.distill is not None and train.gan_on_real else out[:batch])
+                terms['gan_opt'] = losses.gan(score, True, is_disc=False)
     for name, value in terms.items():
         if value.numel() != 1:
-            raise OptionError(f'train.{name}: the loss has shape {tuple(value.shape)}, expected one number')
-    own, others = stages[0].bytes, max(s.bytes for s in stages[1:])
-    return max(own, others) if settings.recompute else own + others, max(s.largest for s in stages)
+            raise OptionError(f'the loss has shape {tuple(value.shape)}', where=f'train.{name}', expected='one number')
+    others = max(features.bytes, adversarial.bytes)
+    total = max(student.bytes, others) if train.recompute else student.bytes + others
+    return total, max(stage.largest for stage in (student, features, adversarial))
 
 
 def _feature_terms(
-    opt: Mapping, settings: AdaptationSettings, out: torch.Tensor, batch: int, distill, perceptual, feature_net
+    train: AdaptationSettings, losses: Losses, out: torch.Tensor, gt: torch.Tensor, feature_net: FeatureNet | None
 ) -> dict[str, torch.Tensor]:
-    side = opt['datasets']['train']['gt_size']
-    images = {'student_syn': out[:batch], 'target': torch.empty(batch, 3, side, side)}
+    """Terms of the losses that compare features, by option."""
+    distill, perceptual = losses.distill, losses.perceptual
+    syn, real = out[: gt.shape[0]], out[gt.shape[0] :]
+    images = {'student_syn': syn, 'target': gt}
     if distill is not None:
-        constant = torch.empty(batch, 3, side, side)
-        images |= {'student_real': out[batch:], 'teacher_real': constant, 'teacher_syn': constant.clone()}
-        if settings.detach_synthetic and perceptual is None:
-            images['student_syn'] = out[:batch].detach()
-    features, terms = _features(images, distill, perceptual, feature_net), {}
+        images |= {'student_real': real, 'teacher_real': torch.empty_like(gt), 'teacher_syn': torch.empty_like(gt)}
+        if train.detach_synthetic and perceptual is None:
+            images['student_syn'] = syn.detach()
+    wanted: dict[str, list[str]] = {name: [] for name in images}
+    for name, layers in wanted.items():
+        if distill is not None and name != 'target' and (name.endswith('_real') or distill.uses_synthetic):
+            layers += distill.layers
+        if perceptual is not None and name in ('student_syn', 'target'):
+            layers += perceptual.layers
+    features = {} if feature_net is None else FeatureBank(feature_net).extract(images, wanted)
+    terms: dict[str, torch.Tensor] = {}
     if distill is not None:
         views = Views(*(features.get(name, {}) for name in Views._fields))
         found = distill.terms(Views(*(images[name] for name in Views._fields)), views)
         terms |= {f'distill_opt, {name}': value for name, value in found.items()}
     if perceptual is not None:
-        found = perceptual.terms(features['student_syn'], features['target'])
+        found = perceptual.terms(*(features.get(name, {}) for name in ('student_syn', 'target')))
         terms |= {f'perceptual_opt, {name}': value for name, value in found.items()}
     return terms
-
-
-def _features(images: Mapping, distill, perceptual, feature_net: FeatureNet | None) -> dict:
-    wanted: dict[str, tuple] = dict.fromkeys(images, ())
-    for name in images:
-        if distill is not None and name != 'target' and (name.endswith('_real') or distill.uses_synthetic):
-            wanted[name] += tuple(distill.layers)
-        if perceptual is not None and name in ('student_syn', 'target'):
-            wanted[name] += perceptual.layers
-    return {} if feature_net is None else FeatureBank(feature_net).extract(images, wanted)
-
-
-def _feature_net(settings: AdaptationSettings, train: Mapping) -> FeatureNet | None:
-    layers = feature_layers(train)
-    if not layers:
-        return None
-    with torch.device('meta'):
-        return FeatureNet(layers, **{**settings.feature_net, 'weights': 'random'}).to('meta')
-
-
-def _states(optimizer: Mapping) -> int:
-    return OPTIMIZER_STATE.get(optimizer['type'], 2)
 
 
 def _bytes(net: nn.Module | None) -> int:

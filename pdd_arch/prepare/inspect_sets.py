@@ -14,7 +14,7 @@ from pdd_arch.data.meta_info import listed_names, parse_meta_info
 from pdd_arch.data.paired_check import lq_name, scale_problem
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
 from pdd_arch.errors import DataError, MissingFileError, PDDError
-from pdd_arch.options.command_line import load_options
+from pdd_arch.options.yaml_file import load_options
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.prepare.verify import Facts, facts_of, format_problems, read_whole, size_range

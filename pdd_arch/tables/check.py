@@ -7,8 +7,8 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
+from pdd_arch.options.run_options import validated_file
 from pdd_arch.options.signatures import check_keywords, check_kinds
-from pdd_arch.preflight.checks import check_file
 from pdd_arch.tables.plan import Cell, plain
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.wording import did_you_mean
@@ -59,7 +59,7 @@ def _check_options(cell: Cell) -> None:
         if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 10:
             expected = 'a whole number from 0 to 10'
             raise OptionError(where=f'metrics.{name}.decimals', expected=expected, found=repr(decimals))
-    check_file({**opt, 'val': {**opt['val'], 'metrics': plain(_metrics(cell))}}, is_train=cell.trained)
+    validated_file({**opt, 'val': {**opt['val'], 'metrics': plain(_metrics(cell))}}, is_train=cell.trained)
     if not any(key.startswith('val') for key in opt['datasets']):
         raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
     for name, metric in plain(_metrics(cell)).items():

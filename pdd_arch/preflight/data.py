@@ -1,0 +1,147 @@
+"""Checks of the datasets and of how they are loaded."""
+
+import os
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.sources import ImageSource
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.losses.distillation import DistillationLoss
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.signatures import registered_as
+from pdd_arch.utils.wording import did_you_mean, one_of, show_key
+
+
+def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
+    """Images of each domain that this process sees in one step, and the number of processes."""
+    batch = options.pdd.datasets['train'].batch_size_per_gpu or 1
+    if options.distributed:
+        processes = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or '1'
+        return batch, int(processes) if processes.isdecimal() else 1
+    asked = options.pdd.num_gpu
+    return batch * max(torch.cuda.device_count() if asked == 'auto' else asked, 1), 1
+
+
+def check_dataset_types(options: RunOptions) -> None:
+    """Every dataset has a phase that BasicSR knows, a registered type for it and a name of its own.
+
+    Raises:
+        OptionError: naming the key.
+    """
+    names: dict[str, str] = {}
+    for phase, dataset in options.pdd.datasets.items():
+        where = f'datasets.{show_key(phase)}'
+        if options.is_train and phase.split('_')[0] not in ('train', 'val'):
+            hint = did_you_mean(phase, ('train', 'val')).strip()
+            raise OptionError('unknown phase', where=where, expected=one_of(('train', 'val')), way_out=hint)
+        if options.is_train and phase.startswith('train_'):
+            raise OptionError('unknown phase, there is one training dataset: datasets.train', where=where)
+        registered_as('dataset', DATASET_REGISTRY, dataset.type, f'{where}.type')
+        trains = options.is_train and phase == 'train'
+        if dataset.type == 'UnpairedAdaptationDataset' and not trains:
+            raise OptionError(
+                'UnpairedAdaptationDataset is for training only',
+                where=f'{where}.type',
+                way_out='Use PairedImageDataset (with ground truth) or SingleImageDataset (without).',
+            )
+        name = options.dataset_name(phase)
+        if not trains and name in names:
+            raise OptionError(
+                f'{name!r} is also the name of datasets.{names[name]}; results are kept by name',
+                where=f'{where}.name',
+                way_out='Use another one.',
+            )
+        if not trains:
+            names[name] = phase
+
+
+def check_loader(options: RunOptions) -> None:
+    """How the training data is loaded.
+
+    Raises:
+        OptionError: naming the key.
+    """
+    data, where = options.pdd.datasets['train'], 'datasets.train'
+    for key, least in (('num_worker_per_gpu', 0), ('batch_size_per_gpu', 1)):
+        if getattr(data, key) is None:
+            raise OptionError('missing', where=f'{where}.{key}', expected=f'a whole number of at least {least}')
+    if data.prefetch_mode == 'cuda' and not torch.cuda.is_available():
+        raise OptionError(
+            'cuda, but there is no CUDA device', where=f'{where}.prefetch_mode', way_out='Set prefetch_mode: ~'
+        )
+    if data.prefetch_mode == 'cuda' and not data.pin_memory:
+        raise OptionError(where=f'{where}.pin_memory', expected='true with prefetch_mode: cuda', found='false')
+    if data.persistent_workers and not data.num_worker_per_gpu:
+        raise OptionError(
+            'true, but num_worker_per_gpu is 0', where=f'{where}.persistent_workers', way_out='Set it to false.'
+        )
+
+
+def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
+    """The batch can be divided as asked, and losses that compare its images with each other get enough of them.
+
+    Raises:
+        OptionError: ``batch_size_per_gpu`` or ``accumulate`` does not fit.
+    """
+    train, key, batch = options.train, 'batch_size_per_gpu', options.pdd.datasets['train'].batch_size_per_gpu
+    mine, processes = samples_of_a_step(options)
+    if mine % train.accumulate:
+        raise OptionError(
+            f'{train.accumulate} does not divide the {mine} images of a step (datasets.train.{key}: {batch})',
+            where='train.accumulate',
+            way_out='Use a divisor.',
+        )
+    together = mine // train.accumulate if train.batch_loss == 'local' else mine * processes
+    if distill is not None and together < distill.least_batch:
+        raise OptionError(
+            f'{batch}, but train.distill_opt compares the images of a batch with each other (intra_pairing: '
+            f'batch_matrix, or ContrastiveDistillationLoss) and needs at least {distill.least_batch}',
+            where=f'datasets.train.{key}',
+            way_out='Use a larger batch, or intra_pairing: cross_domain.',
+        )
+
+
+def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, ImageSource]]:
+    """Look at the images that the options name: they are there and fit together.
+
+    Returns:
+        Number of images and opened sources, by name, as in `pdd_arch.preflight.run.Preflight`.
+
+    Raises:
+        MissingFileError, DataError, OptionError: naming the dataset's key and the file.
+    """
+    counts: dict[str, int] = {}
+    sources: dict[str, ImageSource] = {}
+    for phase, dataset in options.for_basicsr()['datasets'].items():
+        if dataset['type'] == 'UnpairedAdaptationDataset':
+            found = UnpairedAdaptationDataset({**dataset, 'cache': 'none'})  # looks at every file's header
+            sources |= {f'{phase}.gt': found.gt, f'{phase}.lq': found.lq}
+            counts |= {f'{phase}.gt': len(found.gt), f'{phase}.lq': len(found.lq)}
+            length = len(found)
+        elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
+            length = counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
+        else:
+            continue
+        if options.is_train and phase == 'train':
+            _check_epoch(options, length)
+    return counts, sources
+
+
+def _check_epoch(options: RunOptions, length: int) -> None:
+    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations.
+
+    Raises:
+        DataError: it does not.
+    """
+    ratio = options.pdd.datasets['train'].dataset_enlarge_ratio
+    mine, processes = samples_of_a_step(options)
+    if length * ratio / processes < mine:
+        raise DataError(
+            f'{ratio:g} makes epochs of {int(length * ratio)} samples ({length} images), fewer than the '
+            f'{mine * processes} of one step',
+            where='datasets.train.dataset_enlarge_ratio',
+            way_out=f'Set it to {-(-mine * processes // length)} or more, or use a smaller batch_size_per_gpu.',
+        )

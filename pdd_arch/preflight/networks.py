@@ -1,0 +1,221 @@
+"""Checks that weight files are there and belong to their networks, before anything is created or moved aside."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.features.feature_net import FeatureNet
+from pdd_arch.inference import required_multiple
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import Options
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.signatures import check_network, registered_as
+from pdd_arch.training.resume import state_candidates
+from pdd_arch.utils.resources import resolve_bundled
+from pdd_arch.utils.wording import show
+from pdd_arch.weights import zoo
+from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of
+from pdd_arch.weights.opened import OpenedWeights
+
+NAMED_WEIGHTS = ('imagenet', 'random')
+_LETTERS = ('g', 'teacher', 'd')
+
+
+def check_networks(file: Options) -> None:
+    """The networks of a file are registered and take the options given.
+
+    Raises:
+        OptionError: naming the key.
+    """
+    for letter in _LETTERS:
+        section = getattr(file, f'network_{letter}')
+        if section is not None:
+            check_network(f'network_{letter}', section.given(), file.scale if letter != 'd' else None)
+
+
+def check_weight_files(options: RunOptions) -> None:
+    """Every weight file that an option names exists.
+
+    Raises:
+        MissingFileError: one does not.
+        OptionError: weights for a network that is not there.
+    """
+    file = options.pdd
+    for letter in _LETTERS:
+        network, weights = getattr(file, f'network_{letter}'), getattr(file.path, f'pretrain_network_{letter}')
+        if weights is not None:
+            where = f'path.pretrain_network_{letter}'
+            if network is None:
+                raise OptionError(f'given, but there is no network_{letter} in the option file', where=where)
+            require_file(where, weights)
+        if letter != 'd' and getattr(network, 'path', None) is not None:
+            require_file(f'network_{letter}.path', network.path)
+    feature_net = None if file.train is None else file.train.feature_net
+    if feature_net is not None and feature_net.weights not in NAMED_WEIGHTS:
+        require_file('train.feature_net.weights', feature_net.weights)
+
+
+def require_file(where: str, value: object) -> None:
+    """`value` is the path of a file, or stands for one.
+
+    Raises:
+        OptionError, MissingFileError: it is not.
+    """
+    if not isinstance(value, str):
+        raise OptionError(where=where, expected='a path', found=show(value))
+    if zoo.is_zoo(value):
+        zoo.generalist(value, where)  # its file is fetched when it is read
+        return
+    try:
+        path = resolve_bundled(os.path.expanduser(value))
+    except PDDError as e:
+        raise e.within(where, ': ') from None
+    if not os.path.isfile(path):
+        problem = 'is a folder' if os.path.isdir(path) else 'does not exist'
+        raise MissingFileError(
+            f'{show(value)} {problem} (looked from {os.getcwd()})',
+            where=where,
+            way_out='Give the path of an existing weight file.',
+        )
+
+
+def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
+    """Build the networks of a run without memory for their weights.
+
+    Args:
+        options: of a `PDDModel`.
+        fetch: whether a checkpoint that a network comes from may be downloaded.
+
+    Returns:
+        The networks by section, most of them on the ``meta`` device.
+
+    Raises:
+        OptionError: a network cannot be built, or has another scale than the run.
+        MissingFileError: it comes from a checkpoint that is not here.
+    """
+    networks = {}
+    for letter in _LETTERS if options.is_train else ('g',):
+        key = f'network_{letter}'
+        section = getattr(options.pdd, key)
+        if section is not None:
+            networks[key] = _build_without_memory(key, section.given(), fetch)
+            if letter != 'd':
+                _check_scale(key, networks[key], options.pdd.scale)
+    return networks
+
+
+def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool) -> OpenedWeights:
+    """Read the weights that a run starts from, and compare them with their networks.
+
+    Args:
+        options: of a `PDDModel`.
+        networks: from :func:`open_networks`.
+        fetch: whether published weights may be downloaded; those that are not here are left out otherwise.
+
+    Raises:
+        MissingFileError, WeightsError: weights cannot be had, or belong to another network.
+    """
+    resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
+    paths, opened = options.pdd.path, OpenedWeights()
+    for key, net in networks.items():
+        letter, where = key.removeprefix('network_'), f'path.pretrain_{key}'
+        file = getattr(paths, f'pretrain_{key}')
+        if file is None or (resumes and letter != 'teacher') or not (fetch or _at_hand(file)):
+            continue
+        content = opened.read(file, where)
+        state = state_dict_of(content, getattr(paths, f'param_key_{letter}'), file, where, net)
+        check_finite(state, file, where)
+        if getattr(paths, f'strict_load_{letter}'):
+            check_fits(net, state, file, where)
+    return opened
+
+
+def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:
+    """The feature network of a training run with its weights, on the CPU.
+
+    Args:
+        train: its settings.
+        layers: that its losses compare.
+        fetch: whether torchvision's weights may be downloaded.
+
+    Returns:
+        None where no loss compares features, weights are random, or may not be fetched.
+
+    Raises:
+        MissingFileError, WeightsError: the weights cannot be had, or belong to another network.
+    """
+    options = train.feature_net
+    missing = options.weights == 'imagenet' and not fetch and not is_cached(options.type)
+    if not layers or options.weights == 'random' or missing:
+        return None
+    try:
+        return FeatureNet(layers, **dict(options))
+    except PDDError as e:
+        raise e.within('train') from None
+
+
+def is_cached(network: str) -> bool:
+    """Whether torchvision's weights of a network have been downloaded before."""
+    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
+    return (Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(url)).is_file()
+
+
+def _at_hand(file: str) -> bool:
+    """Whether weights can be read without a download."""
+    return not zoo.is_zoo(file) or zoo.generalist(file).file.is_file()
+
+
+def _build_without_memory(key: str, options: Mapping[str, Any], fetch: bool) -> nn.Module:
+    """The network of a section on the ``meta`` device; one that cannot be built there, on the CPU."""
+    kind = options['type']
+    network = registered_as('network', ARCH_REGISTRY, kind, f'{key}.type')
+    given = {k: v for k, v in options.items() if k != 'type'}
+    if kind == 'SpandrelNet' and not fetch and not _at_hand(given['path']):
+        entry = zoo.generalist(given['path'])
+        raise MissingFileError(
+            f'{given["path"]} is not at {entry.file} yet, and what this network is can only be told from the file',
+            where=f'{key}.path',
+            way_out=f'A run would fetch {entry.url}; fetch it and put it there to check it first.',
+        )
+    net: nn.Module
+    if given.get('path') is None:
+        try:
+            with torch.device('meta'):
+                net = network(**given)
+                return net
+        except Exception:  # built again below: an error of the options comes again, one of the meta device does not
+            pass
+    try:
+        net = network(**given)
+    except PDDError as e:
+        raise e.within(key, ': ') from None
+    except Exception as e:  # whatever a network's constructor makes of wrong values
+        reason = ' '.join(str(e).split())[:200]
+        problem = f'{kind} cannot be built with these options ({type(e).__name__}: {reason})'
+        raise OptionError(problem, where=key) from None
+    return net
+
+
+def _check_scale(key: str, net: nn.Module, scale: int) -> None:
+    """A network upscales by `scale`; some do not say, and some take a scale that they do not have (RRDBNet: 3)."""
+    side = math.lcm(16, required_multiple(net))
+    device = next((p.device for p in net.parameters()), torch.device('cpu'))
+    try:
+        with torch.no_grad():
+            size = tuple(net(torch.zeros(1, 3, side, side, device=device)).shape[-2:])
+    except Exception:  # an operation that cannot do without data; a network that fails says so when it is used
+        return
+    if size != (side * scale, side * scale):
+        raise OptionError(
+            f'an image of {side}x{side} pixels becomes {size[0]}x{size[1]}, but scale is {scale}',
+            where=key,
+            way_out='Set scale to the scale factor of the network, or choose another network.',
+        )

@@ -1,0 +1,81 @@
+"""Checks of what a run writes: its folders, its log and the checkpoints that it keeps."""
+
+import importlib.util
+import os
+
+from pdd_arch.errors import OptionError
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.utils.wording import did_you_mean, one_of
+
+
+def check_logger(options: RunOptions) -> None:
+    """What the log and the checkpoints need is there.
+
+    Raises:
+        OptionError: naming the key.
+    """
+    logger = options.pdd.logger
+    assert logger is not None
+    project = None if logger.wandb is None else logger.wandb.project
+    if project is not None and not logger.use_tb_logger:
+        raise OptionError(
+            'given, but logger.use_tb_logger is false', where='logger.wandb.project', way_out='Set it to true.'
+        )
+    for package, key, needed in (
+        ('wandb', 'wandb.project', project is not None),
+        ('tensorboard', 'use_tb_logger', logger.use_tb_logger),
+    ):
+        if needed and importlib.util.find_spec(package) is None:
+            raise OptionError(
+                f'needs the package {package}',
+                where=f'logger.{key}',
+                way_out=f'Install it with: pip install {package}',
+            )
+    if logger.keep_best is not None:
+        _check_best(options, logger.keep_best)
+
+
+def _check_best(options: RunOptions, best: str) -> None:
+    where, val = 'logger.keep_best', options.pdd.val
+    sets = [options.dataset_name(phase) for phase in options.pdd.datasets if phase.split('_')[0] == 'val']
+    if val is None or not sets:
+        raise OptionError(
+            f'{best!r}, but nothing is validated', where=where, way_out=f'Add val and datasets.val, or remove {where}.'
+        )
+    dataset, _, metric = best.rpartition('/')
+    wanted = [('no metric {} in val.metrics', metric, list(val.metrics or {}))]
+    if dataset:
+        wanted.append(('no validation dataset is named {}', dataset, sets))
+    for problem, name, known in wanted:
+        if name not in known:
+            expected, hint = one_of(known) if known else 'one there', did_you_mean(name, known).strip()
+            raise OptionError(problem.format(repr(name)), where=where, expected=expected, way_out=hint)
+    if not dataset and len(sets) > 1:
+        raise OptionError(
+            f'{best!r}, but there are {len(sets)} validation datasets',
+            where=where,
+            way_out=f'Write {sets[0]}/{metric}.',
+        )
+
+
+def check_outputs(options: RunOptions) -> None:
+    """The folders that the run writes to can be made.
+
+    Raises:
+        OptionError: a file is in the way, or the folder is not writable.
+    """
+    folders = [options.output_folder]
+    if options.pdd.logger is not None and options.pdd.logger.use_tb_logger:
+        folders.append(os.path.join(options.root_path, 'tb_logger', options.name))
+    for folder in folders:
+        parent = os.path.dirname(folder)
+        while not os.path.lexists(parent) and os.path.dirname(parent) != parent:
+            parent = os.path.dirname(parent)
+        shown, elsewhere = os.path.relpath(parent), 'or start from another directory.'
+        if not os.path.isdir(parent):
+            problem, way_out = f'{shown} is a file', f'Move it away, {elsewhere}'
+        elif not os.access(parent, os.W_OK | os.X_OK):
+            problem, way_out = f'the folder {shown} is not writable', f'Make it writable, {elsewhere}'
+        else:
+            continue
+        raise OptionError(f'the run writes to {os.path.relpath(folder)}, but {problem}', where='name', way_out=way_out)

@@ -1,0 +1,182 @@
+"""All checks of a run in their order, and what they have opened."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from basicsr.utils.logger import initialized_logger
+from torch import nn
+
+from pdd_arch.data.sources import ImageSource
+from pdd_arch.errors import OptionError
+from pdd_arch.features import FeatureNet
+from pdd_arch.options.optimizers import check_optimizer
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import CosineAnnealing, Options
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
+from pdd_arch.preflight.losses import Losses, check_feature_size, check_losses
+from pdd_arch.preflight.metrics import check_metric_weights, check_validation
+from pdd_arch.preflight.networks import (
+    check_networks,
+    check_weight_files,
+    open_feature_net,
+    open_networks,
+    open_weights,
+)
+from pdd_arch.preflight.outputs import check_logger, check_outputs
+from pdd_arch.weights.opened import OpenedWeights
+
+
+@dataclass
+class Preflight:
+    """What the checks of a run have opened, so that the run need not open it again.
+
+    Attributes:
+        options: of the run.
+        losses: of a training run of `PDDModel`.
+        counts: number of images (or pairs) by source: ``train.gt`` and ``train.lq`` of unpaired data, else the name of
+            the dataset's section.
+        sources: the opened sources of unpaired data, by the same names; every image's header has been looked at.
+        networks: by section, most of them on the ``meta`` device.
+        weights: contents of the weight files of the networks.
+        feature_net: the network that all losses share, on the CPU; None without losses on features, with random
+            weights, or where its weights were not to be fetched.
+    """
+
+    options: RunOptions
+    losses: Losses | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, ImageSource] = field(default_factory=dict)
+    networks: dict[str, nn.Module] = field(default_factory=dict)
+    weights: OpenedWeights = field(default_factory=OpenedWeights)
+    feature_net: FeatureNet | None = None
+
+
+def check(options: RunOptions, fetch: bool = True) -> Preflight:
+    """Check everything that a run needs before anything is created: options, images, networks and weights.
+
+    Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
+
+    Args:
+        options: of the run.
+        fetch: whether published weights may be downloaded.
+
+    Raises:
+        OptionError, MissingFileError, DataError, WeightsError: naming the option key and the way out.
+    """
+    with _logger_left_alone():
+        found = Preflight(options, check_plan(options))
+        if isinstance(options.file, Options):
+            found.counts, found.sources = open_datasets(options)
+            found.networks = open_networks(options, fetch)
+            found.weights = open_weights(options, found.networks, fetch)
+            if found.losses is not None:
+                found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)
+            check_metric_weights(options, fetch)
+    return found
+
+
+def check_plan(options: RunOptions) -> Losses | None:
+    """Check what can be known from the options themselves and from which files exist.
+
+    Returns:
+        The losses of a training run of `PDDModel`.
+
+    Raises:
+        OptionError, MissingFileError: naming the option key and the way out.
+    """
+    check_device(options)
+    file = options.file
+    if not isinstance(file, Options):
+        return None
+    check_dataset_types(options)
+    check_networks(file)
+    losses = None
+    if options.is_train:
+        losses = check_losses(options.train)
+        check_feature_size(options, losses)
+    check_weight_files(options)
+    if losses is not None:
+        check_schedule(options.train)
+        check_loader(options)
+        check_batch(options, losses.distill)
+        check_logger(options)
+    check_validation(options)
+    check_outputs(options)
+    return losses
+
+
+def check_device(options: RunOptions) -> None:
+    """CUDA must be there when it is asked for; running on the CPU instead would be a silent surprise.
+
+    Raises:
+        OptionError: ``num_gpu`` is more than this machine has.
+    """
+    asked = options.file.num_gpu
+    if asked == 'auto':
+        return
+    have = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    needed = 1 if options.distributed else asked
+    if asked and have < needed:
+        raise OptionError(
+            f'{asked} CUDA device(s) asked for, this machine has {have}',
+            where='num_gpu',
+            way_out='Set num_gpu: 0 to run on the CPU, or install a CUDA build of torch and a driver.',
+        )
+
+
+def check_schedule(train: AdaptationSettings) -> None:
+    """Optimizers can be built, and schedules are complete and cover the run.
+
+    Raises:
+        OptionError: naming the key.
+    """
+    check_optimizer(train.optim_g, 'train.optim_g')
+    if train.optim_d is not None:
+        check_optimizer(train.optim_d, 'train.optim_d')
+    scheduler, where = train.scheduler, 'train.scheduler'
+    if isinstance(scheduler, CosineAnnealing):
+        name, steps = 'periods', scheduler.periods
+    else:
+        name, steps = 'restarts', scheduler.restarts
+    if len(steps) != len(scheduler.restart_weights):
+        raise OptionError(
+            where=f'{where}.restart_weights',
+            expected=f'as many as {name} ({len(steps)})',
+            found=str(len(scheduler.restart_weights)),
+        )
+    if isinstance(scheduler, CosineAnnealing) and sum(steps) < train.total_iter:
+        raise OptionError(
+            f'together {sum(steps)} iterations, but train.total_iter is {train.total_iter}',
+            where=f'{where}.periods',
+            way_out='Add periods, or make them longer.',
+        )
+
+
+def plan_warnings(options: RunOptions) -> list[str]:
+    """What is allowed but probably unintended, a sentence each."""
+    train = options.adaptation
+    if train is None or train.distill_opt is None or train.distill_start < train.total_iter:
+        return []
+    return [
+        f'train.total_iter: {train.total_iter}, but distillation begins after iteration {train.distill_start} '
+        f'(net_d_init_iters {train.net_d_init_iters} + distill_warmup_iters {train.distill_warmup_iters}): nothing '
+        'would be distilled.'
+    ]
+
+
+@contextlib.contextmanager
+def _logger_left_alone() -> Iterator[None]:
+    """Undo a set-up of BasicSR's logger in the block: whoever asks first decides its log file, and that is the run."""
+    known = set(initialized_logger)
+    try:
+        yield
+    finally:
+        for name in set(initialized_logger) - known:
+            del initialized_logger[name]
+            logger = logging.getLogger(name)
+            for handler in list(logger.handlers):
+                logger.removeHandler(handler)
