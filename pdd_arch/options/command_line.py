@@ -9,26 +9,18 @@ import contextlib
 import logging
 import os
 import random
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
-from basicsr.utils import set_random_seed
-from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import initialized_logger
 
-from pdd_arch.distributed.launchers import init_dist
-from pdd_arch.distributed.processes import gather_objects, open_control_group
-from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import known_keys
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.yaml_file import load_options, parse_yaml
-from pdd_arch.preflight.checks import check_file, check_options, plan_warnings
-from pdd_arch.training.comparison import same_in_all_processes
-from pdd_arch.training.run_state import current_run
+from pdd_arch.preflight.checks import check_file
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
-__all__ = ['apply_overrides', 'build_parser', 'complete_options', 'load_options', 'parse_options', 'read_options']
+__all__ = ['apply_overrides', 'build_parser', 'complete_options', 'load_options', 'read_options']
 
 
 def apply_overrides(opt: dict, entries: Sequence[str]) -> None:
@@ -162,6 +154,11 @@ def logger_left_alone() -> Iterator[None]:
 def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> dict:
     """The completed options of a command line, with names, types and limits checked.
 
+    Args:
+        args: of `build_parser`; `seed_drawn` is set: whether ``manual_seed`` was drawn here, not given.
+        root_path: folder below which the run writes.
+        is_train: train or test.
+
     Raises:
         PDDError: the option file cannot be read, or an option is wrong.
     """
@@ -172,73 +169,7 @@ def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> di
     opt['dist'] = args.launcher != 'none'
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = f'debug_{opt["name"]}'
-    if opt.get('manual_seed') is None:
+    args.seed_drawn = opt.get('manual_seed') is None
+    if args.seed_drawn:
         opt['manual_seed'] = random.randint(1, 10000)
-        current_run().seed_drawn = True
     return complete_options(opt, root_path, is_train)
-
-
-def _checked_options(args: argparse.Namespace, root_path: str, is_train: bool) -> dict:
-    opt = read_options(args, root_path, is_train)
-    with logger_left_alone():
-        check_options(opt, is_train)
-    return opt
-
-
-def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> dict:
-    """`_checked_options` in every process of a distributed run: they start together or not at all.
-
-    Raises:
-        PDDError: of this process, or naming another that has one.
-        OptionError: the processes have different options.
-    """
-    try:
-        backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}
-    except PDDError:
-        backend = {}  # said below, to all
-    # first of all: a process that ended without having joined would leave the others waiting
-    init_dist(args.launcher, **backend)
-    open_control_group()
-    opt, error = None, None
-    try:
-        opt = _checked_options(args, root_path, is_train)
-    except Exception as e:  # whatever it is, the others must hear of it
-        error = e
-    errors = gather_objects(None if error is None else str(error))
-    if error is not None:
-        raise error
-    if any(errors):
-        who = next(rank for rank, text in enumerate(errors) if text)
-        raise OptionError(f'process {who} of this run cannot start: {errors[who]}')
-    same_in_all_processes(opt)
-    return opt
-
-
-def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
-    """Replacement for BasicSR's function of that name; called by its ``train_pipeline`` and ``test_pipeline``.
-
-    Args:
-        root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        is_train: train or test.
-
-    Returns:
-        The completed and checked options, and the command-line arguments.
-
-    Raises:
-        PDDError: the options are wrong, or name something that is not there; nothing has been written yet.
-    """
-    args = build_parser().parse_args()
-    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise OptionError('--launcher pytorch: start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set')
-    if args.launcher == 'none':
-        opt = _checked_options(args, root_path, is_train)
-    else:
-        opt = _checked_together(args, root_path, is_train)
-    opt['rank'], opt['world_size'] = get_dist_info()
-    if opt['rank'] == 0 and is_train:
-        for text in plan_warnings(opt):
-            sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
-    set_random_seed(opt['manual_seed'] + opt['rank'])
-    if opt['num_gpu'] == 'auto':
-        opt['num_gpu'] = torch.cuda.device_count()
-    return opt, args

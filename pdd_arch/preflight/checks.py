@@ -10,9 +10,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.options.messages import validated
+from pdd_arch.options.networks import check_network
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_keywords
 from pdd_arch.preflight.basicsr_sections import (
     check_dataset_types,
     check_loader,
@@ -24,8 +24,7 @@ from pdd_arch.preflight.basicsr_sections import (
 )
 from pdd_arch.preflight.losses import check_feature_size, check_losses
 from pdd_arch.preflight.weights import check_weight_files, check_weights
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean, show
+from pdd_arch.utils.wording import did_you_mean
 
 TRAIN_SECTIONS = ('train', 'logger')
 TEST_SECTIONS = ('val',)
@@ -129,24 +128,6 @@ def check_device(opt: Mapping) -> None:
             f'num_gpu: {asked} CUDA device(s) asked for, this machine has {have}. Set num_gpu: 0 to run on the CPU, '
             'or install a CUDA build of torch and a driver.'
         )
-
-
-def check_network(key: str, options: Mapping, scale: int | None = None) -> None:
-    """The network of a section is registered and takes the options given.
-
-    Raises:
-        OptionError: unknown type, or an option that it does not have.
-    """
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    kind = options.get('type')
-    network = registered(ARCH_REGISTRY, kind)
-    if network is None:
-        raise OptionError(f'{key}.type: no network {kind!r} is registered.{did_you_mean(kind, ARCH_REGISTRY.keys())}')
-    check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})
-    for name in ('scale', 'upscale'):
-        if scale is not None and name in options and options[name] != scale:
-            raise OptionError(f'{key}.{name}: {show(options[name])}, but scale is {scale}. They must be the same.')
 
 
 def check_batch(opt: Mapping, distill: DistillationLoss | None) -> None:
