@@ -35,7 +35,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import basicsr.data
 import basicsr.test
@@ -155,7 +155,7 @@ def _rescue(run: TrainingRun, error: Exception) -> None:
 @contextlib.contextmanager
 def _one_line_for_a_lost_log() -> Iterator[None]:
     """A log file that cannot be written any more costs one line, not a traceback for every message."""
-    plain, lost = logging.FileHandler.handleError, set()
+    lost: set[str] = set()
 
     def handle_error(self: logging.FileHandler, record: logging.LogRecord) -> None:
         if self.baseFilename not in lost:
@@ -309,9 +309,11 @@ class FollowedPrefetcher:
         args: other arguments of the class.
     """
 
-    def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader, *args: Any) -> None:
+    def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader[Any], *args: Any) -> None:
         self._start = functools.partial(prefetcher, loader, *args)
-        self._run, self._loader, self._plain = run, loader, None
+        self._run, self._sampler = run, cast(EnlargedSampler, loader.sampler)
+        self._samples = cast(int, loader.batch_size) * processes.world_size()
+        self._plain: Any = None
         run.close_loader = self.close
 
     def reset(self) -> None:
@@ -320,20 +322,20 @@ class FollowedPrefetcher:
             self._plain = self._start()
         else:
             self._plain.reset()
-        self._run.begin_epoch(self._loader.sampler.epoch)
+        self._run.begin_epoch(self._sampler.epoch)
 
     def next(self) -> dict[str, Any] | None:
         """The next batch; None at the end of the epoch."""
         self._run.between_iterations()
         batch: dict[str, Any] | None = self._plain.next()
         if batch is not None:
-            self._run.batch_taken(self._loader.batch_size * processes.world_size())
+            self._run.batch_taken(self._samples)
         return batch
 
     def close(self) -> None:
         """End the workers now: left to the garbage collector they are not told, and it waits for them in vain."""
         loader = getattr(self._plain, 'loader', None)
-        iterator = getattr(loader, 'generator', loader)  # PrefetchDataLoader wraps the iterator in a thread
+        iterator: Any = getattr(loader, 'generator', loader)  # PrefetchDataLoader wraps the iterator in a thread
         if hasattr(iterator, '_shutdown_workers'):
             iterator._shutdown_workers()
 
@@ -360,7 +362,7 @@ def _record_results(model: Any, run: TrainingRun, record: TrainingRecord) -> Non
             record.add('checkpoint', iteration=iteration, file=f'net_g_{name}.pth')
         saved.add(name)
 
-    def recorded_validation(dataloader: DataLoader, current_iter: int, *args: Any) -> None:
+    def recorded_validation(dataloader: Any, current_iter: int, *args: Any) -> None:
         validation(dataloader, current_iter, *args)
         # at the end of the training BasicSR's number is one or two too high
         iteration, name = min(current_iter, run.finished_iteration), dataloader.dataset.opt['name']

@@ -9,6 +9,7 @@ import importlib
 import sys
 import types
 import warnings
+from typing import Any
 
 
 def _provide_functional_tensor() -> None:
@@ -24,7 +25,7 @@ def _provide_functional_tensor() -> None:
     from torchvision.transforms.functional import rgb_to_grayscale
 
     module = types.ModuleType(name)
-    module.rgb_to_grayscale = rgb_to_grayscale
+    vars(module)['rgb_to_grayscale'] = rgb_to_grayscale
     sys.modules[name] = module
 
 
@@ -35,8 +36,7 @@ def _provide_scipy_filters() -> None:
     name = 'scipy.ndimage.filters'
     if name not in sys.modules:
         module = types.ModuleType(name)
-        module.convolve = scipy.ndimage.convolve
-        module.gaussian_filter = scipy.ndimage.gaussian_filter
+        vars(module).update(convolve=scipy.ndimage.convolve, gaussian_filter=scipy.ndimage.gaussian_filter)
         sys.modules[name] = module
 
 
@@ -44,7 +44,7 @@ def _look_up_quietly() -> None:
     """basicsr 1.4.2 keeps names that Real-ESRGAN registers too under ``NAME_basicsr``, and prints it when looked up."""
     from basicsr.utils.registry import Registry
 
-    def get(self, name: str, suffix: str = 'basicsr'):
+    def get(self: Any, name: str, suffix: str = 'basicsr') -> Any:
         found = self._obj_map.get(name) or self._obj_map.get(f'{name}_{suffix}')
         if found is None:
             raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
@@ -61,7 +61,7 @@ def _pass_on_prefetch_errors() -> None:
         def __init__(self, error: BaseException) -> None:
             self.error = error
 
-    def run(self) -> None:
+    def run(self: Any) -> None:
         try:
             for item in self.generator:
                 self.queue.put(item)
@@ -69,7 +69,7 @@ def _pass_on_prefetch_errors() -> None:
             self.queue.put(Failure(e))
         self.queue.put(None)
 
-    def next_item(self):
+    def next_item(self: Any) -> Any:
         item = self.queue.get()
         if isinstance(item, Failure):
             raise item.error
@@ -81,7 +81,7 @@ def _pass_on_prefetch_errors() -> None:
 
 
 def apply() -> None:
-    """Make BasicSR importable, import it, and repair it. Doing it again, or after an import that failed, is harmless."""
+    """Make BasicSR importable, import it, and repair it. Doing it again, or after a failed import, is harmless."""
     _provide_functional_tensor()
     _provide_scipy_filters()
     with warnings.catch_warnings():

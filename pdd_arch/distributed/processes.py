@@ -41,12 +41,12 @@ def is_lost(error: BaseException) -> bool:
 
 def world_size() -> int:
     """How many processes train together."""
-    return get_dist_info()[1]
+    return int(get_dist_info()[1])
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return get_dist_info()[0]
+    return int(get_dist_info()[0])
 
 
 def largest(value: int) -> int:

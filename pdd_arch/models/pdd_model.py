@@ -21,7 +21,7 @@ from pdd_arch.features import FeatureBank, FeatureNet
 from pdd_arch.models.checkpointer import Checkpointer
 from pdd_arch.models.forward_pass import Batch, Terms
 from pdd_arch.models.losses import Losses
-from pdd_arch.models.networks import Networks, bare, load_weights
+from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.models.validator import Validator
@@ -30,6 +30,7 @@ from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.registration import register
 from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.weights.checkpoints import check_finite, check_fits, read_checkpoint, state_dict_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
@@ -62,6 +63,8 @@ class PDDModel(SRModel):
         OptionError, MissingFileError, WeightsError: naming the option that is wrong.
     """
 
+    net_g: nn.Module
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.run: TrainingRun = getattr(opt, 'run', None) or TrainingRun()
         # options are shared with the caller; BasicSR's models take entries out of them
@@ -75,9 +78,9 @@ class PDDModel(SRModel):
         self.log_dict: dict[str, float] = OrderedDict()
         self._pending_log: Terms | None = None
         super().__init__(own)
-        validated = bare(getattr(self, 'net_g_ema', self.net_g))
+        validated: nn.Module = getattr(self, 'net_g_ema', self.net_g)
         keep_best = (own.get('logger') or {}).get('keep_best') if self.is_train else None
-        self.validator = Validator(validated, own.get('val') or {}, keep_best)
+        self.validator = Validator(bare(validated), own.get('val') or {}, keep_best)
         self.best_metric_results = self.validator.best  # BasicSR's name
         if self.settings is not None:
             self._compose(self.settings)
@@ -178,7 +181,8 @@ class PDDModel(SRModel):
         """As BasicSR's, but distributed training also works on the CPU."""
         self._apply_memory_format(net)
         if not self.opt['dist']:
-            return super().model_to_device(net)
+            moved: nn.Module = super().model_to_device(net)
+            return moved
         net = net.to(self.device)
         ids = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
         search = self.opt.get('find_unused_parameters', False)
@@ -193,7 +197,23 @@ class PDDModel(SRModel):
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
-        load_weights(bare(net), load_path, option, strict, param_key, self.run.opened_weights.get(load_path))
+        net, logger = bare(net), get_root_logger()
+        content = self._read_weights(load_path, option)
+        state = state_dict_of(content, param_key, load_path, option, net)
+        check_finite(state, load_path, option)
+        if param_key is not None and param_key not in content:
+            logger.warning(f'{load_path} has no {param_key}; its params are used.')
+        logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
+        if strict:
+            check_fits(net, state, load_path, option)
+        else:
+            self._print_different_keys_loading(net, state, strict)
+        net.load_state_dict(state, strict=strict)
+
+    def _read_weights(self, path: str, option: str) -> Mapping[str, Any]:
+        """Content of a weight file, unless it has been read before the model is built."""
+        opened = self.run.opened_weights.get(path)
+        return read_checkpoint(path, option) if opened is None else opened
 
     def get_optimizer(
         self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any
@@ -217,9 +237,6 @@ class PDDModel(SRModel):
 
         def build(net: nn.Module, key: str) -> torch.optim.Optimizer:
             options = dict(self.opt['train'][key])
-            for required in ('type', 'lr'):
-                if required not in options:
-                    raise OptionError('missing', where=f'train.{key}.{required}')
             trainable = [p for p in net.parameters() if p.requires_grad]
             return self.get_optimizer(options.pop('type'), trainable, **options)
 
@@ -232,18 +249,10 @@ class PDDModel(SRModel):
     def setup_schedulers(self) -> None:
         """As BasicSR's, which takes ``type`` out of the options; here the options stay whole."""
         train = self.opt['train']
-        if not train.get('scheduler'):
-            raise OptionError(
-                'missing', where='train.scheduler', expected='for example {type: MultiStepLR, milestones: [...]}'
-            )
         whole = train['scheduler']
         train['scheduler'] = dict(whole)
-        try:
-            super().setup_schedulers()
-        except NotImplementedError as e:
-            raise OptionError(str(e), where='train.scheduler.type') from e
-        finally:
-            train['scheduler'] = whole
+        super().setup_schedulers()
+        train['scheduler'] = whole
 
     # ---------------------------------------------------------------- training
     def feed_data(self, data: Mapping[str, Any]) -> None:
@@ -311,7 +320,7 @@ class PDDModel(SRModel):
 
     # ---------------------------------------------------------------- validation
     def validation(
-        self, dataloader: DataLoader, current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
+        self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
     ) -> None:
         """As BasicSR's, under the number of the iteration that is validated, and without an effect on the training.
 

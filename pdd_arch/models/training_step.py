@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import DataError
-from pdd_arch.losses import Views
+from pdd_arch.losses import DistillationLoss, FeaturePerceptualLoss, Views
 from pdd_arch.models.forward_pass import Batch, Features, ForwardPass, Terms, TorchGenerators
 from pdd_arch.models.frozen import FrozenConvolutions
 from pdd_arch.models.losses import Losses
@@ -22,6 +22,13 @@ from pdd_arch.models.whole_batch import Statistics, WholeBatch, power_iteration
 from pdd_arch.options.settings import AdaptationSettings
 
 _PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+class LossInputs(NamedTuple):
+    """A loss over features, and the arguments that it takes in a forward pass."""
+
+    loss: DistillationLoss | FeaturePerceptualLoss
+    inputs: tuple[Any, ...]
 
 
 class TrainingStep:
@@ -110,12 +117,16 @@ class TrainingStep:
         if net_d is not None:
             net_d.requires_grad_(False)
         self.optimizers['net_g'].zero_grad()
-        coupled = self._coupled_losses(distils)
+        feature_losses = {
+            'distill': self.losses.distillation if distils else None,
+            'perceptual': self.losses.perceptual,
+        }
+        used = {name: LossInputs(loss, ()) for name, loss in feature_losses.items() if loss is not None}
         whole: WholeBatch | None = None
         previews: list[tuple[TorchGenerators, Views | None]] = []
-        if coupled and len(parts) > 1:
+        if self._coupled(used) and len(parts) > 1:
             # the loss of the whole batch must be known before the gradient of its first part
-            whole, previews = self._preview(parts, distils, coupled)
+            whole, previews = self._preview(parts, distils)
 
         outputs = []
         for i, part in enumerate(parts):
@@ -124,7 +135,7 @@ class TrainingStep:
             with self._gradients_reduced(self.networks.student, i == len(parts) - 1):
                 forward = self._forward(part, distils, previews[i][1] if previews else None)
                 # one after the other: the graphs of feature network and D are never in memory together
-                self._feature_gradients(forward, coupled, whole, i, terms)
+                self._feature_gradients(forward, whole, i, terms)
                 if net_d is not None:
                     self._adversarial_gradients(forward, bare(net_d), i, terms)
                 self._weight_gradients(forward)
@@ -144,24 +155,20 @@ class TrainingStep:
             after.restore()
         output.backward(gradient)
 
-    def _feature_gradients(
-        self, forward: ForwardPass, coupled: list[str], whole: WholeBatch | None, index: int, terms: Terms
-    ) -> None:
+    def _feature_gradients(self, forward: ForwardPass, whole: WholeBatch | None, index: int, terms: Terms) -> None:
         """Gradients for s and t of all terms but the adversarial one, of part `index`."""
-        losses, features = self.losses, self._features(forward)
-        shared: Terms = {}
-        if coupled:
-            own = self._statistics(forward, features, coupled)
-            shared = self._combine((whole or WholeBatch([own])).around(own, index), coupled)
-        found: Terms = OrderedDict(shared)
-        if losses.distillation is not None and forward.compared is not None and 'distill' not in coupled:
-            views = self._compared_features(forward.compared, features)
-            found.update(losses.distillation.terms(forward.compared, views))
-        if losses.pixel is not None:
-            found['l_g_pix'] = losses.pixel(forward.syn, forward.target)
-        if losses.perceptual is not None and 'perceptual' not in coupled:
-            found.update(losses.perceptual.terms(features['student_syn'], features['target']))
-        self._backward(found, terms, shared)
+        losses = self._feature_losses(forward)
+        own = self._statistics(losses)
+        shared: Terms = OrderedDict()
+        if own:
+            statistics = (whole or WholeBatch([own])).around(own, index)
+            for name in self._coupled(losses):
+                of_loss = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
+                shared.update(losses[name].loss.combine(of_loss))
+        found = {name: x.loss.terms(*x.inputs) for name, x in losses.items() if name not in self._coupled(losses)}
+        pixel = {'l_g_pix': self.losses.pixel(forward.syn, forward.target)} if self.losses.pixel is not None else {}
+        in_order = OrderedDict({**shared, **found.get('distill', {}), **pixel, **found.get('perceptual', {})})
+        self._backward(in_order, terms, shared)
 
     def _adversarial_gradients(self, forward: ForwardPass, net_d: nn.Module, index: int, terms: Terms) -> None:
         """Gradients for s and t of the adversarial term of part `index`: D should take them for real.
@@ -189,16 +196,15 @@ class TrainingStep:
                 self.steps.scaler.scale(total).backward()
         _add_share(terms, found, parts)
 
-    def _coupled_losses(self, distils: bool) -> list[str]:
-        """Losses that must see more of the batch than one rank's part: of ``distill``, ``perceptual``."""
+    def _coupled(self, losses: Mapping[str, LossInputs]) -> list[str]:
+        """Losses that must see more of the batch than one rank's part."""
         split = self.settings.accumulate > 1 or processes.world_size() > 1
         if not split or self.settings.batch_loss == 'local':
             return []
-        active = {'distill': self.losses.distillation if distils else None, 'perceptual': self.losses.perceptual}
-        return [name for name, loss in active.items() if loss is not None and loss.couples_images]
+        return [name for name, x in losses.items() if x.loss.couples_images]
 
     def _preview(
-        self, parts: list[Batch], distils: bool, coupled: list[str]
+        self, parts: list[Batch], distils: bool
     ) -> tuple[WholeBatch, list[tuple[TorchGenerators, Views | None]]]:
         """Statistics of all parts; for each, the generators before its forward pass, and the teacher's outputs."""
         statistics: list[Statistics] = []
@@ -207,7 +213,7 @@ class TrainingStep:
             generators = TorchGenerators.now(self.device)
             with torch.no_grad():
                 forward = self._forward(part, distils)
-                statistics.append(self._statistics(forward, self._features(forward), coupled))
+                statistics.append(self._statistics(self._feature_losses(forward)))
             compared = forward.compared
             teacher = None if compared is None else Views(None, compared.teacher_real, None, compared.teacher_syn)
             previews.append((generators, teacher))
@@ -252,7 +258,9 @@ class TrainingStep:
     def _run_teacher(self, part: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``(t', s')``; G sees synthetic input only if the loss compares it."""
         teacher, real = self.networks.teacher, part.lq_real
-        assert self.losses.distillation is not None and teacher is not None and real is not None
+        assert self.losses.distillation is not None
+        assert teacher is not None
+        assert real is not None
         with torch.no_grad():
             if not self.losses.distillation.uses_synthetic:
                 return self._run(teacher, real), None
@@ -296,31 +304,31 @@ class TrainingStep:
             views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
         return Views(**views)
 
-    def _statistics(self, forward: ForwardPass, features: Features, coupled: list[str]) -> Terms:
-        found: Terms = {}
-        distillation, perceptual = self.losses.distillation, self.losses.perceptual
-        if distillation is not None and forward.compared is not None and 'distill' in coupled:
-            own = distillation.statistics(forward.compared, self._compared_features(forward.compared, features))
-            found.update((f'distill {k}', v) for k, v in own.items())
-        if perceptual is not None and 'perceptual' in coupled:
-            own = perceptual.statistics(features['student_syn'], features['target'])
-            found.update((f'perceptual {k}', v) for k, v in own.items())
+    def _feature_losses(self, forward: ForwardPass) -> dict[str, LossInputs]:
+        """The losses over features, by name, each with what it compares in a forward pass."""
+        features, found = self._features(forward), {}
+        if self.losses.distillation is not None and forward.compared is not None:
+            views = self._compared_features(forward.compared, features)
+            found['distill'] = LossInputs(self.losses.distillation, (forward.compared, views))
+        if self.losses.perceptual is not None:
+            compared = features['student_syn'], features['target']
+            found['perceptual'] = LossInputs(self.losses.perceptual, compared)
         return found
 
-    def _combine(self, statistics: Statistics, coupled: list[str]) -> Terms:
-        """Terms of the whole batch."""
-        terms: Terms = {}
-        for name, loss in (('distill', self.losses.distillation), ('perceptual', self.losses.perceptual)):
-            if loss is not None and name in coupled:
-                own = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
-                terms.update(loss.combine(own))
-        return terms
+    def _statistics(self, losses: Mapping[str, LossInputs]) -> Terms:
+        """Statistics of the coupled losses; none when there are none."""
+        found: Terms = {}
+        for name in self._coupled(losses):
+            own = losses[name].loss.statistics(*losses[name].inputs)
+            found.update((f'{name} {k}', v) for k, v in own.items())
+        return found
 
     # ---------------------------------------------------------------- the discriminator
     def _discriminator_gradients(self, parts: list[Batch], syn: list[torch.Tensor]) -> Terms:
         """Gradients of D: real is y_s, fake is s from before the step of S; D never sees the outputs t as fakes."""
         net_d, adversarial = self.networks.discriminator, self.losses.adversarial
-        assert net_d is not None and adversarial is not None
+        assert net_d is not None
+        assert adversarial is not None
         net_d.requires_grad_(True)
         self.optimizers['net_d'].zero_grad()
         terms: Terms = OrderedDict()

@@ -22,9 +22,9 @@ def check_network(key: str, options: Mapping[str, Any], scale: int | None = None
     Raises:
         OptionError: unknown type, an option that the network does not have, or another scale.
     """
-    kind = options.get('type')
+    kind = str(options.get('type'))
     network = registered(ARCH_REGISTRY, kind)
-    if network is None:
+    if not callable(network):
         hint = did_you_mean(kind, ARCH_REGISTRY.keys()).strip()
         raise OptionError(f'no network {kind!r} is registered', where=f'{key}.type', way_out=hint)
     check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})

@@ -69,9 +69,9 @@ def compare_with_state(
         raise _refusal('train.ema_decay', repr(decay), f'with{"" if had_average else "out"} a moving average', path)
     if now.get('train.total_iter', state['iter']) < state['iter']:
         raise OptionError(
-            f'{now["train.total_iter"]}, but the state {path} is of iteration {state["iter"]}: nothing is left to train',
+            f'{now["train.total_iter"]}, but the state {path} is of iteration {state["iter"]}',
             where='train.total_iter',
-            way_out='Set a higher one, or take an earlier state.',
+            way_out='Nothing is left to train: set a higher one, or take an earlier state.',
         )
     if None not in (data_identity, state.get('data')) and data_identity != state['data']:
         raise _refusal('datasets.train', 'other images', 'with other files (their names or number)', path)

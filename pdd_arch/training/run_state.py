@@ -1,4 +1,4 @@
-"""The run that BasicSR's training loop is working on: what the loop keeps in local variables, and what goes round it."""
+"""One training run: what BasicSR's loop keeps in local variables, and what goes on around the loop."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -26,7 +26,7 @@ class TrainedModel(Protocol):
         """Write the networks and the training state of an iteration; -1: of the end of the training."""
 
     def validation(
-        self, dataloader: DataLoader, current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
+        self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
     ) -> None:
         """Validate on one dataset."""
 
@@ -85,7 +85,7 @@ class TrainingRun:
     batch_samples: int = 0
     total_iterations: int = 0
     pending_validation: int | None = None
-    val_loaders: list[DataLoader] = field(default_factory=list)
+    val_loaders: list[DataLoader[Any]] = field(default_factory=list)
     close_loader: Callable[[], None] | None = None
     lock: Lock | None = None
     log_folder: str | None = None

@@ -15,7 +15,7 @@ class Trainings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._stopping = False
 
     def run(self, arguments: Sequence[str], log: Path, device: str | None, folder: Path | None = None) -> int:
