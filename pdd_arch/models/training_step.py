@@ -117,14 +117,9 @@ class TrainingStep:
         if net_d is not None:
             net_d.requires_grad_(False)
         self.optimizers['net_g'].zero_grad()
-        feature_losses = {
-            'distill': self.losses.distillation if distils else None,
-            'perceptual': self.losses.perceptual,
-        }
-        used = {name: LossInputs(loss, ()) for name, loss in feature_losses.items() if loss is not None}
         whole: WholeBatch | None = None
         previews: list[tuple[TorchGenerators, Views | None]] = []
-        if self._coupled(used) and len(parts) > 1:
+        if len(parts) > 1 and self._coupled(distils):
             # the loss of the whole batch must be known before the gradient of its first part
             whole, previews = self._preview(parts, distils)
 
@@ -157,15 +152,15 @@ class TrainingStep:
 
     def _feature_gradients(self, forward: ForwardPass, whole: WholeBatch | None, index: int, terms: Terms) -> None:
         """Gradients for s and t of all terms but the adversarial one, of part `index`."""
-        losses = self._feature_losses(forward)
-        own = self._statistics(losses)
+        losses, coupled = self._feature_losses(forward), self._coupled(forward.compared is not None)
+        own = self._statistics(losses, coupled)
         shared: Terms = OrderedDict()
         if own:
             statistics = (whole or WholeBatch([own])).around(own, index)
-            for name in self._coupled(losses):
+            for name in coupled:
                 of_loss = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
                 shared.update(losses[name].loss.combine(of_loss))
-        found = {name: x.loss.terms(*x.inputs) for name, x in losses.items() if name not in self._coupled(losses)}
+        found = {name: x.loss.terms(*x.inputs) for name, x in losses.items() if name not in coupled}
         pixel = {'l_g_pix': self.losses.pixel(forward.syn, forward.target)} if self.losses.pixel is not None else {}
         in_order = OrderedDict({**shared, **found.get('distill', {}), **pixel, **found.get('perceptual', {})})
         self._backward(in_order, terms, shared)
@@ -196,12 +191,13 @@ class TrainingStep:
                 self.steps.scaler.scale(total).backward()
         _add_share(terms, found, parts)
 
-    def _coupled(self, losses: Mapping[str, LossInputs]) -> list[str]:
-        """Losses that must see more of the batch than one rank's part."""
+    def _coupled(self, distils: bool) -> list[str]:
+        """Losses that must see more of the batch than one rank's part: of ``distill``, ``perceptual``."""
         split = self.settings.accumulate > 1 or processes.world_size() > 1
         if not split or self.settings.batch_loss == 'local':
             return []
-        return [name for name, x in losses.items() if x.loss.couples_images]
+        active = {'distill': self.losses.distillation if distils else None, 'perceptual': self.losses.perceptual}
+        return [name for name, loss in active.items() if loss is not None and loss.couples_images]
 
     def _preview(
         self, parts: list[Batch], distils: bool
@@ -213,7 +209,7 @@ class TrainingStep:
             generators = TorchGenerators.now(self.device)
             with torch.no_grad():
                 forward = self._forward(part, distils)
-                statistics.append(self._statistics(self._feature_losses(forward)))
+                statistics.append(self._statistics(self._feature_losses(forward), self._coupled(distils)))
             compared = forward.compared
             teacher = None if compared is None else Views(None, compared.teacher_real, None, compared.teacher_syn)
             previews.append((generators, teacher))
@@ -315,13 +311,10 @@ class TrainingStep:
             found['perceptual'] = LossInputs(self.losses.perceptual, compared)
         return found
 
-    def _statistics(self, losses: Mapping[str, LossInputs]) -> Terms:
-        """Statistics of the coupled losses; none when there are none."""
-        found: Terms = {}
-        for name in self._coupled(losses):
-            own = losses[name].loss.statistics(*losses[name].inputs)
-            found.update((f'{name} {k}', v) for k, v in own.items())
-        return found
+    def _statistics(self, losses: Mapping[str, LossInputs], coupled: list[str]) -> Terms:
+        """Statistics of the coupled losses, from which the loss of the whole batch is put together."""
+        own = {name: losses[name].loss.statistics(*losses[name].inputs) for name in coupled}
+        return {f'{name} {k}': v for name, statistics in own.items() for k, v in statistics.items()}
 
     # ---------------------------------------------------------------- the discriminator
     def _discriminator_gradients(self, parts: list[Batch], syn: list[torch.Tensor]) -> Terms:
