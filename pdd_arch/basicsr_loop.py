@@ -154,7 +154,7 @@ def _rescue(run: TrainingRun, error: Exception) -> None:
 
 @contextlib.contextmanager
 def _one_line_for_a_lost_log() -> Iterator[None]:
-    """A log file that cannot be written any more costs one line, not a traceback for every message."""
+    """A log file that can no longer be written costs one line, not a traceback for every message."""
     lost: set[str] = set()
 
     def handle_error(self: logging.FileHandler, record: logging.LogRecord) -> None:
@@ -204,7 +204,7 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
 
 # ---------------------------------------------------------------- folders and logs
 def mkdir_and_rename(path: str) -> None:
-    """Make a folder; one that is there is renamed to ``PATH_archived_TIME``, or with a number where that exists."""
+    """Make a folder; an existing one is renamed to ``PATH_archived_TIME``, with a number where that name is taken."""
     if os.path.exists(path):
         archived = target = f'{path}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
         number = 1
@@ -217,14 +217,14 @@ def mkdir_and_rename(path: str) -> None:
 
 
 def _time_of_a_new_log(get_time_str: Callable[[], str], run: TrainingRun) -> str:
-    """A time, in whole seconds, that is in the name of no log yet."""
+    """The time in whole seconds, once no log has it in its name."""
     while run.log_folder and list(Path(run.log_folder).glob(f'train_*_{get_time_str()}.log')):
         time.sleep(0.05)
     return get_time_str()
 
 
 def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
-    """TensorBoard's writer, on rank 0; it drops what a killed run drew beyond the state that this one goes on from."""
+    """TensorBoard's writer, on rank 0; it drops curves beyond the state that the run resumes from."""
     if processes.rank() == 0:
         from torch.utils.tensorboard import SummaryWriter  # optional
 
@@ -235,22 +235,24 @@ def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
 class RecordedMessages(MessageLogger):
     """BasicSR's log lines, each also an event of the record."""
 
+    #: names in the record, and those in BasicSR's variables
+    _NAMES = {
+        'iteration': 'iter',
+        'epoch': 'epoch',
+        'learning_rates': 'lrs',
+        'step_seconds': 'time',
+        'data_seconds': 'data_time',
+    }
+
     def __init__(self, run: TrainingRun, *args: Any) -> None:
         super().__init__(*args)
         self._record = run.record
 
     def __call__(self, log_vars: dict[str, Any]) -> None:
         if self._record is not None:
-            known = ('epoch', 'iter', 'lrs', 'time', 'data_time')
-            self._record.add(
-                'step',
-                iteration=log_vars['iter'],
-                epoch=log_vars['epoch'],
-                learning_rates=log_vars['lrs'],
-                losses={k: v for k, v in log_vars.items() if k not in known},
-                step_seconds=log_vars['time'],
-                data_seconds=log_vars['data_time'],
-            )
+            losses = dict(log_vars)
+            values = {name: losses.pop(key) for name, key in self._NAMES.items()}
+            self._record.add('step', **values, losses=losses)
         super().__call__(log_vars)
 
 

@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
 
+#: stride, padding, dilation and groups of a convolution
+_DEFAULTS: tuple[Any, ...] = ((1,), (0,), (1,), 1)
+
 
 class _FrozenConv2d(torch.autograd.Function):
     @staticmethod
@@ -33,7 +36,7 @@ class FrozenConvolutions(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.conv2d and not kwargs and 3 <= len(args) <= 7 and torch.is_grad_enabled():
             (x, weight, bias), how = args[:3], args[3:]
-            stride, padding, dilation, groups = (*how, *((1,), (0,), (1,), 1)[len(how) :])
+            stride, padding, dilation, groups = (*how, *_DEFAULTS[len(how) :])
             frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
             if frozen and x.requires_grad and not isinstance(padding, str):
                 if not x.is_meta and torch.is_autocast_enabled(x.device.type):  # it would come too late, inside

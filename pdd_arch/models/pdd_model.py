@@ -82,8 +82,17 @@ class PDDModel(SRModel):
         keep_best = (own.get('logger') or {}).get('keep_best') if self.is_train else None
         self.validator = Validator(bare(validated), own.get('val') or {}, keep_best)
         self.best_metric_results = self.validator.best  # BasicSR's name
-        if self.settings is not None:
-            self._compose(self.settings)
+        if self.settings is None:
+            return
+        features = FeatureBank(self.feature_net) if self.feature_net is not None else None
+        networks = Networks(self.net_g, getattr(self, 'net_g_ema', None), self.net_teacher, self.net_d, features)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == 'fp16')
+        self.steps = GuardedSteps(scaler, self.settings.max_nonfinite)
+        optimizers = dict(zip(('net_g', 'net_d'), self.optimizers, strict=False))
+        self.training_step = TrainingStep(networks, self.losses, optimizers, self.steps, self.settings, self.device)
+        self.checkpointer = Checkpointer(
+            networks, self.optimizers, self.schedulers, self.steps, self.validator, self.run, self.opt
+        )
 
     # ---------------------------------------------------------------- set-up
     def init_training_settings(self) -> None:
@@ -117,17 +126,6 @@ class PDDModel(SRModel):
                 f'train.net_d_init_iters: {settings.net_d_init_iters}, but there is no network_d: nothing is trained '
                 'in these iterations.'
             )
-
-    def _compose(self, settings: AdaptationSettings) -> None:
-        features = FeatureBank(self.feature_net) if self.feature_net is not None else None
-        networks = Networks(self.net_g, getattr(self, 'net_g_ema', None), self.net_teacher, self.net_d, features)
-        scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
-        self.steps = GuardedSteps(scaler, settings.max_nonfinite)
-        optimizers = dict(zip(('net_g', 'net_d'), self.optimizers, strict=False))
-        self.training_step = TrainingStep(networks, self.losses, optimizers, self.steps, settings, self.device)
-        self.checkpointer = Checkpointer(
-            networks, self.optimizers, self.schedulers, self.steps, self.validator, self.run, self.opt
-        )
 
     def _apply_memory_format(self, net: nn.Module) -> nn.Module:
         if self.settings is not None and self.settings.channels_last:
@@ -198,7 +196,7 @@ class PDDModel(SRModel):
         """
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net, logger = bare(net), get_root_logger()
-        content = self._read_weights(load_path, option)
+        content = self.run.opened_weights.get(load_path) or read_checkpoint(load_path, option)
         state = state_dict_of(content, param_key, load_path, option, net)
         check_finite(state, load_path, option)
         if param_key is not None and param_key not in content:
@@ -209,11 +207,6 @@ class PDDModel(SRModel):
         else:
             self._print_different_keys_loading(net, state, strict)
         net.load_state_dict(state, strict=strict)
-
-    def _read_weights(self, path: str, option: str) -> Mapping[str, Any]:
-        """Content of a weight file, unless it has been read before the model is built."""
-        opened = self.run.opened_weights.get(path)
-        return read_checkpoint(path, option) if opened is None else opened
 
     def get_optimizer(
         self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any
@@ -295,7 +288,7 @@ class PDDModel(SRModel):
         row, self.steps.in_a_row = self.steps.in_a_row, 0
         self.save(self.run.position.epoch, self.iteration)  # refuses networks that are themselves broken
         raise NumbersError(
-            f'{broken}, for the {row}. time in a row (train.max_nonfinite)',
+            f'{broken}, in {row} iterations in a row (train.max_nonfinite)',
             way_out=f'These steps were skipped, and the networks as they were before are saved as iteration '
             f'{self.iteration}. Images of the batch: {", ".join(files)}. Look at them; otherwise lower '
             'train.optim_g.lr, set train.grad_clip, or train with precision: fp32.',

@@ -22,13 +22,11 @@ class TrainedModel(Protocol):
 
     opt: dict[str, Any]
 
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write the networks and the training state of an iteration; -1: of the end of the training."""
+    def save(self, epoch: int, current_iter: int) -> None: ...
 
     def validation(
         self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
-    ) -> None:
-        """Validate on one dataset."""
+    ) -> None: ...
 
 
 @dataclass
