@@ -14,22 +14,22 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL, STEP = 'models/pdd_model.py', 'models/training_step.py'
-LOSSES, SETTINGS = 'losses/functional.py', 'config/settings.py'
+MODEL, STEP, FORWARD = 'models/pdd_model.py', 'models/training_step.py', 'models/forward_pass.py'
+LOSSES, SETTINGS = 'losses/functional.py', 'options/settings.py'
 
 # (what is wrong, file, text, replacement); each text must occur exactly once
 MUTATIONS = [
     (
         'warm-up compared with >=',
         STEP,
-        'current_iter > settings.distill_start',
-        'current_iter >= settings.distill_start',
+        'iteration > settings.distill_start',
+        'iteration >= settings.distill_start',
     ),
     (
         'discriminator-only phase compared with >=',
         STEP,
-        'current_iter > settings.net_d_init_iters',
-        'current_iter >= settings.net_d_init_iters',
+        'iteration > settings.net_d_init_iters',
+        'iteration >= settings.net_d_init_iters',
     ),
     (
         'warm-up not offset by net_d_init_iters',
@@ -52,21 +52,26 @@ MUTATIONS = [
     (
         'student outputs exchanged for the adversarial term',
         STEP,
-        'shown = torch.cat((look.syn, look.real))',
-        'shown = look.real',
+        'judged = torch.cat((forward.syn, forward.real))',
+        'judged = forward.real',
     ),
-    ('generator term on synthetic only', STEP, 'shown = torch.cat((look.syn, look.real))', 'shown = look.syn'),
+    (
+        'generator term on synthetic only',
+        STEP,
+        'judged = torch.cat((forward.syn, forward.real))',
+        'judged = forward.syn',
+    ),
     (
         't also shown as fake',
         STEP,
         "('fake', syn, False)",
-        "('fake', [self._run(self.net_g, torch.cat((self.lq, self.lq_real))).detach()], False)",
+        "('fake', [self._run(self.networks.student, torch.cat((parts[0].lq, parts[0].lq_real))).detach()], False)",
     ),
     (
         'fake from the updated generator',
         STEP,
         "('fake', syn, False)",
-        "('fake', [self._run(self.net_g, self.lq).detach()], False)",
+        "('fake', [self._run(self.networks.student, parts[0].lq).detach()], False)",
     ),
     (
         'fake before real',
@@ -84,26 +89,26 @@ MUTATIONS = [
     (
         'distillation logged but not in the total',
         STEP,
-        'v / parts for k, v in terms.items())',
-        "v / parts for k, v in terms.items() if k not in ('l_inter', 'l_intra'))",
+        'v / parts for k, v in found.items())',
+        "v / parts for k, v in found.items() if k not in ('l_inter', 'l_intra'))",
     ),
     (
         'perceptual loss on the real half',
         STEP,
-        "self.cri_perceptual.terms(features['student_syn'], features['target'])",
-        "self.cri_perceptual.terms(features.get('student_real') or features['student_syn'], features['target'])",
+        "compared = features['student_syn'], features['target']",
+        "compared = features.get('student_real') or features['student_syn'], features['target']",
     ),
     (
         'average updated before the step',
         STEP,
         '        if update_g:\n            syn = ',
-        '        self.model_ema(settings.ema_decay)\n        if update_g:\n            syn = ',
+        '        networks.update_average(settings.ema_decay)\n        if update_g:\n            syn = ',
     ),
     (
         'average skipped in every second iteration',
         STEP,
-        'if averages:\n            self.model_ema',
-        'if averages and current_iter % 2:\n            self.model_ema',
+        'if settings.ema_decay > 0 and student_moved:',
+        'if settings.ema_decay > 0 and student_moved and iteration % 2:',
     ),
     (
         'Frobenius norm per sample',
@@ -118,7 +123,12 @@ MUTATIONS = [
         'shifted = p',
     ),
     ('gradient of the cross-entropy not through the softmax', LOSSES, 'slope.sub_(inner).mul_(p)', 'slope.mul_(p)'),
-    ('gradient of t dropped', STEP, 'torch.zeros_like(x) if x.grad is None', 'torch.zeros_like(x) if x is self.real'),
+    (
+        'gradient of t dropped',
+        FORWARD,
+        'torch.zeros_like(x) if x.grad is None',
+        'torch.zeros_like(x) if x is self.real',
+    ),
     ('softmax target from the student', LOSSES, 'target = teacher.softmax(dim=1)', 'target = student.softmax(dim=1)'),
     ('Gram matrix divided by h w only', LOSSES, '/ (c * h * w)', '/ (h * w)'),
 ]

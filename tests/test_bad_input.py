@@ -606,7 +606,7 @@ def test_state_that_is_none(basicsr, workplace):
 
 
 def test_bug_is_one_line_and_shows_its_traceback_with_debug(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.options.command_line.check', lambda *_: 1 / 0)
+    monkeypatch.setattr('pdd_arch.basicsr_options.check', lambda *_: 1 / 0)
     assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         basicsr(run_options(), '--debug')

@@ -54,7 +54,7 @@ def test_all_that_a_gpu_has_to_show_runs(benchmark_step, monkeypatch, tmp_path):
     # the obvious way is another program for the same numbers
     assert steps['float32']['loss_deviation'] < 1e-5
     assert steps['plain']['flops'] > steps['float32']['flops'] > 0
-    assert set(steps['float32']['phases']) >= {'generalist', 'specialist', 'features', 'discriminator', 'optimizers'}
+    assert set(steps['float32']['phases']) >= {'teacher', 'student', 'features', 'discriminator', 'optimizers'}
     assert '| float32 |' in (tmp_path / 'step.md').read_text()
     assert json.loads((tmp_path / 'curves.json').read_text())['crop'][0]['seconds'] > 0
     assert 'waiting' in json.loads((tmp_path / 'data.json').read_text())  # at the step time just measured

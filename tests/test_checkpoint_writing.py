@@ -16,7 +16,7 @@ from helpers import build, options, step
 from pdd_arch.errors import NumbersError, WeightsError
 from pdd_arch.models.retention import prune
 from pdd_arch.training.resume import load_resume_state
-from pdd_arch.training.run_state import begin_run
+from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 from pdd_arch.utils.atomic import PARTIAL, remove_partial_files
 from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.writing import CheckpointWriter, write_checkpoint
@@ -28,7 +28,6 @@ KILLS = 50
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begin_run()
     path = dict(models='models', training_states='training_states')
     model = build(path=path, train=dict(total_iter=10**6))
     step(model, 1)
@@ -36,10 +35,10 @@ def model(tmp_path, monkeypatch):
     return model
 
 
-def resume_options(**paths) -> dict:
+def resume_options(**paths) -> BasicSROptions:
     keys = ('experiments_root', 'log', 'visualization')
     path = dict(models='models', training_states='training_states', **dict.fromkeys(keys, 'run'), **paths)
-    return options(auto_resume=True, path=path, train=dict(total_iter=10**6))
+    return BasicSROptions(options(auto_resume=True, path=path, train=dict(total_iter=10**6)), TrainingRun())
 
 
 def names(folder: str) -> list[str]:
@@ -91,7 +90,7 @@ def test_killed_while_rewriting_an_iteration(model):
             with torch.no_grad():
                 next(model.net_g.parameters()).fill_(value)
             while True:
-                model._last_saved = None
+                model.checkpointer.last_saved = None
                 model.save(0, 3)
 
         process = _fork.Process(target=rewrite)
@@ -99,10 +98,9 @@ def test_killed_while_rewriting_an_iteration(model):
         time.sleep(rng.uniform(0.005, 0.05))
         process.kill()
         process.join()
-        begin_run()
         opt = resume_options()
         state = load_resume_state(opt)  # verifies the networks' hashes
-        assert not begin_run().notes
+        assert not [note for note in opt.run.notes if 'Continuing' in note]
         assert opt['path']['pretrain_network_g'] == f'models/net_g_{state["iter"]}.pth'
 
 
@@ -294,6 +292,6 @@ def test_tampered_state_is_passed_over(model):
     model.save(0, 2)
     state = Path('training_states/2.state')
     torch.save(torch.load(state, weights_only=True) | dict(iter=10), state)
-    run = begin_run()
-    assert load_resume_state(resume_options())['iter'] == 1
-    assert 'its iteration is 10' in run.notes[0]
+    opt = resume_options()
+    assert load_resume_state(opt)['iter'] == 1
+    assert 'its iteration is 10' in opt.run.notes[0]

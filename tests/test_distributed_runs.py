@@ -12,6 +12,7 @@ from basicsr.archs import build_network
 from child_runs import Child, differences, final_state, losses_by_iteration, ranks, resumable_options, write_options
 from helpers import TINY_G, merge
 
+from pdd_arch import basicsr_options
 from pdd_arch.distributed import launchers
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.options import command_line
@@ -119,14 +120,14 @@ def test_not_finite_in_one_process_skips_the_step_in_all(opt, monkeypatch):
 
 def test_none_starts_when_one_cannot(opt, monkeypatch, capfd):
     """They meet before they look at the data: nobody waits for a process that has ended."""
-    plain = command_line.check
+    plain = basicsr_options.check
 
     def check(options):
         if os.environ['RANK'] == '1':
             raise DataError('datasets.train.dataroot_gt: the folder hr does not exist')
         plain(options)
 
-    monkeypatch.setattr(command_line, 'check', check)
+    monkeypatch.setattr(basicsr_options, 'check', check)
     write_options(opt)
     assert finish(ranks(2)) == [1, 1]
     error = capfd.readouterr().err
@@ -169,7 +170,7 @@ def test_slurm(opt, scontrol):
 def test_slurm_outside_of_a_job(monkeypatch):
     monkeypatch.delenv('SLURM_PROCID', raising=False)
     with pytest.raises(OptionError, match=r"--launcher slurm: start with srun; 'SLURM_PROCID' is not among"):
-        launchers.init_slurm()
+        launchers.init_dist('slurm')
 
 
 def test_node_list_that_scontrol_does_not_know(monkeypatch, workplace):
@@ -177,4 +178,4 @@ def test_node_list_that_scontrol_does_not_know(monkeypatch, workplace):
         monkeypatch.setenv(key, value)
     monkeypatch.setenv('PATH', str(workplace))
     with pytest.raises(OptionError, match=r"scontrol, which expands 'gpu\[1-2\]', cannot be run"):
-        launchers.init_slurm()
+        launchers.init_dist('slurm')

@@ -34,22 +34,22 @@ class Poison:
 
 def test_step_is_skipped_counted_and_named(capfd):
     model = build()
-    model.cri_pix = Poison(model.cri_pix)
+    model.losses.pixel = Poison(model.losses.pixel)
     step(model, 1)
     student, ema = parameters(model.net_g), parameters(model.net_g_ema)
     adam = copy.deepcopy(model.optimizer_g.state_dict())
-    model.cri_pix.on = True
+    model.losses.pixel.on = True
     step(model, 2)
     assert unchanged(model.net_g, student)
     assert unchanged(model.net_g_ema, ema)
     assert torch.equal(model.optimizer_g.state_dict()['state'][0]['exp_avg'], adam['state'][0]['exp_avg'])
-    assert (model.nonfinite_in_a_row, model.nonfinite_total) == (1, 1)
+    assert (model.steps.in_a_row, model.steps.total) == (1, 1)
     warning = capfd.readouterr().err
     assert 'iteration 2: not finite: l_g_pix, gradient of net_g (1 in a row, 1 in all' in warning
-    model.cri_pix.on = False
+    model.losses.pixel.on = False
     step(model, 3)
     assert not unchanged(model.net_g, student)
-    assert (model.nonfinite_in_a_row, model.nonfinite_total) == (0, 1)
+    assert (model.steps.in_a_row, model.steps.total) == (0, 1)
 
 
 def test_gradient_alone_is_noticed(capfd):
@@ -86,7 +86,14 @@ def test_run_stops_with_state_and_file_names(workplace, monkeypatch, capfd):
     assert Child().status() == 1
     line = capfd.readouterr().err.strip().splitlines()[-1]
     assert line.startswith('basicsr: error: iteration 7: not finite: l_g_pix, l_g_percep')
-    for word in ('3. time in a row', 'train.max_nonfinite', 'hr/00', 'real/00', 'saved as iteration 7', 'grad_clip'):
+    for word in (
+        'in 3 iterations in a row',
+        'train.max_nonfinite',
+        'hr/00',
+        'real/00',
+        'saved as iteration 7',
+        'grad_clip',
+    ):
         assert word in line
     states = 'experiments/tiny/training_states'
     assert sorted(f.stem for f in Path(states).iterdir()) == ['2', '4', '6', '7']
@@ -128,14 +135,14 @@ def test_networks_that_are_broken_themselves_are_not_saved(workplace, monkeypatc
 
 def test_row_survives_a_resume():
     model = build(path=dict(models='m', training_states='t'))
-    state = model._training_state(0, 2)
+    state = model.checkpointer.training_state(0, 2)
     state['nonfinite'] = {'in_a_row': 9, 'total': 20}
     other = build()
     other.resume_training(state)
-    other.cri_pix = Poison(other.cri_pix)
-    other.cri_pix.on = True
+    other.losses.pixel = Poison(other.losses.pixel)
+    other.losses.pixel.on = True
     other.save = lambda *_: None
-    with pytest.raises(NumbersError, match=r'10\. time in a row'):
+    with pytest.raises(NumbersError, match='in 10 iterations in a row'):
         step(other, 3)
 
 

@@ -233,7 +233,7 @@ def test_random_start_is_said_loudly(caplog):
     get_root_logger().propagate = True  # to where caplog listens
     with caplog.at_level('WARNING', logger='basicsr'):
         build(**STATIC)
-    assert 'path.pretrain_network_g is not set: the specialist starts from RANDOM weights' in caplog.text
+    assert 'path.pretrain_network_g is not set: the student starts from RANDOM weights' in caplog.text
     assert 'path.pretrain_network_teacher is not set: the static teacher has RANDOM weights' in caplog.text
     assert 'UNTRAINED network' in caplog.text
 

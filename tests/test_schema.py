@@ -11,6 +11,7 @@ import pytest
 from basicsr.utils.registry import LOSS_REGISTRY
 from helpers import run_options
 
+from pdd_arch.data.section import read_section
 from pdd_arch.degradations import lr_synthesis
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
@@ -21,7 +22,7 @@ from pdd_arch.losses.perceptual import CRITERIA
 from pdd_arch.options import reference, schema
 from pdd_arch.options.messages import describe, document, validated
 from pdd_arch.options.run_options import CommandLine, RunOptions
-from pdd_arch.options.sections import unpaired_set, val_options
+from pdd_arch.options.sections import val_options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.yaml_file import load_options
 
@@ -140,10 +141,17 @@ def test_settings_have_the_defaults_of_the_schema():
                 assert getattr(settings, name) == field.default, name
 
 
+UNPAIRED = dict(dataroot_gt='a', dataroot_lq='b', gt_size=32, scale=4)
+
+
 @pytest.mark.parametrize(
     ('section', 'read', 'given'),
     [
-        (schema.UnpairedAdaptationSet, unpaired_set, dict(dataroot_gt='a', dataroot_lq='b', gt_size=32, scale=4)),
+        (
+            schema.UnpairedAdaptationSet,
+            lambda opt: read_section(opt)[0],
+            dict(dataroot_gt='a', dataroot_lq='b', gt_size=32, scale=4),
+        ),
         (schema.ValOptions, val_options, {}),
     ],
 )
@@ -156,11 +164,11 @@ def test_sections_have_the_defaults_of_the_schema(section, read, given):
 
 def test_sections_know_what_basicsr_adds():
     opt = RunOptions.of(run_options()).for_basicsr()
-    found = unpaired_set(opt['datasets']['train'])
-    assert (found.phase, found.scale, found.manual_seed, found.gt_size) == ('train', 4, 0, 32)
+    found, scale, seed = read_section(opt['datasets']['train'])
+    assert (scale, seed, found.gt_size) == (4, 0, 32)
     assert val_options(opt).val_freq == 2
     with pytest.raises(OptionError, match=r"datasets\.train\.cache: expected .*Did you mean 'ram'"):
-        unpaired_set(opt['datasets']['train'] | {'cache': 'rma'})
+        read_section(opt['datasets']['train'] | {'cache': 'rma'})
 
 
 def test_losses_have_the_defaults_of_the_schema():

@@ -52,22 +52,25 @@ class Phases:
 def watched(model: PDDModel, device: str) -> Iterator[Phases]:
     """Phases of the steps of a `PDDModel` within the block."""
     phases = Phases(device)
-    before = dict(vars(model))
-    phases.watch(model, '_student_gradients', 'rest')
-    phases.watch(model, '_specialist_gradients', 'backward of the specialist')
-    phases.watch(model, '_look', 'specialist')
-    phases.watch(model, '_run_teacher', 'generalist')
-    phases.watch(model, '_extract', 'features')
-    phases.watch(model, '_feature_gradients', 'distances, backward of the features')
-    phases.watch(model, '_adversarial_gradients', 'adversarial term')
-    phases.watch(model, '_discriminator_gradients', 'discriminator')
-    phases.watch(model, '_take_step', 'optimizers')
-    phases.watch(model, 'model_ema', 'moving average')
+    step = model.training_step
+    watched_objects = step, model.steps, step.networks
+    before = [set(vars(owner)) for owner in watched_objects]
+    phases.watch(step, '_student_gradients', 'rest')
+    phases.watch(step, '_weight_gradients', 'backward of the student')
+    phases.watch(step, '_forward', 'student')
+    phases.watch(step, '_run_teacher', 'teacher')
+    phases.watch(step, '_extract', 'features')
+    phases.watch(step, '_feature_gradients', 'distances, backward of the features')
+    phases.watch(step, '_adversarial_gradients', 'adversarial term')
+    phases.watch(step, '_discriminator_gradients', 'discriminator')
+    phases.watch(model.steps, 'take', 'optimizers')
+    phases.watch(step.networks, 'update_average', 'moving average')
     try:
         yield phases
     finally:
-        for name in set(vars(model)) - set(before):
-            delattr(model, name)
+        for owner, names in zip(watched_objects, before, strict=True):
+            for name in set(vars(owner)) - names:
+                delattr(owner, name)
 
 
 def measure(model: PDDModel, device: str, batches: list, start: int) -> dict[str, float]:

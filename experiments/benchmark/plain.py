@@ -29,7 +29,7 @@ class PlainModel(PDDModel):
         s_compared = s.detach() if settings.detach_synthetic else s
 
         losses = OrderedDict()
-        distill = self.cri_distill
+        distill = self.losses.distillation
         losses['l_inter'] = distill.inter_weight * self._distance(
             distill.inter_layers,
             (t, t_teacher, s_compared, s_teacher),
@@ -42,14 +42,14 @@ class PlainModel(PDDModel):
             functional.intra_model_loss,
             distill.intra_distance,
         )
-        losses['l_g_pix'] = self.cri_pix(s, self.gt)
-        perceptual = self.cri_perceptual
+        losses['l_g_pix'] = self.losses.pixel(s, self.gt)
+        perceptual = self.losses.perceptual
         own, truth = (self.feature_net(x, perceptual.layers) for x in (s, self.gt))
         losses['l_g_percep'] = perceptual.perceptual_weight * sum(
             w * perceptual.criterion(own[k], truth[k]) for k, w in perceptual.layer_weights.items()
         )
         if self.net_d is not None:
-            losses['l_g_gan'] = self.cri_gan(self.net_d(torch.cat((s, t))), True, is_disc=False)
+            losses['l_g_gan'] = self.losses.adversarial(self.net_d(torch.cat((s, t))), True, is_disc=False)
         sum(losses.values()).backward()
         self.optimizer_g.step()
 
@@ -57,7 +57,7 @@ class PlainModel(PDDModel):
             self.net_d.requires_grad_(True)
             self.optimizer_d.zero_grad()
             for name, image in (('real', self.gt), ('fake', s.detach())):
-                loss = self.cri_gan(self.net_d(image), name == 'real', is_disc=True)
+                loss = self.losses.adversarial(self.net_d(image), name == 'real', is_disc=True)
                 loss.backward()
                 losses[f'l_d_{name}'] = loss
             self.optimizer_d.step()

@@ -4,8 +4,8 @@
     python experiments/benchmark/precision.py --opt options/pdd_city100.yml --data FOLDER --steps 20,200
 
 With an option file the networks, weights and photographs are the run's own, and FOLDER is where its paths start. The
-specialist is trained for `steps` iterations in float32, so that it differs from its average as it does in a run; then
-the gradient of every term with regard to the specialist's outputs s and t is taken in each precision on the same
+student is trained for `steps` iterations in float32, so that it differs from its average as it does in a run; then
+the gradient of every term with regard to the student's outputs s and t is taken in each precision on the same
 batches.
 """
 
@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader
 
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.models import PDDModel
+from pdd_arch.models.forward_pass import Batch
 from pdd_arch.options.yaml_file import load_options
 
-#: precision of the specialist and generalist, of the feature network; None: as the others
+#: precision of student and teacher, and of the feature network; None: as the others
 KINDS = {
     'float32': ('fp32', None),
     'bf16': ('bf16', 'bf16'),
@@ -51,27 +52,28 @@ def batches(opt: dict, count: int, size: int, side: int) -> list[dict]:
 def gradients(model: PDDModel, data: dict, networks: str, features: str | None) -> dict[str, torch.Tensor]:
     """Gradient of each term with regard to s and t, which have the values of this precision's forward pass."""
     found = {}
-    settings = model.settings
+    step, losses = model.training_step, model.losses
+    settings = step.settings
     model.feed_data(data)
-    part = model._parts()[0]
+    part = Batch(model.lq, model.gt, model.lq_real)
     for term in TERMS:
-        model.settings = replace_precision(settings, networks)
-        look = model._look(part, True)
-        model.settings = replace_precision(settings, features or networks)
+        step.settings = replace_precision(settings, networks)
+        forward = step._forward(part, True)
+        step.settings = replace_precision(settings, features or networks)
         # the constants again, in the feature network's own precision
         constants = {
-            'teacher_real': look.outputs.teacher_real,
-            'teacher_syn': look.outputs.teacher_syn,
+            'teacher_real': forward.compared.teacher_real,
+            'teacher_syn': forward.compared.teacher_syn,
             'target': part.gt,
         }
-        look.constants.update(model._extract(constants, True))
-        known = model._student_features(look)
-        terms = dict(model.cri_distill.terms(look.outputs, model._distill_views(look, known)))
-        terms['l_g_pix'] = model.cri_pix(look.syn, look.target)
-        terms.update(model.cri_perceptual.terms(known['student_syn'], known['target']))
+        forward.constants.update(step._extract(constants, True))
+        known = step._features(forward)
+        terms = dict(losses.distillation.terms(forward.compared, step._compared_features(forward.compared, known)))
+        terms['l_g_pix'] = losses.pixel(forward.syn, forward.target)
+        terms.update(losses.perceptual.terms(known['student_syn'], known['target']))
         terms[term].backward()
-        found[term] = look.gradient.double()
-    model.settings = settings
+        found[term] = forward.output_gradient.double()
+    step.settings = settings
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from os import path as osp
 from typing import Any
 
+from pdd_arch.data.section import DatasetSection
 from pdd_arch.data.sources import ImageSource, open_source
 from pdd_arch.images.names import without_extension
 
@@ -12,7 +13,7 @@ from pdd_arch.images.names import without_extension
 def data_identity(dataset_options: Mapping[str, Any]) -> str:
     """Identity of the images that the options of an ``UnpairedAdaptationDataset`` name.
 
-    Lists folders, meta-info files and LMDBs; opens no image.
+    Lists folders, meta-info files and LMDBs, unless the section brings opened sources; opens no image.
 
     Args:
         dataset_options: ``dataroot_gt``, ``dataroot_lq`` and what goes with them; not changed.
@@ -23,7 +24,9 @@ def data_identity(dataset_options: Mapping[str, Any]) -> str:
     Raises:
         OptionError, MissingFileError, DataError: as :func:`pdd_arch.data.sources.open_source`.
     """
-    return sources_identity(*(open_source(dataset_options, side) for side in ('gt', 'lq')))
+    if isinstance(dataset_options, DatasetSection):
+        return sources_identity(*dataset_options.sources)
+    return sources_identity(open_source(dataset_options, 'gt'), open_source(dataset_options, 'lq'))
 
 
 def sources_identity(gt: ImageSource, lq: ImageSource) -> str:

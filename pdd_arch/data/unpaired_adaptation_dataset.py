@@ -58,13 +58,8 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         self.gt_size, self.lq_size = options.gt_size, options.gt_size // self.scale
         self.use_hflip, self.use_rot = options.use_hflip, options.use_rot
         self.lr_synthesis = lr_synthesis_of(options.lr_synthesis, self.scale)
-        if isinstance(opt, DatasetSection):
-            self.gt, self.lq = opt.sources
-        else:
-            self.gt, self.lq = (open_source(opt, side) for side in ('gt', 'lq'))
-            if options.validate_:
-                # before the cache: a wrong crop size should not cost the time of decoding everything
-                validate_sources(self.gt, self.lq, self.gt_size, self.scale)
+        # validated before they are cached: a wrong crop size should not cost the time of decoding everything
+        self.gt, self.lq = opt.sources if isinstance(opt, DatasetSection) else open_sources(opt)
         if options.cache == 'ram':
             self.gt, self.lq = CachedSource(self.gt), CachedSource(self.lq)
         elif self.lr_synthesis.noise_injection:
@@ -134,6 +129,20 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         if self.use_rot and transpose:
             crop = crop.transpose(1, 0, 2)
         return to_float32(crop)
+
+
+def open_sources(opt: Mapping[str, Any]) -> tuple[ImageSource, ImageSource]:
+    """HR photographs and those of the target domain that a section names, validated if it says so.
+
+    Raises:
+        OptionError, MissingFileError, DataError: as :class:`UnpairedAdaptationDataset`.
+    """
+    options, scale, _ = read_section(opt)
+    lr_synthesis_of(options.lr_synthesis, scale)  # options first: looking at all photographs takes time
+    gt, lq = open_source(opt, 'gt'), open_source(opt, 'lq')
+    if options.validate_:
+        validate_sources(gt, lq, options.gt_size, scale)
+    return gt, lq
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

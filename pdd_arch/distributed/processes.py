@@ -1,10 +1,10 @@
-"""What the processes of a distributed run tell each other besides gradients.
+"""What the ranks of a distributed run tell each other besides gradients.
 
 Everything here is also right for a single process, where it returns what it was given.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,7 @@ def open_control_group() -> None:
     """A group of all processes on the CPU, for decisions: asking it does not wait for a GPU. Collective."""
     global _control_group
     if dist.is_available() and dist.is_initialized() and _control_group is None:
-        _control_group = dist.new_group(backend='gloo')
+        _control_group = cast(dist.ProcessGroup, dist.new_group(backend='gloo'))  # of all ranks, this one included
 
 
 def close() -> None:
@@ -41,16 +41,16 @@ def is_lost(error: BaseException) -> bool:
 
 def world_size() -> int:
     """How many processes train together."""
-    return get_dist_info()[1]
+    return int(get_dist_info()[1])
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return get_dist_info()[0]
+    return int(get_dist_info()[0])
 
 
 def largest(value: int) -> int:
-    """The largest of all processes' values: every process gets the same."""
+    """The largest of all ranks' values."""
     if world_size() == 1:
         return value
     box = torch.tensor(value)
@@ -58,8 +58,8 @@ def largest(value: int) -> int:
     return int(box)
 
 
-def everywhere(condition: torch.Tensor) -> torch.Tensor:
-    """Elementwise AND of a boolean tensor over all processes, on the tensor's own device."""
+def all_ranks_true(condition: torch.Tensor) -> torch.Tensor:
+    """Elementwise AND of a boolean tensor over all ranks, on the tensor's own device."""
     if world_size() == 1:
         return condition
     box = condition.to(torch.int32)
@@ -68,16 +68,16 @@ def everywhere(condition: torch.Tensor) -> torch.Tensor:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Plain Python values of all processes, by rank."""
+    """Plain Python values of all ranks, in order."""
     if world_size() == 1:
         return [value]
-    found: list = [None] * world_size()
+    found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, value, group=_control_group)
     return found
 
 
 def from_first(value: T) -> T:
-    """The first process's value."""
+    """The value of rank 0."""
     if world_size() == 1:
         return value
     box = [value]
@@ -86,14 +86,14 @@ def from_first(value: T) -> T:
 
 
 def broadcast_network(net: torch.nn.Module) -> None:
-    """Give a network that is not wrapped for distributed training the first process's weights."""
+    """Give a network that is not wrapped for distributed training the weights of rank 0."""
     if world_size() > 1:
         for tensor in net.state_dict().values():
             dist.broadcast(tensor, src=0)
 
 
 def gather_statistics(own: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """Named tensors of all processes, by rank, as constants. Names and shapes are the same in every process."""
+    """Named tensors of all ranks, in order, as constants. Names and shapes are the same on all ranks."""
     constants = {name: value.detach() for name, value in own.items()}
     if world_size() == 1:
         return [constants]
@@ -104,26 +104,26 @@ def gather_statistics(own: Mapping[str, torch.Tensor]) -> list[dict[str, torch.T
 
 
 def _unflatten(vector: torch.Tensor, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    parts: Sequence[torch.Tensor] = vector.split([value.numel() for value in like.values()])
+    parts = vector.split([value.numel() for value in like.values()])
     # one message of the widest type; each tensor gets its own back
     return {name: part.view_as(like[name]).to(like[name].dtype) for name, part in zip(like, parts, strict=True)}
 
 
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, value: torch.Tensor, factor: float) -> torch.Tensor:
+    def forward(ctx: Any, value: torch.Tensor, factor: float) -> torch.Tensor:
         ctx.factor = factor
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient * ctx.factor, None
 
 
-def counting_for_all(value: torch.Tensor) -> torch.Tensor:
-    """`value` with a gradient multiplied by the number of processes.
+def scale_gradient_by_world_size(value: torch.Tensor) -> torch.Tensor:
+    """`value`, its gradient multiplied by the number of ranks.
 
-    Distributed training averages gradients over processes. A loss of the whole batch is the same number in each of
-    them and each holds only its own share of the gradient: the shares are to be added, not averaged.
+    Distributed training averages gradients over ranks. A loss of the whole batch is the same number on each of them,
+    and each holds only its own share of the gradient: the shares have to be added, not averaged.
     """
     return value if world_size() == 1 else _ScaleGradient.apply(value, float(world_size()))

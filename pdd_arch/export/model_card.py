@@ -13,7 +13,7 @@ from pdd_arch.export.exported_file import ExportedFile
 from pdd_arch.export.markdown import MOST_CHARACTERS, code, escaped
 from pdd_arch.export.usage import usage
 from pdd_arch.export.verify import TOLERANCE, Reference
-from pdd_arch.inference import ADAPTED_MODEL, LoadedNetwork
+from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
 from pdd_arch.utils.resources import BUNDLED_PREFIX
 from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__

@@ -2,9 +2,9 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.archs import build_network
@@ -12,97 +12,114 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import NumbersError, OptionError
 from pdd_arch.features import FeatureBank, FeatureNet
-from pdd_arch.inference import forward_tiled, required_multiple
-from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
-from pdd_arch.models.checkpointing import CheckpointMixin
-from pdd_arch.models.training_step import TrainingStepMixin
+from pdd_arch.models.checkpointer import Checkpointer
+from pdd_arch.models.forward_pass import Batch, Terms
+from pdd_arch.models.losses import Losses
+from pdd_arch.models.networks import Networks, bare
+from pdd_arch.models.nonfinite import GuardedSteps
+from pdd_arch.models.training_step import TrainingStep
+from pdd_arch.models.validator import Validator
+from pdd_arch.options.optimizers import optimizer_class
+from pdd_arch.options.sections import val_options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_network
-from pdd_arch.training.run_state import current_run
-from pdd_arch.utils.color import match_color
+from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
 
 
 @register(MODEL_REGISTRY)
-class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
-    """Adapts a specialist S (``net_g``) to one target domain under a generalist G (``net_teacher``).
+class PDDModel(SRModel):
+    """Adapts a student S (``net_g``) to one target domain under a teacher G (``net_teacher``).
 
-    Per iteration: one forward of S, one of G without gradient, features of their outputs each computed once, one
-    update of S on distillation + supervised + adversarial losses, one update of D, then the moving average of S.
+    BasicSR's loop calls this class, which builds what does the work: a `TrainingStep`, a `Checkpointer` and a
+    `Validator`.
+
+    Args:
+        opt: completed options; they are not changed. Options that BasicSR's pipeline was started with also carry its
+            `TrainingRun`.
 
     Attributes:
         net_g: the trained network S.
         net_g_ema: its exponential moving average; validated, saved as ``params_ema``, deployed. Absent when
             ``train.ema_decay`` is 0.
-        net_teacher: the generalist G: ``net_g_ema`` itself (``teacher: ema``) or a second frozen network
+        net_teacher: the teacher G: ``net_g_ema`` itself (``teacher: ema``) or a second frozen network
             (``static``); None without distillation.
         net_d: discriminator, or None.
         feature_net: the frozen feature network of all losses, or None when none needs features.
         iteration: the last iteration, from 1; 0 before the first.
         in_step: whether an iteration is under way, so that networks and optimizers do not belong together.
         batch_files: image files of the current batch.
-        nonfinite_in_a_row, nonfinite_total: iterations whose loss or gradient was not finite.
+
+    Raises:
+        OptionError, MissingFileError, WeightsError: naming the option that is wrong.
     """
 
-    def __init__(self, opt: Mapping) -> None:
+    net_g: nn.Module
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        self.run: TrainingRun = getattr(opt, 'run', None) or TrainingRun()
         # options are shared with the caller; BasicSR's models take entries out of them
-        opt = deepcopy(dict(opt))
-        self.settings = AdaptationSettings.from_options(opt) if opt['is_train'] else None
+        own = deepcopy(dict(opt))
         for key in ('network_g', 'network_teacher', 'network_d'):
-            if opt.get(key):
-                check_network(key, opt[key])
-        super().__init__(opt)
+            if own.get(key):
+                check_network(key, own[key])
+        self.settings = AdaptationSettings.from_options(own) if own['is_train'] else None
+        self.iteration, self.in_step = 0, False
+        self.batch_files: list[str] = []
+        self.log_dict: dict[str, float] = OrderedDict()
+        self._pending_log: Terms | None = None
+        super().__init__(own)
+        validated: nn.Module = getattr(self, 'net_g_ema', self.net_g)
+        keep_best = (own.get('logger') or {}).get('keep_best') if self.is_train else None
+        self.validator = Validator(bare(validated), val_options(own), keep_best)
+        self.best_metric_results = self.validator.best  # BasicSR's name
+        if self.settings is None:
+            return
+        features = FeatureBank(self.feature_net) if self.feature_net is not None else None
+        networks = Networks(self.net_g, getattr(self, 'net_g_ema', None), self.net_teacher, self.net_d, features)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == 'fp16')
+        self.steps = GuardedSteps(scaler, self.settings.max_nonfinite)
+        optimizers = dict(zip(('net_g', 'net_d'), self.optimizers, strict=False))
+        self.training_step = TrainingStep(networks, self.losses, optimizers, self.steps, self.settings, self.device)
+        self.checkpointer = Checkpointer(
+            networks, self.optimizers, self.schedulers, self.steps, self.validator, self.run, self.opt
+        )
 
     # ---------------------------------------------------------------- set-up
     def init_training_settings(self) -> None:
-        """Build teacher, discriminator, losses and optimizers; called by BasicSR once S exists."""
-        settings, train = self.settings, self.opt['train']
-        if self.opt['path'].get('pretrain_network_g') is None and not _brings_weights(self.opt['network_g']):
+        """Build the other networks, losses, optimizers and schedules; called by BasicSR once S exists."""
+        settings, opt = self.settings, self.opt
+        assert settings is not None
+        if not _has_weights(opt, 'g'):
             get_root_logger().warning(
-                'path.pretrain_network_g is not set: the specialist starts from RANDOM weights. Adaptation is meant '
-                'to start from a pretrained network.'
+                'path.pretrain_network_g is not set: the student starts from RANDOM weights. Adaptation is meant to '
+                'start from a pretrained network.'
             )
         self.net_g.train()
-        self.net_g_ema = self._build_ema()
-        if self.net_g_ema is None:
-            del self.net_g_ema  # BasicSR asks with hasattr
-        self.net_teacher = self._build_teacher()
-        self.net_d = self._build_discriminator() if self.opt.get('network_d') else None
-
-        def build(key: str, builder: Callable) -> object:
-            return builder(train[key]) if train.get(key) else None
-
-        self.cri_distill = build('distill_opt', build_distill_loss)
-        self.cri_perceptual = build('perceptual_opt', build_perceptual_loss)
-        self.cri_pix = build('pixel_opt', partial(build_registered, 'pixel_opt'))
-        self.cri_gan = build('gan_opt', partial(build_registered, 'gan_opt'))
-        for loss in (self.cri_distill, self.cri_pix, self.cri_gan):
-            if loss is not None:
-                loss.to(self.device)
-        self.feature_net = self._build_feature_net()
-        self.features = FeatureBank(self.feature_net)
-
+        if settings.ema_decay > 0:
+            self.net_g_ema = self._build_ema(settings.ema_decay)
+        self.net_teacher: nn.Module | None = getattr(self, 'net_g_ema', None)
+        if settings.teacher == 'static':
+            # without one nothing is distilled: the settings have been checked
+            self.net_teacher = self._build_teacher() if opt.get('network_teacher') else None
+        self.net_d: nn.Module | None = self._build_discriminator() if opt.get('network_d') else None
+        self.losses = Losses.from_options(opt['train'], self.device)
+        self.feature_net = self._build_feature_net(settings)
         if settings.compile:
             # in place: state-dict keys stay those of the plain network
             for net in (self.net_g, self.net_teacher, self.net_d, self.feature_net):
                 if net is not None:
-                    mode = settings.compile if isinstance(settings.compile, str) else None
-                    self.get_bare_model(net).compile(mode=mode)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == 'fp16')
-        self.iteration, self.nonfinite_in_a_row, self.nonfinite_total = 0, 0, 0
-        self.in_step = False
-        self.batch_files: list[str] = []
-        self._last_saved: int | None = None
-        self._validated: int | None = None
-        self._teacher_identity: str | None = None
-        self._pending_log: dict[str, torch.Tensor] | None = None
-        self.log_dict: dict[str, float] = OrderedDict()
+                    bare(net).compile(mode=settings.compile if isinstance(settings.compile, str) else None)
         self.setup_optimizers()
         self.setup_schedulers()
         if settings.net_d_init_iters and self.net_d is None:
@@ -111,57 +128,50 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
                 'in these iterations.'
             )
 
-    def _apply_memory_format(self, net: nn.Module) -> None:
-        if self.settings.channels_last:
+    def _apply_memory_format(self, net: nn.Module) -> nn.Module:
+        if self.settings is not None and self.settings.channels_last:
             net.to(memory_format=torch.channels_last)
+        return net
 
-    def _build_ema(self) -> nn.Module | None:
+    def _build_ema(self, decay: float) -> nn.Module:
         """A copy of S. A resumed run continues the average it had saved; a fresh one starts from S itself."""
-        if self.settings.ema_decay == 0:
-            return None
-        get_root_logger().info(f'Use Exponential Moving Average with decay: {self.settings.ema_decay}')
-        ema = build_network(self.opt['network_g']).to(self.device)
-        self._apply_memory_format(ema)
-        ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
+        get_root_logger().info(f'Use Exponential Moving Average with decay: {decay}')
+        ema = self._apply_memory_format(build_network(self.opt['network_g']).to(self.device))
+        ema.load_state_dict(bare(self.net_g).state_dict())
         path = self.opt['path']
         if path.get('resume_state') and 'network_g' not in (path.get('ignore_resume_networks') or ()):
             self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
         return ema.eval().requires_grad_(False)
 
-    def _build_teacher(self) -> nn.Module | None:
-        if self.settings.teacher == 'ema':
-            return getattr(self, 'net_g_ema', None)
-        if not self.opt.get('network_teacher'):
-            return None  # nothing is distilled: the settings have checked it
+    def _build_teacher(self) -> nn.Module:
         teacher = build_network(self.opt['network_teacher']).to(self.device)
-        path = self.opt['path']
-        if path.get('pretrain_network_teacher') is not None:
-            key = path.get('param_key_teacher', 'params')
-            self.load_network(teacher, path['pretrain_network_teacher'], path.get('strict_load_teacher', True), key)
-        elif not _brings_weights(self.opt['network_teacher']):
+        self._load_pretrained(teacher, 'teacher')
+        if not _has_weights(self.opt, 'teacher'):
             get_root_logger().warning(
                 'path.pretrain_network_teacher is not set: the static teacher has RANDOM weights.'
             )
             processes.broadcast_network(teacher)
-        self._apply_memory_format(teacher)
-        return teacher.eval().requires_grad_(False)
+        return self._apply_memory_format(teacher).eval().requires_grad_(False)
 
     def _build_discriminator(self) -> nn.Module:
         net = self.model_to_device(build_network(self.opt['network_d']))
         self.print_network(net)
-        path = self.opt['path']
-        if path.get('pretrain_network_d') is not None:
-            key = path.get('param_key_d', 'params')
-            self.load_network(net, path['pretrain_network_d'], path.get('strict_load_d', True), key)
+        self._load_pretrained(net, 'd')
         return net.train()
 
-    def _build_feature_net(self) -> FeatureNet | None:
-        layers = (*getattr(self.cri_distill, 'layers', ()), *getattr(self.cri_perceptual, 'layers', ()))
-        if not layers:
+    def _load_pretrained(self, net: nn.Module, letter: str) -> None:
+        path = self.opt['path']
+        if (file := path.get(f'pretrain_network_{letter}')) is not None:
+            key = path.get(f'param_key_{letter}', 'params')
+            self.load_network(net, file, path.get(f'strict_load_{letter}', True), key)
+
+    def _build_feature_net(self, settings: AdaptationSettings) -> FeatureNet | None:
+        if not self.losses.layers:
             return None
-        net = FeatureNet(layers, **dict(self.settings.feature_net)).to(self.device)
+        opened = self.run.feature_net or FeatureNet(self.losses.layers, **dict(settings.feature_net))
+        net = opened.to(self.device)
         self._apply_memory_format(net)
-        if self.settings.feature_net.weights == 'random':
+        if settings.feature_net.weights == 'random':
             get_root_logger().warning(
                 'train.feature_net.weights: random. Features of an UNTRAINED network; for real use take imagenet.'
             )
@@ -169,38 +179,48 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """As BasicSR's, but distributed training also works on the CPU."""
-        if self.settings is not None:
-            self._apply_memory_format(net)
+        self._apply_memory_format(net)
         if not self.opt['dist']:
-            return super().model_to_device(net)
+            moved: nn.Module = super().model_to_device(net)
+            return moved
         net = net.to(self.device)
         ids = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
         search = self.opt.get('find_unused_parameters', False)
         return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=search)
 
-    def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
-        """Any optimizer of ``torch.optim`` by name."""
-        known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type) and n != 'Optimizer']
-        if optim_type not in known:
-            raise OptionError(
-                f'train.optim_*.type: unknown optimizer {optim_type!r}.{did_you_mean(optim_type, known)} '
-                'Expected a class of torch.optim, for example Adam.'
-            )
-        try:
-            return getattr(torch.optim, optim_type)(params, lr=lr, **kwargs)
-        except (TypeError, ValueError) as e:
-            raise OptionError(f'train.optim_*: {optim_type}: {e}') from e
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+    ) -> None:
+        """As BasicSR's, with errors that name the option, the file and what differs.
+
+        Raises:
+            MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
+        """
+        option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
+        net, logger = bare(net), get_root_logger()
+        content = self.run.opened_weights.read(load_path, option)
+        key_option = option.replace('pretrain_network_', 'param_key_') if option != 'weights' else None
+        state = state_dict_of(content, param_key, load_path, option, net, key_option)
+        check_finite(state, load_path, option)
+        if param_key is not None and param_key not in content:
+            logger.warning(f'{load_path} has no {param_key}; its params are used.')
+        logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
+        if strict:
+            check_fits(net, state, load_path, option)
+        else:
+            self._print_different_keys_loading(net, state, strict)
+        net.load_state_dict(state, strict=strict)
 
     def setup_optimizers(self) -> None:
         """One optimizer for S and one for D; parameters frozen by their network are left alone."""
 
         def build(net: nn.Module, key: str) -> torch.optim.Optimizer:
-            options = dict(self.opt['train'][key])
-            for required in ('type', 'lr'):
-                if required not in options:
-                    raise OptionError(f'train.{key}.{required}: missing')
-            trainable = [p for p in net.parameters() if p.requires_grad]
-            return self.get_optimizer(options.pop('type'), trainable, **options)
+            options, where = dict(self.opt['train'][key]), f'train.{key}'
+            optimizer = optimizer_class(options.pop('type'), where)
+            try:
+                return optimizer([p for p in net.parameters() if p.requires_grad], **options)
+            except (TypeError, ValueError) as e:
+                raise OptionError(str(e), where=where) from e
 
         self.optimizer_g = build(self.net_g, 'optim_g')
         self.optimizers = [self.optimizer_g]
@@ -211,26 +231,13 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
     def setup_schedulers(self) -> None:
         """As BasicSR's, which takes ``type`` out of the options; here the options stay whole."""
         train = self.opt['train']
-        if not train.get('scheduler'):
-            raise OptionError('train.scheduler: missing, expected for example {type: MultiStepLR, milestones: [...]}')
         whole = train['scheduler']
         train['scheduler'] = dict(whole)
-        try:
-            super().setup_schedulers()
-        except NotImplementedError as e:
-            raise OptionError(f'train.scheduler.type: {e}') from e
-        finally:
-            train['scheduler'] = whole
+        super().setup_schedulers()
+        train['scheduler'] = whole
 
-    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """As BasicSR's: stepped every iteration, whether or not S is updated in it."""
-        with warnings.catch_warnings():
-            # torch warns when a schedule moves before the first optimizer step; with net_d_init_iters it does
-            warnings.filterwarnings('ignore', message='Detected call of `lr_scheduler.step', category=UserWarning)
-            super().update_learning_rate(current_iter, warmup_iter)
-
-    # ---------------------------------------------------------------- data and log
-    def feed_data(self, data: Mapping[str, torch.Tensor]) -> None:
+    # ---------------------------------------------------------------- training
+    def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch: ``lq`` (x_s), ``gt`` (y_s) and, in training, ``lq_real`` (x_t); (N, 3, h, w) in [0, 1]."""
         self.lq = data['lq'].to(self.device, non_blocking=True)
         if 'gt' in data:
@@ -241,38 +248,93 @@ class PDDModel(TrainingStepMixin, CheckpointMixin, SRModel):
         self.lq_real = None if real is None else real.to(self.device, non_blocking=True)
         self.batch_files = [*data.get('gt_path', ()), *data.get('lq_real_path', ())]
 
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """As BasicSR's: stepped every iteration, whether or not S is updated in it."""
+        with warnings.catch_warnings():
+            # torch warns when a schedule moves before the first optimizer step; with net_d_init_iters it does
+            warnings.filterwarnings('ignore', message='Detected call of `lr_scheduler.step', category=UserWarning)
+            super().update_learning_rate(current_iter, warmup_iter)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One iteration; `current_iter` counts from 1.
+
+        Raises:
+            NumbersError: ``train.max_nonfinite`` iterations in a row had a loss or a gradient that is not finite.
+            DataError: the batch lacks images that the iteration needs, or cannot be divided into parts.
+        """
+        self.iteration, self.in_step = current_iter, True
+        # read (and averaged over ranks) only when somebody asks: reading waits for the GPU
+        self._pending_log = self.training_step.run(
+            Batch(self.lq, getattr(self, 'gt', None), self.lq_real), current_iter
+        )
+        self.in_step = False
+        broken = self.steps.end_iteration(current_iter)
+        if broken is not None:
+            self._give_up(broken)
+
+    def _give_up(self, broken: str) -> None:
+        files = sorted({f for found in processes.gather_objects(self.batch_files) for f in found})
+        row, self.steps.in_a_row = self.steps.in_a_row, 0
+        self.save(self.run.position.epoch, self.iteration)  # refuses networks that are themselves broken
+        raise NumbersError(
+            f'{broken}, in {row} iterations in a row (train.max_nonfinite)',
+            way_out=f'These steps were skipped, and the networks as they were before are saved as iteration '
+            f'{self.iteration}. Images of the batch: {", ".join(files)}. Look at them; otherwise lower '
+            'train.optim_g.lr, set train.grad_clip, or train with precision: fp32.',
+        )
+
     def get_current_log(self) -> dict[str, float]:
-        """Losses of the last iteration, averaged over processes. Waits for the device: call it when printing."""
+        """Losses of the last iteration, averaged over ranks. Waits for the device: call it when printing."""
         if self._pending_log is not None:
             self.log_dict = self.reduce_loss_dict(self._pending_log) if self._pending_log else OrderedDict()
             self._pending_log = None
         return self.log_dict
 
+    # ---------------------------------------------------------------- checkpoints
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write networks and state, see `Checkpointer.save`."""
+        self.checkpointer.save(epoch, current_iter)
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Continue from a state, see `Checkpointer.resume`."""
+        self.checkpointer.resume(resume_state)
+        self.iteration = resume_state['iter']
+
     # ---------------------------------------------------------------- validation
+    def validation(
+        self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
+    ) -> None:
+        """As BasicSR's, under the number of the iteration that is validated, and without an effect on the training.
+
+        BasicSR numbers the validation at the end of the training one or two too high, and its loader draws from the
+        random generators. A new best result in ``logger.keep_best`` is saved at once.
+        """
+        iteration = min(current_iter, self.iteration) if self.is_train else current_iter
+
+        def validate() -> None:
+            super(PDDModel, self).validation(dataloader, iteration, tb_logger, save_img)
+
+        self.validator.validate(validate, iteration)
+        if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
+            self.save(self.run.position.epoch, self.iteration)
+
     def test(self) -> None:
-        """Upscale ``self.lq`` with the averaged network, then match its colours if ``val.color_correction``."""
-        if self.opt['is_train'] and processes.world_size() == 1:
-            current_run().stop_during_validation()
-        lq, net = self.lq, self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
-        val = self.opt.get('val') or {}
-        windows = val.get('tile', 0), val.get('tile_overlap', 32)
-        try:
-            self.output = forward_tiled(self._upscaled, lq, required_multiple(net), *windows)
-        finally:
-            self.lq = lq
-        if val.get('color_correction', False):
-            self.output = match_color(self.output, self.lq)
+        """Upscale ``self.lq`` to ``self.output``, see `Validator.upscale`."""
+        if self.is_train and processes.world_size() == 1:
+            self.run.stop_during_validation()
+        self.output = self.validator.upscale(self.lq)
 
-    def _upscaled(self, lq: torch.Tensor) -> torch.Tensor:
-        self.lq = lq
-        super().test()
-        return self.output
-
-    def get_bare_model(self, net: nn.Module) -> nn.Module:
-        """The network inside a parallel wrapper."""
-        return net.module if isinstance(net, DataParallel | DistributedDataParallel) else net
+    def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
+        """As BasicSR's, with a plain number, which a state can hold; one that is undefined is never the best."""
+        if float(val) != float(val):
+            get_root_logger().warning(
+                f'{metric} of {dataset_name} is not a number: is crop_border larger than an image?'
+            )
+        else:
+            super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
 
 
-def _brings_weights(network: Mapping) -> bool:
-    """Whether a network section names its own checkpoint, as `SpandrelNet` does."""
-    return network.get('path') is not None
+def _has_weights(opt: Mapping[str, Any], letter: str) -> bool:
+    """Whether a network starts from weights: a file of its own, or the checkpoint that a `SpandrelNet` comes from."""
+    given = opt['path'].get(f'pretrain_network_{letter}'), opt[f'network_{letter}'].get('path')
+    return any(file is not None for file in given)

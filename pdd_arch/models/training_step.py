@@ -4,410 +4,353 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from basicsr.utils import get_root_logger
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pdd_arch.distributed import processes
-from pdd_arch.errors import DataError, NumbersError
-from pdd_arch.losses import Views
+from pdd_arch.errors import DataError
+from pdd_arch.losses import DistillationLoss, FeaturePerceptualLoss, Views
+from pdd_arch.models.forward_pass import Batch, Features, ForwardPass, Terms, TorchGenerators
 from pdd_arch.models.frozen import FrozenConvolutions
+from pdd_arch.models.losses import Losses
+from pdd_arch.models.networks import Networks, bare
+from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.whole_batch import Statistics, WholeBatch, power_iteration
-from pdd_arch.training.run_state import current_run
+from pdd_arch.options.settings import AdaptationSettings
 
-Terms = dict[str, torch.Tensor]
-#: by image and layer
-Features = dict[str, dict[str, torch.Tensor]]
+#: t' and s'; None where no loss compares s'
+TeacherOutputs = tuple[torch.Tensor, torch.Tensor | None]
 
-
-class Part(NamedTuple):
-    """A batch, or an equal part of one: x_s, y_s and x_t."""
-
-    lq: torch.Tensor
-    gt: torch.Tensor | None
-    lq_real: torch.Tensor | None
+_PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
-class Look(NamedTuple):
-    """What the networks make of a part of a batch."""
+class LossInputs(NamedTuple):
+    """A loss over features, and the arguments that it takes in a forward pass."""
 
-    #: what S was shown
-    shown: torch.Tensor
-    #: its output, with its graph; None with ``train.recompute``
-    out: torch.Tensor | None
-    #: s = S(x_s), the beginning of a graph of its own
-    syn: torch.Tensor
-    #: t = S(x_t), likewise, or None when nothing looks at it
-    real: torch.Tensor | None
-    #: s, t, s', t' as distillation compares them, or None
-    outputs: Views | None
-    #: y_s
-    target: torch.Tensor | None
-    #: features that need no gradient, of G's outputs and y_s
-    constants: Features
-    #: random generators before S ran
-    generators: tuple
-
-    @property
-    def gradient(self) -> torch.Tensor | None:
-        """What the losses have left in s and t, for `out`; None when no loss looks at them."""
-        images = [x for x in (self.syn, self.real) if x is not None]
-        if all(x.grad is None for x in images):
-            return None
-        return torch.cat([torch.zeros_like(x) if x.grad is None else x.grad for x in images])
+    loss: DistillationLoss | FeaturePerceptualLoss
+    inputs: tuple[Any, ...]
 
 
-class TrainingStepMixin:
-    """``optimize_parameters`` of a model with the networks and losses that `PDDModel` builds.
+class TrainingStep:
+    """One update of the student, one of the discriminator, then the moving average.
 
-    A batch goes through in ``train.accumulate`` equal parts, whose gradients are added before the one step. With
+    A batch passes in ``train.accumulate`` equal parts, whose gradients are added before the one step. With
     ``train.batch_loss: global`` a loss that couples the images of a batch (`couples_images`) is that of the batch of
-    all processes and parts; the others are means over images, and means of parts average to it anyway.
+    all ranks and parts; the other losses are means over images, and means of parts average to it anyway.
+
+    Args:
+        networks: the networks; the student and the discriminator are trained.
+        losses: the terms of the objective.
+        optimizers: optimizers by network: ``net_g`` and, with a discriminator, ``net_d``.
+        steps: takes the steps of the optimizers; its gradient scaler scales the losses.
+        settings: settings of the ``train`` section.
+        device: device that the networks run on.
     """
 
-    def optimize_parameters(self, current_iter: int) -> None:
-        """One iteration; `current_iter` counts from 1.
+    def __init__(
+        self,
+        networks: Networks,
+        losses: Losses,
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        steps: GuardedSteps,
+        settings: AdaptationSettings,
+        device: torch.device,
+    ) -> None:
+        self.networks, self.losses, self.optimizers, self.steps = networks, losses, optimizers, steps
+        self.settings, self.device = settings, device
+
+    def run(self, batch: Batch, iteration: int) -> Terms:
+        """One iteration.
+
+        Args:
+            batch: images of both domains; `lq_real` is needed once distillation has begun.
+            iteration: number of the iteration, from 1.
+
+        Returns:
+            What is logged: loss terms and mean scores of the discriminator, scalars of this rank without a graph.
 
         Raises:
-            NumbersError: ``train.max_nonfinite`` iterations in a row had a loss or a gradient that is not finite.
+            DataError: the batch has no target-domain images though they are needed, or cannot be divided into parts.
         """
-        settings = self.settings
-        self.iteration, self.in_step = current_iter, True
+        settings, networks = self.settings, self.networks
         if settings.compile:
             torch.compiler.cudagraph_mark_step_begin()  # CUDA graphs may use the last iteration's memory again
-        update_g = current_iter % settings.net_d_iters == 0 and current_iter > settings.net_d_init_iters
-        adapts = update_g and current_iter > settings.distill_start
-        parts = self._parts()
-        losses: Terms = OrderedDict()
-        broken: list[str] = []
+        update_g = iteration % settings.net_d_iters == 0 and iteration > settings.net_d_init_iters
+        distils = update_g and iteration > settings.distill_start and self.losses.distillation is not None
+        parts = self._parts(batch)
+        terms: Terms = OrderedDict()
+        student_moved = True
 
         if update_g:
-            syn = self._student_gradients(parts, adapts, losses)
-            broken += self._take_step('net_g', losses)
-        elif self.net_d is not None:
+            syn = self._student_gradients(parts, distils, terms)
+            if terms:
+                student_moved = self.steps.take('net_g', self.optimizers['net_g'], terms, settings.grad_clip)
+        elif networks.discriminator is not None:
             # only the discriminator learns: it needs the synthetic output, and no graph
             with torch.no_grad():
-                syn = [self._run(self.net_g, part.lq) for part in parts]
-        averages = settings.ema_decay > 0 and not broken
-        if self.net_d is not None:
-            d_losses = self._discriminator_gradients(parts, syn)
-            losses.update(d_losses)
-            broken += self._take_step('net_d', {k: v for k, v in d_losses.items() if k.startswith('l_')})
-        if losses:
-            self.scaler.update()
+                syn = [self._run(networks.student, part.lq) for part in parts]
+        if networks.discriminator is not None:
+            of_d = self._discriminator_gradients(parts, syn)
+            terms.update(of_d)
+            own = {k: v for k, v in of_d.items() if k.startswith('l_')}
+            self.steps.take('net_d', self.optimizers['net_d'], own, settings.grad_clip_d)
+        if terms:
+            self.steps.scaler.update()
+        if settings.ema_decay > 0 and student_moved:
+            networks.update_average(settings.ema_decay)
+        return OrderedDict((name, value.detach()) for name, value in terms.items())
 
-        # read (and reduced over processes) only when somebody asks: reading waits for the GPU
-        self._pending_log = {name: loss.detach() for name, loss in losses.items()}
-        if averages:
-            self.model_ema(settings.ema_decay)
-        self.in_step = False
-        self._count_broken(broken)
-
-    def _parts(self) -> list[Part]:
-        count = self.settings.accumulate
-        if count == 1:
-            return [Part(self.lq, getattr(self, 'gt', None), self.lq_real)]
-        if self.lq.shape[0] % count:
+    def _parts(self, batch: Batch) -> list[Batch]:
+        count, size = self.settings.accumulate, batch.lq.shape[0]
+        if size % count:
             raise DataError(
-                f'train.accumulate: {count}, but a batch has {self.lq.shape[0]} images. It must divide the batch.'
+                f'{count}, but a batch has {size} images',
+                where='train.accumulate',
+                way_out='It must divide the batch.',
             )
-        tensors = (self.lq, getattr(self, 'gt', None), self.lq_real)
-        chunks = [[None] * count if t is None else t.chunk(count) for t in tensors]
-        return [Part(*part) for part in zip(*chunks, strict=True)]
+        return [batch] if count == 1 else batch.parts(count)
 
     # ---------------------------------------------------------------- the student
-    def _student_gradients(self, parts: list[Part], adapts: bool, losses: Terms) -> list[torch.Tensor]:
-        """Gradients of S's objective; fills `losses` and returns s = S(x_s) of each part, without its graph."""
-        if self.net_d is not None:
-            self.net_d.requires_grad_(False)
-        self.optimizer_g.zero_grad()
-        coupled = self._coupled_losses(adapts)
-        whole, teachers, generators = None, [None] * len(parts), []
-        if coupled and len(parts) > 1:
+    def _student_gradients(self, parts: list[Batch], distils: bool, terms: Terms) -> list[torch.Tensor]:
+        """Gradients of S's objective; fills `terms` and returns s = S(x_s) of each part, without its graph."""
+        net_d = self.networks.discriminator
+        if net_d is not None:
+            net_d.requires_grad_(False)
+        self.optimizers['net_g'].zero_grad()
+        whole: WholeBatch | None = None
+        previews: list[tuple[TorchGenerators, TeacherOutputs | None]] = []
+        if len(parts) > 1 and self._coupled(distils):
             # the loss of the whole batch must be known before the gradient of its first part
-            whole, teachers, generators = self._preview(parts, adapts, coupled)
+            whole, previews = self._preview(parts, distils)
 
         outputs = []
         for i, part in enumerate(parts):
-            if generators:
-                _continue_generators(generators[i])
-            with self._gradients_reduced(self.net_g, i == len(parts) - 1):
-                look = self._look(part, adapts, teachers[i])
+            if previews:
+                previews[i][0].restore()
+            with self._gradients_reduced(self.networks.student, i == len(parts) - 1):
+                forward = self._forward(part, distils, previews[i][1] if previews else None)
                 # one after the other: the graphs of feature network and D are never in memory together
-                self._feature_gradients(look, coupled, whole, i, losses)
-                if self.net_d is not None:
-                    self._adversarial_gradients(look, i, losses)
-                self._specialist_gradients(look)
-            outputs.append(look.syn.detach())
+                self._feature_gradients(forward, whole, i, terms)
+                if net_d is not None:
+                    self._adversarial_gradients(forward, bare(net_d), i, terms)
+                self._weight_gradients(forward)
+            outputs.append(forward.syn.detach())
         return outputs
 
-    def _specialist_gradients(self, look: Look) -> None:
+    def _weight_gradients(self, forward: ForwardPass) -> None:
         """Gradients of S's weights from those of its outputs."""
-        gradient = look.gradient
+        gradient, output = forward.output_gradient, forward.output
         if gradient is None:
             return
-        out = look.out
-        if out is None:
-            after = _generators(self.device)
-            _continue_generators(look.generators)
-            out = self._run(self.net_g, look.shown)
-            _continue_generators(after)
-        out.backward(gradient)
+        if output is None:
+            assert forward.generators is not None
+            after = TorchGenerators.now(self.device)
+            forward.generators.restore()
+            output = self._run(self.networks.student, forward.input)
+            after.restore()
+        output.backward(gradient)
 
-    def _feature_gradients(
-        self, look: Look, coupled: list[str], whole: WholeBatch | None, index: int, losses: Terms
-    ) -> None:
+    def _feature_gradients(self, forward: ForwardPass, whole: WholeBatch | None, index: int, terms: Terms) -> None:
         """Gradients for s and t of all terms but the adversarial one, of part `index`."""
-        features = self._student_features(look)
-        shared: Terms = {}
-        if coupled:
-            own = self._statistics(look, features, coupled)
-            shared = self._combine((whole or WholeBatch([own])).around(own, index), coupled)
-        terms: Terms = OrderedDict(shared)
-        if look.outputs is not None and 'distill' not in coupled:
-            terms.update(self.cri_distill.terms(look.outputs, self._distill_views(look, features)))
-        if self.cri_pix is not None:
-            terms['l_g_pix'] = self.cri_pix(look.syn, look.target)
-        if self.cri_perceptual is not None and 'perceptual' not in coupled:
-            terms.update(self.cri_perceptual.terms(features['student_syn'], features['target']))
-        self._backward(terms, losses, shared)
+        losses, coupled = self._feature_losses(forward), self._coupled(forward.compared is not None)
+        own = self._statistics(losses, coupled)
+        shared: Terms = OrderedDict()
+        if own:
+            statistics = (whole or WholeBatch([own])).around(own, index)
+            for name in coupled:
+                of_loss = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
+                shared.update(losses[name].loss.combine(of_loss))
+        found = {name: x.loss.terms(*x.inputs) for name, x in losses.items() if name not in coupled}
+        pixel = {'l_g_pix': self.losses.pixel(forward.syn, forward.target)} if self.losses.pixel is not None else {}
+        in_order = OrderedDict({**shared, **found.get('distill', {}), **pixel, **found.get('perceptual', {})})
+        self._backward(in_order, terms, shared)
 
-    def _adversarial_gradients(self, look: Look, index: int, losses: Terms) -> None:
-        """Gradients for s and t of the adversarial term of part `index`: D is asked to take them for real."""
-        shown = look.syn
-        if look.real is not None and self.settings.gan_on_real:
-            shown = torch.cat((look.syn, look.real))
-        net_d = self.get_bare_model(self.net_d)  # not the wrapper of distributed training: D gets no gradient here
+    def _adversarial_gradients(self, forward: ForwardPass, net_d: nn.Module, index: int, terms: Terms) -> None:
+        """Gradients for s and t of the adversarial term of part `index`: D should take them for real.
+
+        Args:
+            net_d: without the wrapper of distributed training, since D gets no gradient here.
+        """
+        assert self.losses.adversarial is not None
+        judged = forward.syn
+        if forward.real is not None and self.settings.gan_on_real:
+            judged = torch.cat((forward.syn, forward.real))
         # a compiled network decides by itself what it keeps
-        judging = nullcontext() if self.settings.compile else FrozenConvolutions()
-        with power_iteration(net_d, index == 0), judging:
-            score = self._run(net_d, shown)
-        self._backward({'l_g_gan': self.cri_gan(score, True, is_disc=False)}, losses)
+        frozen = nullcontext() if self.settings.compile else FrozenConvolutions()
+        with power_iteration(net_d, index == 0), frozen:
+            score = self._run(net_d, judged)
+        self._backward({'l_g_gan': self.losses.adversarial(score, True, is_disc=False)}, terms)
 
-    def _backward(self, terms: Terms, losses: Terms, shared: Mapping = MappingProxyType({})) -> None:
-        """Gradients of a part's terms, which are also added to `losses`; `shared`: those of the whole batch already."""
+    def _backward(self, found: Terms, terms: Terms, shared: Mapping[str, torch.Tensor] = MappingProxyType({})) -> None:
+        """Gradients of a part's terms, which are also added to `terms`; `shared`: those of the whole batch already."""
         parts = self.settings.accumulate
-        if terms:
-            total = sum(v if k in shared or parts == 1 else v / parts for k, v in terms.items())
+        if found:
+            total = sum(v if k in shared or parts == 1 else v / parts for k, v in found.items())
+            assert isinstance(total, torch.Tensor)
             if total.requires_grad:
-                self.scaler.scale(total).backward()
-        _add_share(losses, terms, parts)
+                self.steps.scaler.scale(total).backward()
+        _add_share(terms, found, parts)
 
-    def _coupled_losses(self, adapts: bool) -> list[str]:
-        """Losses that must see more of the batch than one process's part: of ``distill``, ``perceptual``."""
+    def _coupled(self, distils: bool) -> list[str]:
+        """Losses that must see more of the batch than one rank's part: of ``distill``, ``perceptual``."""
         split = self.settings.accumulate > 1 or processes.world_size() > 1
         if not split or self.settings.batch_loss == 'local':
             return []
-        active = {'distill': self.cri_distill if adapts else None, 'perceptual': self.cri_perceptual}
+        active = {'distill': self.losses.distillation if distils else None, 'perceptual': self.losses.perceptual}
         return [name for name, loss in active.items() if loss is not None and loss.couples_images]
 
-    def _preview(self, parts: list[Part], adapts: bool, coupled: list[str]) -> tuple[WholeBatch, list, list]:
-        """Statistics of all parts, G's outputs, and the random generators with which each part was looked at."""
-        statistics, teachers, generators = [], [], []
+    def _preview(
+        self, parts: list[Batch], distils: bool
+    ) -> tuple[WholeBatch, list[tuple[TorchGenerators, TeacherOutputs | None]]]:
+        """Statistics of all parts; for each, the generators before its forward pass, and the teacher's outputs."""
+        statistics: list[Statistics] = []
+        previews = []
         for part in parts:
-            generators.append(_generators(self.device))
+            generators = TorchGenerators.now(self.device)
             with torch.no_grad():
-                look = self._look(part, adapts)
-                statistics.append(self._statistics(look, self._student_features(look), coupled))
-            teachers.append(look.outputs and (look.outputs.teacher_real, look.outputs.teacher_syn))
-        return WholeBatch(statistics), teachers, generators
+                forward = self._forward(part, distils)
+                statistics.append(self._statistics(self._feature_losses(forward), self._coupled(distils)))
+            compared = forward.compared
+            previews.append((generators, compared and (compared.teacher_real, compared.teacher_syn)))
+        return WholeBatch(statistics), previews
 
-    def _look(self, part: Part, adapts: bool, teacher: tuple | None = None) -> Look:
-        """Outputs on a part; `teacher`: G's, where they are known already."""
-        n, distils = part.lq.shape[0], adapts and self.cri_distill is not None
+    # ---------------------------------------------------------------- outputs and features
+    def _forward(self, part: Batch, distils: bool, teacher: TeacherOutputs | None = None) -> ForwardPass:
+        """Forward pass of a part; `teacher`: the teacher's outputs, where they are known already."""
+        losses, settings = self.losses, self.settings
         if distils and part.lq_real is None:
             raise DataError(
-                'datasets.train: a batch has no lq_real (target-domain images), which distillation and '
-                'train.gan_on_real need. Use type: UnpairedAdaptationDataset.'
+                'a batch has no lq_real (target-domain images), which distillation and train.gan_on_real need',
+                where='datasets.train',
+                way_out='Use type: UnpairedAdaptationDataset.',
             )
         # what needs no gradient comes first: what it takes on the way is free again before S's graph grows
         teacher_real, teacher_syn = (teacher or self._run_teacher(part)) if distils else (None, None)
         constants = {'teacher_real': teacher_real, 'teacher_syn': teacher_syn}
-        constants |= {'target': part.gt if self.cri_perceptual is not None else None}
+        constants |= {'target': part.gt if losses.perceptual is not None else None}
         features = self._extract({k: v for k, v in constants.items() if v is not None}, distils)
-        # S runs once on both domains; on the synthetic one alone where nothing looks at the other
-        shown = torch.cat((part.lq, part.lq_real)) if distils else part.lq
-        generators = _generators(self.device) if self.settings.recompute else ()
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.recompute):
-            out = self._run(self.net_g, shown)
+        # S runs once on both domains; on the synthetic one alone where no loss uses the other
+        student_input = torch.cat((part.lq, cast(torch.Tensor, part.lq_real))) if distils else part.lq
+        generators = TorchGenerators.now(self.device) if settings.recompute else None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.recompute):
+            output = self._run(self.networks.student, student_input)
         # the losses' graphs begin here, so that they can be gone before S's is used
-        images = [x.requires_grad_(torch.is_grad_enabled()) for x in out.detach().split(n)]
-        syn, real, outputs = images[0], images[1] if distils else None, None
-        if distils:
-            compared = syn.detach() if self.settings.detach_synthetic else syn
-            outputs = Views(real, teacher_real, compared if self.cri_distill.uses_synthetic else None, teacher_syn)
-        return Look(shown, None if self.settings.recompute else out, syn, real, outputs, part.gt, features, generators)
+        syn, *others = [x.requires_grad_(torch.is_grad_enabled()) for x in output.detach().split(part.lq.shape[0])]
+        real = others[0] if distils else None
+        compared = None
+        if losses.distillation is not None and real is not None and teacher_real is not None:
+            student_syn = syn.detach() if settings.detach_synthetic else syn
+            compared = Views(
+                real, teacher_real, student_syn if losses.distillation.uses_synthetic else None, teacher_syn
+            )
+        kept = None if settings.recompute else output
+        return ForwardPass(student_input, kept, syn, real, compared, part.gt, features, generators)
 
-    def _run_teacher(self, part: Part) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _run_teacher(self, part: Batch) -> TeacherOutputs:
         """``(t', s')``; G sees synthetic input only if the loss compares it."""
+        teacher, real = self.networks.teacher, part.lq_real
+        assert self.losses.distillation is not None
+        assert teacher is not None
+        assert real is not None
         with torch.no_grad():
-            if not self.cri_distill.uses_synthetic:
-                return self._run(self.net_teacher, part.lq_real), None
-            out = self._run(self.net_teacher, torch.cat((part.lq, part.lq_real)))
+            if not self.losses.distillation.uses_synthetic:
+                return self._run(teacher, real), None
+            out = self._run(teacher, torch.cat((part.lq, real)))
         n = part.lq.shape[0]
         return out[n:], out[:n]
 
-    def _student_features(self, look: Look) -> Features:
-        """Features of all images that the losses look at: those of S's outputs now, the others are there."""
-        images = {'student_syn': look.syn}
-        if self.cri_perceptual is None and self.settings.detach_synthetic:
+    def _features(self, forward: ForwardPass) -> Features:
+        """Features of all images that the losses compare: those of S's outputs now, the others are there."""
+        images = {'student_syn': forward.syn}
+        if self.losses.perceptual is None and self.settings.detach_synthetic:
             # nothing needs a gradient through the features of s
-            images['student_syn'] = look.syn.detach()
-        if look.outputs is not None:
-            images['student_real'] = look.real
-        found = look.constants | self._extract(images, look.outputs is not None)
-        look.constants.clear()  # not kept for longer than these losses are
+            images['student_syn'] = forward.syn.detach()
+        if forward.real is not None:
+            images['student_real'] = forward.real
+        found = forward.constants | self._extract(images, forward.real is not None)
+        forward.constants.clear()  # not kept for longer than these losses are
         return found
 
     def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> Features:
-        """Features of every image that some loss of this iteration looks at, each once."""
+        """Features of every image that some loss of this iteration compares, each computed once."""
+        distillation, perceptual = self.losses.distillation if distils else None, self.losses.perceptual
         wanted: dict[str, list[str]] = {name: [] for name in images}
         for name in images:
-            if distils and name != 'target' and (name.endswith('_real') or self.cri_distill.uses_synthetic):
-                wanted[name] += self.cri_distill.layers
-            if self.cri_perceptual is not None and name in ('student_syn', 'target'):
-                wanted[name] += self.cri_perceptual.layers
-        if not any(wanted.values()):
-            return {name: {} for name in images}
-        with self._autocast():
-            return {name: {} for name in images} | self.features.extract(images, wanted)
+            compared = name.endswith('_real') or (distillation is not None and distillation.uses_synthetic)
+            if distillation is not None and name != 'target' and compared:
+                wanted[name] += distillation.layers
+            if perceptual is not None and name in ('student_syn', 'target'):
+                wanted[name] += perceptual.layers
+        features: Features = {name: {} for name in images}
+        if any(wanted.values()):
+            assert self.networks.features is not None
+            with self._autocast():
+                features |= self.networks.features.extract(images, wanted)
+        return features
 
-    def _distill_views(self, look: Look, features: Features) -> Views[dict[str, torch.Tensor]]:
+    def _compared_features(self, compared: Views[torch.Tensor], features: Features) -> Views[dict[str, torch.Tensor]]:
         """Features of the four views, those of s as constants with ``train.detach_synthetic``."""
-        views = {k: None if v is None else features[k] for k, v in look.outputs._asdict().items()}
-        if self.settings.detach_synthetic and views['student_syn'] is not None:
+        views = {name: features[name] for name, output in compared._asdict().items() if output is not None}
+        if self.settings.detach_synthetic and 'student_syn' in views:
             views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
         return Views(**views)
 
-    def _statistics(self, look: Look, features: Features, coupled: list[str]) -> Statistics:
-        found = {}
-        if 'distill' in coupled:
-            own = self.cri_distill.statistics(look.outputs, self._distill_views(look, features))
-            found.update((f'distill {k}', v) for k, v in own.items())
-        if 'perceptual' in coupled:
-            own = self.cri_perceptual.statistics(features['student_syn'], features['target'])
-            found.update((f'perceptual {k}', v) for k, v in own.items())
+    def _feature_losses(self, forward: ForwardPass) -> dict[str, LossInputs]:
+        """The losses over features, by name, each with what it compares in a forward pass."""
+        features, found = self._features(forward), {}
+        if self.losses.distillation is not None and forward.compared is not None:
+            views = self._compared_features(forward.compared, features)
+            found['distill'] = LossInputs(self.losses.distillation, (forward.compared, views))
+        if self.losses.perceptual is not None:
+            compared = features['student_syn'], features['target']
+            found['perceptual'] = LossInputs(self.losses.perceptual, compared)
         return found
 
-    def _combine(self, statistics: Statistics, coupled: list[str]) -> Terms:
-        """Terms of the whole batch."""
-        terms = {}
-        for name, loss in (('distill', self.cri_distill), ('perceptual', self.cri_perceptual)):
-            if name in coupled:
-                own = {k.removeprefix(f'{name} '): v for k, v in statistics.items() if k.startswith(f'{name} ')}
-                terms.update(loss.combine(own))
-        return terms
+    def _statistics(self, losses: Mapping[str, LossInputs], coupled: list[str]) -> Terms:
+        """Statistics of the coupled losses, from which the loss of the whole batch is put together."""
+        own = {name: losses[name].loss.statistics(*losses[name].inputs) for name in coupled}
+        return {f'{name} {k}': v for name, statistics in own.items() for k, v in statistics.items()}
 
     # ---------------------------------------------------------------- the discriminator
-    def _discriminator_gradients(self, parts: list[Part], syn: list[torch.Tensor]) -> Terms:
-        """Gradients of D: real is y_s, fake is s from before the step of S; real outputs t are never shown."""
-        self.net_d.requires_grad_(True)
-        self.optimizer_d.zero_grad()
-        losses: Terms = OrderedDict()
+    def _discriminator_gradients(self, parts: list[Batch], syn: list[torch.Tensor]) -> Terms:
+        """Gradients of D: real is y_s, fake is s from before the step of S; D never sees the outputs t as fakes."""
+        net_d, adversarial = self.networks.discriminator, self.losses.adversarial
+        assert net_d is not None
+        assert adversarial is not None
+        net_d.requires_grad_(True)
+        self.optimizers['net_d'].zero_grad()
+        terms: Terms = OrderedDict()
         for name, images, is_real in (('real', [part.gt for part in parts], True), ('fake', syn, False)):
             for i, image in enumerate(images):
                 last = not is_real and i == len(images) - 1
-                with self._gradients_reduced(self.net_d, last), power_iteration(self.net_d, i == 0):
-                    score = self._run(self.net_d, image)
-                    loss = self.cri_gan(score, is_real, is_disc=True)
-                    self.scaler.scale(loss / len(images) if len(images) > 1 else loss).backward()
-                _add_share(losses, {f'l_d_{name}': loss, f'out_d_{name}': score.mean()}, len(images))
-        return losses
+                with self._gradients_reduced(net_d, last), power_iteration(net_d, i == 0):
+                    score = self._run(net_d, cast(torch.Tensor, image))
+                    loss = adversarial(score, is_real, is_disc=True)
+                    self.steps.scaler.scale(loss / len(images) if len(images) > 1 else loss).backward()
+                _add_share(terms, {f'l_d_{name}': loss, f'out_d_{name}': score.mean()}, len(images))
+        return terms
 
-    # ---------------------------------------------------------------- steps and numbers
-    def _gradients_reduced(self, net: nn.Module, last: bool) -> AbstractContextManager:
-        """Average gradients over processes in the last of several backward passes only."""
+    # ---------------------------------------------------------------- how networks run
+    def _gradients_reduced(self, net: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Average gradients over ranks in the last of several backward passes only."""
         return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else nullcontext()
 
-    def _take_step(self, label: str, losses: Terms) -> list[str]:
-        """One step of a network's optimizer, unless a loss or the gradient is not finite in some process.
-
-        Returns:
-            What is not finite; empty when the step was taken.
-        """
-        if not losses:
-            return []
-        optimizer, clip = {
-            'net_g': (self.optimizer_g, self.settings.grad_clip),
-            'net_d': (getattr(self, 'optimizer_d', None), self.settings.grad_clip_d),
-        }[label]
-        self.scaler.unscale_(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm([p.grad for p in parameters])))
-        looked_at = {**losses, f'gradient of {label}': norm}
-        finite = torch.stack([torch.isfinite(value).all() for value in looked_at.values()])
-        verdict = processes.everywhere(finite).tolist()
-        broken = [name for name, good in zip(looked_at, verdict, strict=True) if not good]
-        if len(broken) == 1 and broken[0].startswith('gradient') and self.scaler.is_enabled():
-            # an overflow in fp16 is how the scaler finds its scale: it skips the step and lowers the scale
-            broken = broken if self.scaler.get_scale() < 1 else []
-        if not broken:
-            if clip is not None:
-                nn.utils.clip_grad_norm_(parameters, clip)
-            self.scaler.step(optimizer)
-        return broken
-
-    def _count_broken(self, broken: list[str]) -> None:
-        if not broken:
-            self.nonfinite_in_a_row = 0
-            return
-        self.nonfinite_in_a_row += 1
-        self.nonfinite_total += 1
-        row, limit = self.nonfinite_in_a_row, self.settings.max_nonfinite
-        what = f'iteration {self.iteration}: not finite: {", ".join(broken)}'
-        get_root_logger().warning(
-            f'Skipped a step: {what} ({row} in a row, {self.nonfinite_total} in all; the run stops at {limit}).'
-        )
-        if row >= limit:
-            self._give_up(what)
-
-    def _give_up(self, what: str) -> None:
-        files = sorted({f for found in processes.gather_objects(self.batch_files) for f in found})
-        row, self.nonfinite_in_a_row = self.nonfinite_in_a_row, 0
-        self.save(current_run().position.epoch, self.iteration)  # refuses networks that are themselves broken
-        raise NumbersError(
-            f'{what}, for the {row}. time in a row (train.max_nonfinite). These steps were skipped, and the networks '
-            f'as they were before are saved as iteration {self.iteration}. Images of the batch: {", ".join(files)}. '
-            'Look at them; otherwise lower train.optim_g.lr, set train.grad_clip, or train with precision: fp32.'
-        )
-
-    def _autocast(self) -> AbstractContextManager:
-        kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[self.settings.precision]
-        return torch.autocast(self.device.type, dtype=kind, enabled=self.settings.precision != 'fp32')
+    def _autocast(self) -> AbstractContextManager[None]:
+        precision = self.settings.precision
+        return torch.autocast(self.device.type, dtype=_PRECISIONS[precision], enabled=precision != 'fp32')
 
     def _run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """Forward in the chosen precision; the output is at least float32, as the losses are."""
+        """Forward pass in the chosen precision; the output is at least float32, as the losses are."""
         with self._autocast():
-            out = net(x)
+            out: torch.Tensor = net(x)
         return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
 
-    def model_ema(self, decay: float = 0.999) -> None:
-        """net_g_ema = decay * net_g_ema + (1 - decay) * net_g, for all parameters at once; buffers are copied."""
-        student, ema = self.get_bare_model(self.net_g), self.net_g_ema
-        with torch.no_grad():
-            averaged = list(ema.parameters())
-            torch._foreach_mul_(averaged, decay)
-            torch._foreach_add_(averaged, list(student.parameters()), alpha=1 - decay)
-            for mine, theirs in zip(ema.buffers(), student.buffers(), strict=True):
-                mine.copy_(theirs)
 
-
-def _add_share(losses: Terms, terms: Terms, parts: int) -> None:
+def _add_share(terms: Terms, found: Terms, parts: int) -> None:
     """Add a part's terms to the means over all parts, for the log."""
-    for name, value in terms.items():
+    for name, value in found.items():
         share = value.detach() / parts if parts > 1 else value.detach()
-        losses[name] = losses[name] + share if name in losses else share
-
-
-def _generators(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == 'cuda' else None
-
-
-def _continue_generators(states: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    """Let dropout and the like draw what they drew when the part was first looked at."""
-    torch.set_rng_state(states[0])
-    if states[1] is not None:
-        torch.cuda.set_rng_state(states[1])
+        terms[name] = terms[name] + share if name in terms else share

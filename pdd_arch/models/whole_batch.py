@@ -1,4 +1,4 @@
-"""Losses of a whole batch that is spread over processes and accumulated parts."""
+"""Losses of a whole batch that is spread over ranks and accumulated parts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ Statistics = Mapping[str, torch.Tensor]
 
 
 class WholeBatch:
-    """Statistics of every part of a batch in every process.
+    """Statistics of every part of a batch on every rank.
 
-    A Frobenius norm over a batch is not the mean of those of its parts. Its parts' norms say all that is needed,
-    though: with the others' as constants, a part has the loss of the whole batch and its own share of the gradient.
+    A Frobenius norm over a batch is not the mean of the norms of its parts, but those norms are all that is needed:
+    with the others as constants, a part has the loss of the whole batch and its own share of the gradient.
 
     Args:
-        parts: statistics of this process's parts, in order. Collective: every process makes one at the same time.
+        parts: statistics of this rank's parts, in order. Collective: all ranks make one at the same time.
     """
 
     def __init__(self, parts: list[Statistics]) -> None:
@@ -31,17 +31,18 @@ class WholeBatch:
         ]
 
     def around(self, own: Statistics, index: int) -> dict[str, torch.Tensor]:
-        """Statistics of the whole batch, in which those of this process's part `index` carry a gradient."""
-        everyone = [list(parts) for parts in self._parts]
-        everyone[processes.rank()][index] = {name: processes.counting_for_all(value) for name, value in own.items()}
-        return {name: torch.cat([part[name] for parts in everyone for part in parts]) for name in own}
+        """Statistics of the whole batch, in which those of this rank's part `index` carry a gradient."""
+        by_rank = [list(parts) for parts in self._parts]
+        scaled = {name: processes.scale_gradient_by_world_size(value) for name, value in own.items()}
+        by_rank[processes.rank()][index] = scaled
+        return {name: torch.cat([part[name] for parts in by_rank for part in parts]) for name in own}
 
 
 @contextmanager
 def power_iteration(net: nn.Module, on: bool) -> Iterator[None]:
-    """Switch the power iteration of spectral normalisation, which every forward pass in training mode does.
+    """Whether forward passes in the block advance the power iteration of spectral normalisation.
 
-    One pass over a batch in parts should advance it once, as one pass over the whole does.
+    A batch that passes in parts should advance it once, as a pass of the whole batch does.
     """
     changed = []
     if not on:

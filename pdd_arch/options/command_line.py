@@ -4,25 +4,14 @@ BasicSR's flags, with a safe YAML loader and ``--force_yml`` without ``exec``.
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from basicsr.utils import set_random_seed
-from basicsr.utils.dist_util import get_dist_info
-
-from pdd_arch.distributed.launchers import init_dist
-from pdd_arch.distributed.processes import gather_objects, open_control_group
-from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import unknown_keys
 from pdd_arch.options.run_options import CommandLine, RunOptions
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.yaml_file import load_options, parse_yaml
-from pdd_arch.preflight.run import check, plan_warnings
-from pdd_arch.training.comparison import same_in_all_processes
-from pdd_arch.training.run_state import current_run
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
 #: whose sections have names that the user gives
@@ -58,6 +47,11 @@ def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> Ru
     Args:
         args: from :func:`build_parser`.
         root_path: folder below which experiments/, results/ and tb_logger/ are written.
+        is_train: train or test.
+
+    Args:
+        args: of `build_parser`; `seed_drawn` is set: whether ``manual_seed`` was drawn here, not given.
+        root_path: folder below which the run writes.
         is_train: train or test.
 
     Raises:
@@ -110,70 +104,3 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
 def _no_such(place: Sequence[str | int], where: str, hint: str, is_key: bool = False) -> OptionError:
     what = f'there is no {"key" if is_key else "section"} {show_key(":".join(map(str, place)))}'
     return OptionError(what, where=where, way_out=hint.strip())
-
-
-# ---------------------------------------------------------------- for BasicSR's pipelines
-def _checked_options(args: argparse.Namespace, root_path: str, is_train: bool) -> RunOptions:
-    options = read_options(args, root_path, is_train)
-    check(options)
-    return options
-
-
-def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> RunOptions:
-    """`_checked_options` in every process of a distributed run: they start together or not at all.
-
-    Raises:
-        PDDError: of this process, or naming another that has one.
-        OptionError: the processes have different options.
-    """
-    try:
-        backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}
-    except PDDError:
-        backend = {}  # said below, to all
-    # first of all: a process that ended without having joined would leave the others waiting
-    init_dist(args.launcher, **backend)
-    open_control_group()
-    options, error = None, None
-    try:
-        options = _checked_options(args, root_path, is_train)
-    except Exception as e:  # whatever it is, the others must hear of it
-        error = e
-    errors = gather_objects(None if error is None else str(error))
-    if error is not None:
-        raise error
-    if any(errors):
-        who = next(rank for rank, text in enumerate(errors) if text)
-        raise OptionError(f'process {who} of this run cannot start: {errors[who]}')
-    assert options is not None
-    same_in_all_processes(options.for_basicsr())
-    return options
-
-
-def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Replacement for BasicSR's function of that name; called by its ``train_pipeline`` and ``test_pipeline``.
-
-    Args:
-        root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        is_train: train or test.
-
-    Returns:
-        The completed and checked options, and the command-line arguments.
-
-    Raises:
-        PDDError: the options are wrong, or name something that is not there; nothing has been written yet.
-    """
-    args = build_parser().parse_args()
-    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise OptionError('--launcher pytorch: start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set')
-    checked = _checked_options if args.launcher == 'none' else _checked_together
-    options = checked(args, root_path, is_train)
-    current_run().seed_drawn = options.seed_drawn
-    opt = options.for_basicsr()
-    opt['rank'], opt['world_size'] = get_dist_info()
-    if opt['rank'] == 0:
-        for text in plan_warnings(options):
-            sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
-    set_random_seed(opt['manual_seed'] + opt['rank'])
-    if opt['num_gpu'] == 'auto':
-        opt['num_gpu'] = torch.cuda.device_count()
-    return opt, args

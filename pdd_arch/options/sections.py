@@ -1,25 +1,12 @@
-"""Typed sections for classes that BasicSR builds from a dictionary: what it adds to a section is known here, too."""
+"""Typed sections for classes that BasicSR builds from a dictionary."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict
 
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import Count, PositiveCount, Size, UnpairedAdaptationSet, ValOptions, Workers
-
-
-class UnpairedSection(UnpairedAdaptationSet):
-    """``datasets.train`` with what BasicSR adds; a dataset built without a training loop needs no batches."""
-
-    model_config = ConfigDict(extra='ignore')
-
-    type: Literal['UnpairedAdaptationDataset'] = 'UnpairedAdaptationDataset'
-    num_worker_per_gpu: Workers = 0
-    batch_size_per_gpu: Size = 1
-    phase: str = 'train'
-    scale: PositiveCount
-    manual_seed: Count | None = None
+from pdd_arch.options.schema import ValOptions
 
 
 class ValSection(ValOptions):
@@ -28,18 +15,6 @@ class ValSection(ValOptions):
     model_config = ConfigDict(extra='ignore')
 
     save_img: bool = False
-
-
-def unpaired_set(opt: Mapping[str, Any]) -> UnpairedSection:
-    """The options of an `UnpairedAdaptationDataset` as BasicSR hands them over.
-
-    Args:
-        opt: the section with ``phase``, ``scale`` and ``manual_seed``; keys that the schema does not know are ignored.
-
-    Raises:
-        OptionError: naming the key below ``datasets.PHASE``.
-    """
-    return validated(UnpairedSection, opt, f'datasets.{opt.get("phase", "train")}')
 
 
 def val_options(opt: Mapping[str, Any]) -> ValSection:

@@ -7,7 +7,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.sources import ImageSource
-from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
+from pdd_arch.data.unpaired_adaptation_dataset import open_sources
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.options.run_options import RunOptions
@@ -104,7 +104,7 @@ def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
         )
 
 
-def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, ImageSource]]:
+def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[ImageSource, ImageSource]]]:
     """Look at the images that the options name: they are there and fit together.
 
     Returns:
@@ -114,13 +114,12 @@ def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, ImageS
         MissingFileError, DataError, OptionError: naming the dataset's key and the file.
     """
     counts: dict[str, int] = {}
-    sources: dict[str, ImageSource] = {}
+    sources: dict[str, tuple[ImageSource, ImageSource]] = {}
     for phase, dataset in options.for_basicsr()['datasets'].items():
         if dataset['type'] == 'UnpairedAdaptationDataset':
-            found = UnpairedAdaptationDataset({**dataset, 'cache': 'none'})  # looks at every file's header
-            sources |= {f'{phase}.gt': found.gt, f'{phase}.lq': found.lq}
-            counts |= {f'{phase}.gt': len(found.gt), f'{phase}.lq': len(found.lq)}
-            length = len(found)
+            gt, lq = sources[phase] = open_sources(dataset)
+            counts |= {f'{phase}.gt': len(gt), f'{phase}.lq': len(lq)}
+            length = max(len(gt), len(lq))
         elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
             length = counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
         else:

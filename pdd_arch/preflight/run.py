@@ -39,7 +39,7 @@ class Preflight:
         losses: of a training run of `PDDModel`.
         counts: number of images (or pairs) by source: ``train.gt`` and ``train.lq`` of unpaired data, else the name of
             the dataset's section.
-        sources: the opened sources of unpaired data, by the same names; every image's header has been looked at.
+        sources: opened and validated sources (HR, target domain) of unpaired data, by the dataset's section.
         networks: by section, most of them on the ``meta`` device.
         weights: contents of the weight files of the networks.
         feature_net: the network that all losses share, on the CPU; None without losses on features, with random
@@ -49,7 +49,7 @@ class Preflight:
     options: RunOptions
     losses: Losses | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, ImageSource] = field(default_factory=dict)
+    sources: dict[str, tuple[ImageSource, ImageSource]] = field(default_factory=dict)
     networks: dict[str, nn.Module] = field(default_factory=dict)
     weights: OpenedWeights = field(default_factory=OpenedWeights)
     feature_net: FeatureNet | None = None

@@ -75,7 +75,7 @@ def page_data(page: Page) -> dict[str, Any]:
 
 
 def _asset(name: str) -> str:
-    return resources.files('pdd_arch.report').joinpath('static', name).read_text(encoding='utf-8')
+    return resources.files('pdd_arch.report').joinpath('static').joinpath(name).read_text(encoding='utf-8')
 
 
 def _hash(text: str) -> str:

@@ -3,43 +3,44 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
 
-#: what cannot change in the middle of a run; prefixes of keys
+#: prefixes of keys that cannot change in the middle of a run
 FIXED = (
     *('model_type', 'scale', 'network_g', 'network_d', 'network_teacher', 'datasets.train.type'),
     *('train.teacher', 'train.optim_g.type', 'train.optim_d.type', 'train.scheduler.type'),
 )
-#: what the state brings with it: the option file is not asked again
+#: prefixes of keys whose effect is in the state: the option file is not asked again
 KEPT = ('train.optim_g', 'train.optim_d', 'train.scheduler')
-#: what says where and how the run was started, not what it computes
+#: prefixes of keys that say where and how a run was started, not what it computes
 _CIRCUMSTANCES = (
     *('auto_resume', 'is_train', 'dist', 'rank', 'world_size', 'root_path', 'num_gpu'),
     *('path.experiments_root', 'path.models', 'path.training_states', 'path.log', 'path.visualization'),
     *('path.resume_state', 'path.ignore_resume_networks'),
     *(f'path.{kind}_{net}' for kind in ('pretrain_network', 'param_key', 'strict_load') for net in 'gd'),
 )
-#: repeated in every dataset
+#: keys that are repeated in every dataset
 _DERIVED = ('phase', 'scale', 'manual_seed')
 
 
-def recorded_options(opt: Mapping) -> str:
+def recorded_options(opt: Mapping[str, Any]) -> str:
     """The options of a run as JSON text, for its states."""
     return json.dumps(opt, default=str)
 
 
 def compare_with_state(
-    opt: Mapping, state: Mapping, path: Path, data_identity: str | None, ignored: list[str]
+    opt: Mapping[str, Any], state: Mapping[str, Any], path: Path, data_identity: str | None, ignored: list[str]
 ) -> list[str]:
     """Compare options with those that a state was written with.
 
     Args:
-        opt: of this start.
-        state: what the state file holds; nothing is compared with one that records no options (BasicSR's own).
-        path: of the state, for messages.
-        data_identity: of the training images of this start, None when unknown.
+        opt: options of this start.
+        state: content of the state file; nothing is compared with one that records no options (BasicSR's own).
+        path: state file, for messages.
+        data_identity: identity of the training images of this start, None when unknown.
         ignored: ``path.ignore_resume_networks``.
 
     Returns:
@@ -50,7 +51,7 @@ def compare_with_state(
     """
     if state.get('options') is None:
         return []
-    before, now = (dict(_flat(o)) for o in (json.loads(state['options']), json.loads(recorded_options(opt))))
+    before, now = (dict(_flat(json.loads(text))) for text in (state['options'], recorded_options(opt)))
     notes = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
@@ -60,26 +61,24 @@ def compare_with_state(
             continue
         # which file a network came from does not matter: the networks themselves are compared
         if _matches(key, FIXED) and not _matches(key, ignored) and not key.endswith('.path'):
-            raise OptionError(_refusal(f'{key}: {new!r}', f'with {old!r}', path))
+            raise _refusal(key, repr(new), f'with {old!r}', path)
         effect = ', without effect: the saved optimizer and schedule go on' if _matches(key, KEPT) else ''
         notes.append(f'Option changed since the state was written: {key}: {old!r} -> {new!r}{effect}')
-    if bool(before.get('train.ema_decay', 1)) != bool(now.get('train.ema_decay', 1)):
-        raise OptionError(
-            _refusal(
-                f'train.ema_decay: {now.get("train.ema_decay")!r}', 'with or without an average, the other way', path
-            )
-        )
+    decay, had_average = now.get('train.ema_decay'), bool(before.get('train.ema_decay', 1))
+    if had_average != bool(now.get('train.ema_decay', 1)):
+        raise _refusal('train.ema_decay', repr(decay), f'with{"" if had_average else "out"} a moving average', path)
     if now.get('train.total_iter', state['iter']) < state['iter']:
         raise OptionError(
-            f'train.total_iter: {now["train.total_iter"]}, but the state {path} is of iteration {state["iter"]}: '
-            'nothing is left to train. Set a higher one, or take an earlier state.'
+            f'{now["train.total_iter"]}, but the state {path} is of iteration {state["iter"]}',
+            where='train.total_iter',
+            way_out='Nothing is left to train: set a higher one, or take an earlier state.',
         )
     if None not in (data_identity, state.get('data')) and data_identity != state['data']:
-        raise OptionError(_refusal('datasets.train: other images', 'with other files (their names or number)', path))
+        raise _refusal('datasets.train', 'other images', 'with other files (their names or number)', path)
     return notes
 
 
-def same_in_all_processes(opt: Mapping) -> None:
+def same_on_all_ranks(opt: Mapping[str, Any]) -> None:
     """Compare the options of the processes of a distributed run, also on other machines.
 
     Raises:
@@ -91,20 +90,22 @@ def same_in_all_processes(opt: Mapping) -> None:
             drawn = key == 'manual_seed' or _is_derived(key)
             if own.get(key) != other.get(key) and not drawn and not _matches(key, _CIRCUMSTANCES):
                 raise OptionError(
-                    f'{key}: {own.get(key)!r} in process {processes.rank()}, {other.get(key)!r} in process {rank}. All '
-                    'processes of a run need the same options.'
+                    f'{own.get(key)!r} in process {processes.rank()}, {other.get(key)!r} in process {rank}',
+                    where=key,
+                    way_out='All processes of a run need the same options.',
                 )
 
 
-def _refusal(what: str, was: str, path: Path) -> str:
-    return (
-        f'{what}, but the state {path} was made {was}. A resumed run goes on with the same networks and data: undo the '
-        'change; or start a new run under another name, with path.pretrain_network_g set to the network of that '
-        'iteration.'
+def _refusal(key: str, value: str, was: str, path: Path) -> OptionError:
+    return OptionError(
+        f'{value}, but the state {path} was made {was}',
+        where=key,
+        way_out='A resumed run goes on with the same networks and data: undo the change; or start a new run under '
+        'another name, with path.pretrain_network_g set to the network of that iteration.',
     )
 
 
-def _flat(options: Mapping, prefix: str = '') -> Iterator[tuple[str, object]]:
+def _flat(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     for key, value in options.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f'{prefix}{key}.')

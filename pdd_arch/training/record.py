@@ -15,6 +15,7 @@ end        ``iteration``, ``status`` (``finished``, ``stopped`` or ``failed``); 
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,26 +30,30 @@ RECORD = 'record.jsonl'
 class TrainingRecord:
     """Appends events to the record of a run; a line that a killed process left incomplete is closed first.
 
+    A record that cannot be written costs one line on standard error, not the run.
+
     Args:
         folder: ``experiments/NAME``; it exists.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self._path = Path(folder, RECORD)
+        self._failed = False
 
     def add(self, event: str, **values: object) -> None:
-        """Append one event.
-
-        Raises:
-            OSError: the record cannot be written.
-        """
+        """Append one event, whose values JSON can hold (or are numbers of numpy or torch)."""
         line = json.dumps({'event': event, 'time': round(time.time(), 3)} | values, default=float)
-        with self._path.open('a+b') as stream:
-            if stream.tell():
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b'\n':
-                    stream.write(b'\n')
-            stream.write(line.encode() + b'\n')
+        try:
+            with self._path.open('a+b') as stream:
+                if stream.tell():
+                    stream.seek(-1, os.SEEK_END)
+                    if stream.read(1) != b'\n':
+                        stream.write(b'\n')
+                stream.write(line.encode() + b'\n')
+        except OSError as e:
+            if not self._failed:
+                sys.stderr.write(f'warning: the record {self._path} cannot be written: {e.strerror or e}\n')
+            self._failed = True
 
     def end(self, iteration: int, status: str, error: BaseException | None = None) -> None:
         """Append the end of the run.
@@ -60,9 +65,8 @@ class TrainingRecord:
         """
         values: dict[str, object] = {'iteration': iteration, 'status': status}
         if error is not None:
-            known = isinstance(error, PDDError)
-            names = ('what', 'where', 'expected', 'found', 'way_out')
-            fields = {name: getattr(error, name) for name in names} if known else {'what': str(error)}
+            names = ('what', 'where', 'expected', 'found', 'way_out') if isinstance(error, PDDError) else ()
+            fields = {name: getattr(error, name) for name in names} or {'what': str(error)}
             values['error'] = {'kind': type(error).__name__, **fields}
         self.add('end', **values)
 

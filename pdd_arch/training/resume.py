@@ -4,22 +4,28 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from pdd_arch.data.identity import data_identity
 from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.training.comparison import compare_with_state
-from pdd_arch.training.run_state import DataPosition, TrainingRun, current_run
+from pdd_arch.training.run_state import BasicSROptions, DataPosition, TrainingRun
 from pdd_arch.utils.atomic import remove_partial_files
 from pdd_arch.utils.hashing import sha256_of
 from pdd_arch.utils.locks import lock_folder
 from pdd_arch.weights.checkpoints import read_checkpoint
 
+#: content of a training state
+State = dict[str, Any]
+
+OPTION = 'path.resume_state'
 REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
 
 
-def load_resume_state(opt: dict) -> dict | None:
+def load_resume_state(opt: BasicSROptions) -> State | None:
     """Replacement for ``basicsr.train.load_resume_state``: on any device, from any folder, without running code.
 
     With ``--auto_resume`` the newest state of the run's own folder is taken, otherwise ``path.resume_state``. A state
@@ -33,7 +39,7 @@ def load_resume_state(opt: dict) -> dict | None:
         MissingFileError, WeightsError: there is a state but none that can be used.
         OptionError: the options describe another run, or ``path.ignore_resume_networks`` is not a list.
     """
-    run, paths = current_run(), opt['path']
+    run, paths = opt.run, opt['path']
     processes.open_control_group()
     run.log_folder = paths['log']
     if processes.rank() == 0:
@@ -43,7 +49,13 @@ def load_resume_state(opt: dict) -> dict | None:
                 run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
     run.data_identity = _data_identity(opt)
     found = find_state(opt, run)
-    _agree_on(found[1]['iter'] if found else None)
+    iterations = processes.gather_objects(found[1]['iter'] if found else None)
+    if len(set(iterations)) > 1:
+        raise WeightsError(
+            f'the processes found states of different iterations ({iterations})',
+            where=OPTION,
+            way_out='All of them must see one folder of experiments: use a file system that the machines share.',
+        )
     if found is None:
         return None
     path, state, networks = found
@@ -63,7 +75,7 @@ def load_resume_state(opt: dict) -> dict | None:
     return state
 
 
-def find_state(opt: dict, run: TrainingRun) -> tuple[Path, dict, dict[str, Path]] | None:
+def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict[str, Path]] | None:
     """The newest usable state, compared with the options; nothing is changed on disk.
 
     Args:
@@ -77,7 +89,11 @@ def find_state(opt: dict, run: TrainingRun) -> tuple[Path, dict, dict[str, Path]
         as `load_resume_state`.
     """
     paths = opt['path']
-    ignored = _ignored_networks(paths)
+    ignored = paths.get('ignore_resume_networks') or []
+    if not isinstance(ignored, list) or any(n not in ('network_g', 'network_d') for n in ignored):
+        raise OptionError(
+            where='path.ignore_resume_networks', expected="a list of 'network_g' and 'network_d'", found=repr(ignored)
+        )
     candidates = list(state_candidates(opt))
     if not candidates:
         return None
@@ -88,25 +104,12 @@ def find_state(opt: dict, run: TrainingRun) -> tuple[Path, dict, dict[str, Path]
     return path, state, networks
 
 
-def _data_identity(opt: Mapping) -> str | None:
+def _data_identity(opt: Mapping[str, Any]) -> str | None:
     train_set = opt['datasets'].get('train') or {}
-    if train_set.get('type') != 'UnpairedAdaptationDataset':
-        return None
-    from pdd_arch.data.identity import data_identity
-
-    return data_identity(train_set)
+    return data_identity(train_set) if train_set.get('type') == 'UnpairedAdaptationDataset' else None
 
 
-def _ignored_networks(paths: Mapping) -> list[str]:
-    ignored = paths.get('ignore_resume_networks') or []
-    if not isinstance(ignored, list) or any(n not in ('network_g', 'network_d') for n in ignored):
-        raise OptionError(
-            f"path.ignore_resume_networks: expected a list of 'network_g' and 'network_d', found {ignored!r}"
-        )
-    return ignored
-
-
-def state_candidates(opt: Mapping) -> Iterator[Path]:
+def state_candidates(opt: Mapping[str, Any]) -> Iterator[Path]:
     """States that may be continued, the wanted one first, then those before it in the same folder."""
     paths = opt['path']
     if opt.get('auto_resume') and paths.get('training_states'):
@@ -120,8 +123,9 @@ def state_candidates(opt: Mapping) -> Iterator[Path]:
     if not named.is_file():
         what = 'is not a file' if named.exists() else 'does not exist'
         raise MissingFileError(
-            f'path.resume_state: {named} {what} (looked from {os.getcwd()}). Give a file of the folder '
-            'training_states/ of the run, or leave it out and use --auto_resume.'
+            f'{named} {what} (looked from {os.getcwd()})',
+            where=OPTION,
+            way_out='Give a file of the folder training_states/ of the run, or leave it out and use --auto_resume.',
         )
     yield named
     states = _states(named.parent)
@@ -136,8 +140,8 @@ def _states(folder: Path) -> dict[int, Path]:
 
 
 def _newest_usable(
-    candidates: list[Path], paths: Mapping, ignored: list[str], run: TrainingRun
-) -> tuple[Path, dict, dict[str, Path]]:
+    candidates: list[Path], paths: Mapping[str, Any], ignored: list[str], run: TrainingRun
+) -> tuple[Path, State, dict[str, Path]]:
     """The first candidate that can be used, its content, and the files of its networks."""
     errors: list[PDDError] = []
     for path in candidates:
@@ -147,30 +151,32 @@ def _newest_usable(
         except PDDError as e:
             errors.append(e)
             continue
-        for e in errors:
-            run.notes.append(f'{e} Continuing from the state before it, {path}.')
+        run.notes += [f'{error} Continuing from the state before it, {path}.' for error in errors]
         return path, state, networks
     first = errors[0]
-    more = f' None of the {len(errors) - 1} states before it can be used either.' if errors[1:] else ''
-    raise type(first)(f'{first}{more}')
+    if not errors[1:]:
+        raise first
+    more = f'None of the {len(errors) - 1} states before it can be used either.'
+    raise first.with_fields(way_out=f'{first.way_out} {more}'.lstrip())
 
 
-def _read_state(path: Path) -> dict:
-    state = read_checkpoint(path, 'path.resume_state')
+def _read_state(path: Path) -> State:
+    state = read_checkpoint(path, OPTION)
     missing = [k for k in REQUIRED if k not in state]
     if missing:
         raise WeightsError(
-            f'path.resume_state: {path} is not a training state: it has no {missing[0]!r}. Expected a file of the '
-            'folder training_states/.'
+            f'{path} is not a training state: it has no {missing[0]!r}',
+            where=OPTION,
+            way_out='Give a file of the folder training_states/.',
         )
     wrong = _implausible(state, path)
     if wrong:
-        raise WeightsError(f'path.resume_state: {path} has been tampered with or is damaged: {wrong}.')
+        raise WeightsError(f'{path} has been tampered with or is damaged: {wrong}.', where=OPTION)
     return state
 
 
-def _implausible(state: Mapping, path: Path) -> str | None:
-    """What in a state cannot have been written by a run, if anything."""
+def _implausible(state: State, path: Path) -> str | None:
+    """What in a state no run can have written, if anything."""
 
     def is_count(value: object) -> bool:
         return type(value) is int and 0 <= value < 2**48
@@ -213,7 +219,7 @@ def _tensors(value: object) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _verified_networks(path: Path, state: Mapping, paths: Mapping, ignored: list[str]) -> dict[str, Path]:
+def _verified_networks(path: Path, state: State, paths: Mapping[str, Any], ignored: list[str]) -> dict[str, Path]:
     """Files of the networks that belong to a state, each with the content that it had when the state was written."""
     folders = (path.parent.parent / 'models', Path(paths['models']), path.parent)
     recorded = state.get('networks')
@@ -228,19 +234,20 @@ def _verified_networks(path: Path, state: Mapping, paths: Mapping, ignored: list
             if 'sha256' not in entry and network == 'net_d':
                 continue  # whether there was a discriminator is not known
             raise WeightsError(
-                f'path.resume_state: {path} belongs to {entry["file"]}, which is not in {folders[0]}. Put it back, or '
-                'resume from another state.'
+                f'{path} belongs to {entry["file"]}, which is not in {folders[0]}',
+                where=OPTION,
+                way_out='Put it back, or resume from another state.',
             )
         if 'sha256' in entry and sha256_of(file) != entry['sha256']:
             raise WeightsError(
-                f'path.resume_state: {file} is damaged, or is not the one that {path} was written with (its SHA-256 '
-                'differs).'
+                f'{file} is damaged, or is not the one that {path} was written with (its SHA-256 differs).',
+                where=OPTION,
             )
         found[network] = file
     return found
 
 
-def _take_seed(opt: dict, state: Mapping) -> None:
+def _take_seed(opt: dict[str, Any], state: State) -> None:
     """A seed that nobody gave is that of the first start: what is drawn from the data depends on it."""
     before = json.loads(state.get('options') or '{}').get('manual_seed')
     if before is not None:
@@ -249,16 +256,7 @@ def _take_seed(opt: dict, state: Mapping) -> None:
             dataset['manual_seed'] = before
 
 
-def _agree_on(iteration: int | None) -> None:
-    iterations = processes.gather_objects(iteration)
-    if len(set(iterations)) > 1:
-        raise WeightsError(
-            f'path.resume_state: the processes found states of different iterations ({iterations}). All of them must '
-            'see one folder of experiments: use a file system that the machines share.'
-        )
-
-
-def _continue_from(state: Mapping, run: TrainingRun) -> None:
+def _continue_from(state: State, run: TrainingRun) -> None:
     """Hand position and random generators to the loop."""
     run.first_epoch, run.first_iteration, run.iteration = state['epoch'], state['iter'] + 1, state['iter']
     position, generators = state.get('position'), state.get('random')

@@ -1,17 +1,34 @@
-"""What BasicSR's training loop keeps in local variables, where the model, the loader and the command can see it."""
+"""One training run: what BasicSR's loop keeps in local variables, and what goes on around the loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
-from pdd_arch.utils.random_state import restore_random_state
+from pdd_arch.features import FeatureNet
+from pdd_arch.training.record import TrainingRecord
+from pdd_arch.utils.locks import Lock
+from pdd_arch.utils.random_state import RandomState, restore_random_state
 from pdd_arch.utils.signals import Stopped, StopRequest
+from pdd_arch.weights.opened import OpenedWeights
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
 
-    from pdd_arch.models import PDDModel
+
+class TrainedModel(Protocol):
+    """What a run needs of a BasicSR model."""
+
+    opt: dict[str, Any]
+
+    def save(self, epoch: int, current_iter: int) -> None: ...
+
+    def validation(
+        self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
+    ) -> None: ...
 
 
 @dataclass
@@ -20,7 +37,7 @@ class DataPosition:
 
     Attributes:
         epoch: number of the epoch, from 0.
-        samples: how many samples of the epoch the finished and current iterations were made of, over all processes.
+        samples: how many samples of the epoch the finished and current iterations were made of, over all ranks.
     """
 
     epoch: int = 0
@@ -29,87 +46,107 @@ class DataPosition:
 
 @dataclass
 class TrainingRun:
-    """One run of BasicSR's ``train_pipeline``.
+    """One run of BasicSR's ``train_pipeline``, or of a model that was built without it ("detached").
 
     Attributes:
-        position: of the batch that was handed out last.
+        position: position of the batch that was handed out last.
         started: whether the loop has begun, so that the position means something.
         resumed: where a resumed run continues; None for a fresh one.
-        random: this process's generators to continue once the data loader stands, or None.
+        random: generators of this process, to be restored once the data loader has started, or None.
         notes: what was found while resuming, for the log that does not exist yet.
-        model: once it is built.
-        first_epoch, first_iteration: with which the loop begins.
-        iteration: whose batch was handed out last; 0 before the first.
-        batch_samples: samples of a batch, over all processes.
-        total_iterations: of the whole run, 0 while unknown; its end gets a state as well, to go on from.
+        model: the model, once it is built.
+        first_epoch, first_iteration: epoch and iteration with which the loop begins.
+        iteration: iteration whose batch was handed out last; 0 before the first.
+        batch_samples: samples of a batch, over all ranks.
+        total_iterations: length of the whole run, 0 while unknown.
         pending_validation: iteration whose validation an interruption has prevented, or None.
-        val_loaders: of the validation sets.
+        val_loaders: loaders of the validation sets.
         close_loader: ends the workers of the training set.
-        lock: open for as long as the run holds its folder.
-        log_folder: where the log will be.
+        lock: held for as long as the run writes to its folder.
+        log_folder: folder of the text log.
         seed_drawn: whether ``manual_seed`` was drawn at this start, not given; a resumed run takes the state's.
-        tb_logger: the writer of curves, if there is one.
-        data_identity: names the training images; None when unknown.
+        tb_logger: TensorBoard's writer, if there is one.
+        data_identity: identity of the training images; None when unknown.
         stop: whether somebody asked the run to end.
+        record: the record of the run as data; only on rank 0, once the run's folder exists.
+        opened_weights: contents of the weight files that were read before the model is built.
+        feature_net: the feature network of the losses, where it was built before the model is.
     """
 
     position: DataPosition = field(default_factory=DataPosition)
     started: bool = False
     resumed: DataPosition | None = None
-    random: dict | None = None
+    random: RandomState | None = None
     notes: list[str] = field(default_factory=list)
-    model: 'PDDModel | None' = None
+    model: TrainedModel | None = None
     first_epoch: int = 0
     first_iteration: int = 1
     iteration: int = 0
     batch_samples: int = 0
     total_iterations: int = 0
     pending_validation: int | None = None
-    val_loaders: list = field(default_factory=list)
+    val_loaders: list[DataLoader[Any]] = field(default_factory=list)
     close_loader: Callable[[], None] | None = None
-    seed_drawn: bool = False
-    lock: IO | None = None
+    lock: Lock | None = None
     log_folder: str | None = None
+    seed_drawn: bool = False
     tb_logger: 'SummaryWriter | None' = None
-    stop: StopRequest = field(default_factory=StopRequest)
     data_identity: str | None = None
+    stop: StopRequest = field(default_factory=StopRequest)
+    record: TrainingRecord | None = None
+    opened_weights: OpenedWeights = field(default_factory=OpenedWeights)
+    feature_net: FeatureNet | None = None
+
+    @property
+    def finished_iteration(self) -> int:
+        """The last iteration that is wholly done, when asked between two; 0: none."""
+        # BasicSR's loop takes one batch more than it trains with; models of BasicSR do not count
+        return getattr(self.model, 'iteration', min(self.iteration, self.total_iterations))
 
     def samples_to_skip(self, epoch: int) -> int:
-        """Samples of an epoch, over all processes, that an earlier part of the run has consumed."""
+        """Samples of an epoch, over all ranks, that an earlier part of the run has consumed."""
         return self.resumed.samples if self.resumed is not None and self.resumed.epoch == epoch else 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called when the loader of an epoch starts, before its first batch."""
+        """Called when the loader of an epoch has started, before its first batch."""
+        if not self.started and self.record is not None:
+            origin = {'iteration': self.first_iteration - 1, 'epoch': self.first_epoch}
+            self.record.add('start', **origin, total_iterations=self.total_iterations)
         self.position, self.started = DataPosition(epoch, self.samples_to_skip(epoch)), True
         if self.random is not None:
             # after the loader's start, which draws a seed; before the first batch, which may draw in this process
             restore_random_state(self.random)
             self.random = None
 
-    def validate_what_was_saved(self) -> None:
-        """Make up for the validation that an interruption kept from following the state that the run resumes from."""
-        pending, self.pending_validation = self.pending_validation, None
-        if pending is not None and self.model is not None:
-            for loader in self.val_loaders:
-                self.model.validation(loader, pending, self.tb_logger, self.model.opt['val']['save_img'])
+    def batch_taken(self, samples: int) -> None:
+        """Called when the loop has taken a batch, which has so many samples over all ranks."""
+        self.iteration += 1
+        self.batch_samples = samples
+        self.position.samples += samples
 
     def between_iterations(self) -> None:
         """Called when an iteration is finished (logged, saved, validated) and before the next batch is taken.
 
         Raises:
-            Stopped: a signal has arrived, here or in another process; a state has been written.
+            Stopped: a signal has arrived, on this rank or another; a state has been written.
         """
+        self.stop.deferred = True
+        if self.model is not None and self.pending_validation is not None:
+            # an interruption kept it from following the state that the run resumes from
+            pending, self.pending_validation = self.pending_validation, None
+            for loader in self.val_loaders:
+                self.model.validation(loader, pending, self.tb_logger, self.model.opt['val']['save_img'])
         finished = self.finished_iteration
-        if 0 < self.total_iterations <= finished and hasattr(self.model, 'iteration'):
-            # here and not with the last networks: until then BasicSR's loop has begun another epoch
+        if self.model is not None and 0 < self.total_iterations <= finished and hasattr(self.model, 'iteration'):
+            # the end gets a state as well, to go on from; later BasicSR's loop will have begun another epoch
             self.model.save(self.position.epoch, finished)
         self.stop.watch_launcher()
         signum = processes.largest(self.stop.signum)
         if signum:
-            self.save_and_stop(signum)
+            self._save_and_stop(signum)
 
     def stop_during_validation(self) -> None:
-        """Called before each validation image of a run of one process: who is asked to stop may not have long.
+        """Called before each validation image when there is one process: who is asked to stop may not have long.
 
         The state says that the validation is still to be done.
 
@@ -117,20 +154,9 @@ class TrainingRun:
             Stopped: a signal has arrived; a state has been written.
         """
         if self.stop.signum:
-            self.save_and_stop(self.stop.signum)
+            self._save_and_stop(self.stop.signum)
 
-    @property
-    def finished_iteration(self) -> int:
-        """The last one that is wholly done, when asked between two; 0: none."""
-        # BasicSR's loop takes a batch more than it trains with; models of BasicSR do not count
-        return getattr(self.model, 'iteration', min(self.iteration, self.total_iterations))
-
-    def save_and_stop(self, signum: int) -> None:
-        """Write the state of the finished iteration, and end.
-
-        Raises:
-            Stopped: always.
-        """
+    def _save_and_stop(self, signum: int) -> None:
         finished = self.finished_iteration
         if self.model is None or not finished:
             raise Stopped(signum, 'before the first iteration; no state was written')
@@ -138,16 +164,16 @@ class TrainingRun:
         raise Stopped(signum, f'after iteration {finished}, whose state is saved. Continue with --auto_resume.')
 
 
-_current = TrainingRun()
+class BasicSROptions(dict[str, Any]):
+    """BasicSR's option dictionary, which carries the run that it belongs to.
 
+    Attributes:
+        run: shared by all copies, also deep ones: BasicSR copies the options before it builds a model.
+    """
 
-def current_run() -> TrainingRun:
-    """The run of this process."""
-    return _current
+    def __init__(self, options: Mapping[str, Any], run: TrainingRun) -> None:
+        super().__init__(options)
+        self.run = run
 
-
-def begin_run() -> TrainingRun:
-    """Forget an earlier run of this process and start with a fresh record."""
-    global _current
-    _current = TrainingRun()
-    return _current
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'BasicSROptions':
+        return BasicSROptions(deepcopy(dict(self), memo), self.run)

@@ -1,13 +1,18 @@
 """The random generators of one process, in a form that a state file can hold."""
 
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
+#: by library: ``python``, ``numpy``, ``torch`` and, where it is in use, ``cuda``; tensors and plain values only
+RandomState = dict[str, Any]
 
-def random_state() -> dict[str, Any]:
+
+def random_state() -> RandomState:
     """State of Python's, numpy's and torch's generators, the latter on the CPU and on every visible CUDA device."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()
@@ -22,25 +27,28 @@ def random_state() -> dict[str, Any]:
         },
         'torch': torch.get_rng_state(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         state['cuda'] = torch.cuda.get_rng_state_all()
     return state
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: RandomState) -> None:
     """Continue the generators from :func:`random_state`. Devices that the state knows nothing of are left alone."""
     python, numpy = state['python'], state['numpy']
     random.setstate((python['version'], tuple(python['internal'].tolist()), python['gauss']))
-    np.random.set_state(
-        (
-            numpy['kind'],
-            numpy['keys'].numpy().astype(np.uint32),
-            numpy['position'],
-            numpy['has_gauss'],
-            numpy['cached'],
-        )
-    )
+    keys = numpy['keys'].numpy().astype(np.uint32)
+    np.random.set_state((numpy['kind'], keys, numpy['position'], numpy['has_gauss'], numpy['cached']))
     torch.set_rng_state(state['torch'])
     if torch.cuda.is_available():
         for device, saved in zip(range(torch.cuda.device_count()), state.get('cuda', ()), strict=False):
             torch.cuda.set_rng_state(saved, device)
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """After the block the generators go on from where they were before it."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(before)

@@ -38,11 +38,11 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Remembers that the run was asked to stop, until the loop is between two iterations.
+    """Remembers that a run was asked to stop, until its loop is between two iterations.
 
     Attributes:
         signum: the signal that arrived; 0: none.
-        deferred: whether somebody will look at it. Otherwise (start-up) a signal ends the program where it is.
+        deferred: whether the loop will check it. Otherwise (during start-up) a signal ends the program at once.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class StopRequest:
         name = signal.Signals(signum).name
         first, self.signum = not self.signum, self.signum or signum
         if not self.deferred:
-            # remembered as well: where Python starts a process it drops exceptions
+            # also remembered, since Python drops exceptions where it starts a process
             raise Stopped(signum, 'before the first iteration; no state was written')
         if first:
             self._since = time.monotonic()
@@ -76,7 +76,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def signals_to(request: StopRequest) -> Iterator[None]:
-    """Hand :data:`SIGNALS` to `request` within the block; those that somebody has switched off stay off (nohup)."""
+    """Hand :data:`SIGNALS` to `request` within the block; signals that are ignored already (nohup) stay ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
@@ -91,9 +91,9 @@ def signals_to(request: StopRequest) -> Iterator[None]:
 
 
 def leave_signals_to_the_main_process() -> None:
-    """For data workers: a terminal or a batch system signals every process, and the loop still needs its next batch.
+    """For data workers: a terminal or a batch system signals all processes, while the loop still needs its next batch.
 
-    A worker ends when the main process tells it to or is gone, also one that was still starting at that moment, which
+    A worker ends when the main process tells it to or is gone, even one that was still starting at that moment, which
     torch's own watch does not notice.
     """
     for signum in SIGNALS:

@@ -1,0 +1,375 @@
+"""Everything that bends BasicSR's own pipelines, version 1.4.2, in one place.
+
+For good, by `install`:
+
+==================================== ==================================================================================
+``*.parse_options``                  loads YAML that runs code, applies ``--force_yml`` with ``exec``, checks nothing
+``dist_util.init_dist``              nccl and ``torch.cuda.set_device`` are hard-wired: on the CPU every launcher fails
+``train.train_pipeline``             cannot be stopped between two iterations, leaves no state when it fails
+``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
+==================================== ==================================================================================
+
+For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:
+
+==================================== ==================================================================================
+``parse_options``                    the options have to carry the run
+``load_resume_state``                resumes on CUDA only, and from the current directory whatever the root is
+``mkdir_and_rename`` (also of misc)  fails when it archived a folder of that name within the same second
+``get_time_str``                     counts whole seconds: two logs of one second would be one
+``init_tb_logger``                   curves of a resumed run would repeat what a killed run drew beyond its state
+``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``
+``EnlargedSampler``                  a resumed epoch starts from its first sample; samples do not know their position
+``worker_init_fn`` (of basicsr.data) data workers would end by signals that are meant for the main process
+``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
+``build_model``                      the run has to know its model; what was found while resuming goes to the log
+``MessageLogger``                    the log is text only; here it is also recorded as data
+==================================== ==================================================================================
+"""
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import basicsr.data
+import basicsr.test
+import basicsr.train
+import basicsr.utils.dist_util
+import basicsr.utils.misc
+import basicsr.utils.options
+import cv2
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.single_image_dataset import SingleImageDataset
+from basicsr.utils import MessageLogger, get_root_logger
+from torch.utils.data import DataLoader
+
+from pdd_arch.basicsr_options import parse_options
+from pdd_arch.data.paired_check import explain_unreadable
+from pdd_arch.data.positioned_index import PositionedIndex, positioned
+from pdd_arch.distributed import launchers, processes
+from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.training.record import TrainingRecord
+from pdd_arch.training.resume import load_resume_state
+from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
+from pdd_arch.utils.locks import lock_folder
+from pdd_arch.utils.signals import Stopped, leave_signals_to_the_main_process, signals_to
+
+_PLAIN = '__wrapped__'
+
+
+def install() -> None:
+    """Replace what BasicSR's pipelines and their callers look up. Doing it again is harmless."""
+    for module in (basicsr.utils.options, basicsr.train, basicsr.test):
+        module.parse_options = parse_options
+    basicsr.utils.dist_util.init_dist = launchers.init_dist
+    if not hasattr(basicsr.train.train_pipeline, _PLAIN):
+        basicsr.train.train_pipeline = interruptible(basicsr.train.train_pipeline)
+    for dataset in (PairedImageDataset, SingleImageDataset):
+        if not hasattr(dataset.__getitem__, _PLAIN):
+            dataset.__getitem__ = naming_unreadable_images(dataset.__getitem__)
+
+
+def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
+    """``__getitem__`` of a dataset of BasicSR, whose errors name the image that cannot be read."""
+
+    @functools.wraps(getitem)
+    def get(self: Any, index: int) -> Any:
+        try:
+            return getitem(self, index)
+        except (AttributeError, TypeError, cv2.error) as e:
+            entry = self.paths[index]
+            paths = [v for k, v in entry.items() if k.endswith('_path')] if isinstance(entry, dict) else [entry]
+            error = explain_unreadable(e, paths)
+            if error is None:
+                raise
+            raise error from None
+
+    return get
+
+
+# ---------------------------------------------------------------- the whole pipeline
+def interruptible(train_pipeline: Callable[[str], None]) -> Callable[[str], None]:
+    """The pipeline, ended by a signal only between two iterations and with a state written.
+
+    Whatever else ends it between two iterations (data that cannot be read, a killed data worker, a full disk under the
+    curves) leaves a state as well, if that can be written.
+
+    Raises:
+        Stopped: a `SystemExit` whose code is 128 + the signal.
+    """
+
+    @functools.wraps(train_pipeline)
+    def pipeline(root_path: str) -> None:
+        run = TrainingRun()
+        status, error = 'failed', None
+        try:
+            with signals_to(run.stop), _one_line_for_a_lost_log(), bound_to(run):
+                train_pipeline(root_path)
+            status = 'finished'
+        except Stopped:
+            status = 'stopped'
+            processes.close()  # all processes stop together
+            raise
+        except Exception as e:
+            error = e
+            _rescue(run, e)
+            raise
+        finally:
+            if run.close_loader is not None:
+                run.close_loader()
+            if run.tb_logger is not None:
+                with contextlib.suppress(OSError):  # a full disk has been reported
+                    run.tb_logger.close()  # its last lines are still in memory
+            if run.record is not None:
+                run.record.end(run.finished_iteration, status, error)
+            if run.lock is not None:
+                run.lock.close()
+
+    return pipeline
+
+
+def _rescue(run: TrainingRun, error: Exception) -> None:
+    """Save the state of the last whole iteration, unless the failure has made that impossible."""
+    # several processes would have to agree on it, and one of them is in trouble
+    in_step = getattr(run.model, 'in_step', True)
+    if run.model is None or processes.world_size() > 1 or in_step or not run.finished_iteration:
+        return
+    if isinstance(error, WeightsError | NumbersError):
+        return
+    if run.iteration > run.finished_iteration:  # its batch was taken, and nothing came of it
+        run.position.samples -= run.batch_samples
+    with contextlib.suppress(PDDError):
+        run.model.save(run.position.epoch, run.finished_iteration)
+        get_root_logger().info(
+            f'The state of iteration {run.finished_iteration} is saved; continue with --auto_resume.'
+        )
+
+
+@contextlib.contextmanager
+def _one_line_for_a_lost_log() -> Iterator[None]:
+    """A log file that can no longer be written costs one line, not a traceback for every message."""
+    lost: set[str] = set()
+
+    def handle_error(self: logging.FileHandler, record: logging.LogRecord) -> None:
+        if self.baseFilename not in lost:
+            sys.stderr.write(f'warning: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}\n')
+        lost.add(self.baseFilename)
+
+    with replaced([(logging.FileHandler, 'handleError', handle_error)]):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(replacements: list[tuple[Any, str, object]]) -> Iterator[None]:
+    """Give attributes of modules and classes, (owner, name, value), another value within the block."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
+    try:
+        for owner, name, value in replacements:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
+    """Within the block BasicSR's pipeline works on `run`."""
+    loop = basicsr.train
+    of_loop = {
+        'parse_options': functools.partial(parse_options, run=run),
+        'load_resume_state': load_resume_state,
+        'mkdir_and_rename': mkdir_and_rename,
+        'get_time_str': functools.partial(_time_of_a_new_log, loop.get_time_str, run),
+        'init_tb_logger': functools.partial(_init_tb_logger, run),
+        'create_train_val_dataloader': functools.partial(_create_loaders, loop.create_train_val_dataloader),
+        'EnlargedSampler': functools.partial(PositionedSampler, run),
+        'CPUPrefetcher': functools.partial(FollowedPrefetcher, loop.CPUPrefetcher, run),
+        'CUDAPrefetcher': functools.partial(FollowedPrefetcher, loop.CUDAPrefetcher, run),
+        'build_model': functools.partial(_build_model, loop.build_model),
+        'MessageLogger': functools.partial(RecordedMessages, run),
+    }
+    elsewhere = [
+        (basicsr.utils.misc, 'mkdir_and_rename', mkdir_and_rename),
+        (basicsr.data, 'worker_init_fn', functools.partial(_start_worker, basicsr.data.worker_init_fn)),
+    ]
+    return replaced([*((loop, name, value) for name, value in of_loop.items()), *elsewhere])
+
+
+# ---------------------------------------------------------------- folders and logs
+def mkdir_and_rename(path: str) -> None:
+    """Make a folder; an existing one is renamed to ``PATH_archived_TIME``, with a number where that name is taken."""
+    if os.path.exists(path):
+        archived = target = f'{path}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+        number = 1
+        while os.path.exists(target):
+            number += 1
+            target = f'{archived}_{number}'
+        sys.stdout.write(f'Path already exists. Rename it to {target}\n')
+        os.rename(path, target)
+    os.makedirs(path, exist_ok=True)
+
+
+def _time_of_a_new_log(get_time_str: Callable[[], str], run: TrainingRun) -> str:
+    """The time in whole seconds, once no log has it in its name."""
+    while run.log_folder and list(Path(run.log_folder).glob(f'train_*_{get_time_str()}.log')):
+        time.sleep(0.05)
+    return get_time_str()
+
+
+def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
+    """TensorBoard's writer, on rank 0; it drops curves beyond the state that the run resumes from."""
+    if processes.rank() == 0:
+        from torch.utils.tensorboard import SummaryWriter  # optional
+
+        run.tb_logger = SummaryWriter(log_dir=log_dir, purge_step=run.first_iteration)
+    return run.tb_logger
+
+
+class RecordedMessages(MessageLogger):
+    """BasicSR's log lines, each also an event of the record."""
+
+    #: names in the record, and those in BasicSR's variables
+    _NAMES = {
+        'iteration': 'iter',
+        'epoch': 'epoch',
+        'learning_rates': 'lrs',
+        'step_seconds': 'time',
+        'data_seconds': 'data_time',
+    }
+
+    def __init__(self, run: TrainingRun, *args: Any) -> None:
+        super().__init__(*args)
+        self._record = run.record
+
+    def __call__(self, log_vars: dict[str, Any]) -> None:
+        if self._record is not None:
+            losses = dict(log_vars)
+            values = {name: losses.pop(key) for name, key in self._NAMES.items()}
+            self._record.add('step', **values, losses=losses)
+        super().__call__(log_vars)
+
+
+# ---------------------------------------------------------------- data
+class PositionedSampler(EnlargedSampler):
+    """BasicSR's sampler, whose indices know their epoch and position, without those that the run has consumed.
+
+    So a sample can be drawn from its position alone, whatever the number of workers. The indices stay integers:
+    datasets that do not know of positions see no difference.
+    """
+
+    def __init__(self, run: TrainingRun, *args: Any) -> None:
+        super().__init__(*args)
+        self._run = run
+
+    def __iter__(self) -> Iterator[PositionedIndex]:
+        start = self._run.samples_to_skip(self.epoch) // self.num_replicas
+        return positioned(list(super().__iter__())[start:], self.epoch, self.rank, self.num_replicas, start=start)
+
+
+def _create_loaders(
+    create: Callable[..., tuple[Any, ...]], opt: BasicSROptions, logger: logging.Logger
+) -> tuple[Any, ...]:
+    """BasicSR's loaders, with as many epochs as the iterations need: its loader leaves the incomplete batch out."""
+    run, train_set = opt.run, opt['datasets']['train']
+    if processes.rank() == 0:
+        if run.lock is None:  # of a fresh start: the folder is new
+            run.lock = lock_folder(opt['path']['experiments_root'])
+        run.record = TrainingRecord(opt['path']['experiments_root'])
+    train_loader, train_sampler, run.val_loaders, _, run.total_iterations = create(opt, logger)
+    if not len(train_loader):
+        raise OptionError(
+            f'{train_loader.batch_size}, but an epoch has only {len(train_sampler)} samples for a process',
+            where='datasets.train.batch_size_per_gpu',
+            way_out='Use a smaller batch, or a larger datasets.train.dataset_enlarge_ratio (now '
+            f'{train_set.get("dataset_enlarge_ratio", 1)}).',
+        )
+    # from where the run goes on: its earlier epochs may have been of another length
+    remaining = run.total_iterations - run.first_iteration + 1
+    epochs = run.first_epoch + math.ceil(remaining / len(train_loader)) + 1
+    return train_loader, train_sampler, run.val_loaders, epochs, run.total_iterations
+
+
+def _start_worker(worker_init_fn: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    leave_signals_to_the_main_process()
+    worker_init_fn(*args, **kwargs)
+
+
+class FollowedPrefetcher:
+    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches.
+
+    Args:
+        prefetcher: BasicSR's class; its constructor starts the loader (workers and first images), so it waits.
+        run: the run.
+        loader: the training loader.
+        args: other arguments of the class.
+    """
+
+    def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader[Any], *args: Any) -> None:
+        self._start = functools.partial(prefetcher, loader, *args)
+        self._run, self._sampler = run, cast(EnlargedSampler, loader.sampler)
+        self._samples = cast(int, loader.batch_size) * processes.world_size()
+        self._plain: Any = None
+        run.close_loader = self.close
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        if self._plain is None:
+            self._plain = self._start()
+        else:
+            self._plain.reset()
+        self._run.begin_epoch(self._sampler.epoch)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next batch; None at the end of the epoch."""
+        self._run.between_iterations()
+        batch: dict[str, Any] | None = self._plain.next()
+        if batch is not None:
+            self._run.batch_taken(self._samples)
+        return batch
+
+    def close(self) -> None:
+        """End the workers now: left to the garbage collector they are not told, and it waits for them in vain."""
+        loader = getattr(self._plain, 'loader', None)
+        iterator: Any = getattr(loader, 'generator', loader)  # PrefetchDataLoader wraps the iterator in a thread
+        if hasattr(iterator, '_shutdown_workers'):
+            iterator._shutdown_workers()
+
+
+# ---------------------------------------------------------------- the model
+def _build_model(build_model: Callable[[BasicSROptions], TrainedModel], opt: BasicSROptions) -> TrainedModel:
+    run = opt.run
+    run.model = build_model(opt)
+    run.opened_weights.release()
+    run.feature_net = None
+    for note in run.notes:
+        get_root_logger().warning(note)
+    if run.record is not None:
+        _record_results(run.model, run, run.record)
+    return run.model
+
+
+def _record_results(model: Any, run: TrainingRun, record: TrainingRecord) -> None:
+    """Checkpoints and validations of a model of any kind become events of the record."""
+    save, validation, saved = model.save, model.validation, set()
+
+    def recorded_save(epoch: int, current_iter: int) -> None:
+        save(epoch, current_iter)
+        iteration, name = (run.finished_iteration, 'latest') if current_iter == -1 else (current_iter, current_iter)
+        if name not in saved:  # a model may be asked to save an iteration twice
+            record.add('checkpoint', iteration=iteration, file=f'net_g_{name}.pth')
+        saved.add(name)
+
+    def recorded_validation(dataloader: Any, current_iter: int, *args: Any) -> None:
+        validation(dataloader, current_iter, *args)
+        # at the end of the training BasicSR's number is one or two too high
+        iteration, name = min(current_iter, run.finished_iteration), dataloader.dataset.opt['name']
+        record.add('validation', iteration=iteration, dataset=name, metrics=getattr(model, 'metric_results', {}))
+
+    model.save, model.validation = recorded_save, recorded_validation

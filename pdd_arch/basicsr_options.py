@@ -1,0 +1,95 @@
+"""Replacement for BasicSR's ``parse_options``: a safe YAML loader, no ``exec``, and a check of everything it names."""
+
+import argparse
+import os
+import sys
+
+import torch
+from basicsr.utils import set_random_seed
+from basicsr.utils.dist_util import get_dist_info
+
+from pdd_arch.data.section import DatasetSection
+from pdd_arch.distributed.launchers import init_dist
+from pdd_arch.distributed.processes import gather_objects, open_control_group
+from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.options.command_line import build_parser, read_options
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.run import Preflight, check, plan_warnings
+from pdd_arch.training.comparison import same_on_all_ranks
+from pdd_arch.training.run_state import BasicSROptions, TrainingRun
+
+
+def parse_options(
+    root_path: str, is_train: bool = True, run: TrainingRun | None = None
+) -> tuple[BasicSROptions, argparse.Namespace]:
+    """Read and check the options of the command line; BasicSR's ``train_pipeline`` and ``test_pipeline`` call it.
+
+    Args:
+        root_path: folder below which experiments/, results/ and tb_logger/ are written.
+        is_train: train or test.
+        run: the run that the options belong to; None: a new one.
+
+    Returns:
+        The completed and checked options, which carry what the checks have opened, and the command-line arguments.
+
+    Raises:
+        PDDError: the options are wrong, or name something that is not there; nothing has been written yet.
+    """
+    args = build_parser().parse_args()
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise OptionError(
+            'start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set', where='--launcher pytorch'
+        )
+    checked = _checked if args.launcher == 'none' else _checked_together
+    opt = _options_of(checked(args, root_path, is_train), run or TrainingRun())
+    opt['rank'], opt['world_size'] = get_dist_info()
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+    return opt, args
+
+
+def _options_of(preflight: Preflight, run: TrainingRun) -> BasicSROptions:
+    """BasicSR's dictionary. Datasets and model get what has been opened, so that nothing is read twice."""
+    opt = BasicSROptions(preflight.options.for_basicsr(), run)
+    run.seed_drawn = preflight.options.seed_drawn
+    run.opened_weights, run.feature_net = preflight.weights, preflight.feature_net
+    for phase, sources in preflight.sources.items():
+        opt['datasets'][phase] = DatasetSection(opt['datasets'][phase], sources)
+    if get_dist_info()[0] == 0:
+        for text in plan_warnings(preflight.options):
+            sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
+    return opt
+
+
+def _checked(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
+    return check(read_options(args, root_path, is_train))
+
+
+def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
+    """`_checked` on every rank of a distributed run: they start together or not at all.
+
+    Raises:
+        PDDError: an error of this rank, or one that names another rank.
+        OptionError: the ranks have different options.
+    """
+    try:
+        backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}
+    except PDDError:
+        backend = {}  # said below, to all
+    # first of all: a process that ended without having joined would leave the others waiting
+    init_dist(args.launcher, **backend)
+    open_control_group()
+    found: Preflight | Exception
+    try:
+        found = _checked(args, root_path, is_train)
+    except Exception as e:  # whatever it is, the others must hear of it
+        found = e
+    errors = gather_objects(str(found) if isinstance(found, Exception) else None)
+    if isinstance(found, Exception):
+        raise found
+    for rank, text in enumerate(errors):
+        if text is not None:
+            raise OptionError(f'process {rank} of this run cannot start: {text}')
+    same_on_all_ranks(found.options.for_basicsr())
+    return found

@@ -1,0 +1,82 @@
+"""Losses and gradients that are not finite: whether a step may be taken, and when the run has to give up."""
+
+from collections.abc import Mapping
+
+import torch
+from basicsr.utils import get_root_logger
+from torch import nn
+
+from pdd_arch.distributed import processes
+
+
+class GuardedSteps:
+    """Steps of optimizers, each taken only if its losses and its gradient are finite on all ranks.
+
+    Args:
+        scaler: gradient scaler of the run; it has scaled the losses.
+        limit: iterations in a row with a refused step after which the run gives up.
+
+    Attributes:
+        in_a_row: iterations in a row, up to the last one, with a refused step.
+        total: all such iterations.
+        overflowed: whether a step of the current iteration was skipped because of an overflow.
+        not_finite: names of the losses and gradients of the current iteration that are not finite.
+    """
+
+    def __init__(self, scaler: torch.amp.GradScaler, limit: int) -> None:
+        self.scaler, self.limit = scaler, limit
+        self.in_a_row = self.total = 0
+        self.overflowed = False
+        self.not_finite: list[str] = []
+
+    def take(
+        self, label: str, optimizer: torch.optim.Optimizer, losses: Mapping[str, torch.Tensor], clip: float | None
+    ) -> bool:
+        """Take one step, if it may be taken.
+
+        Args:
+            label: name of the network.
+            optimizer: optimizer whose parameters have scaled gradients.
+            losses: scalar losses by name.
+            clip: largest norm of the gradient; None: the gradient is not clipped.
+
+        Returns:
+            Whether the weights were updated.
+        """
+        self.scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm([p.grad for p in parameters])))
+        gradient = f'gradient of {label}'
+        judged = {**losses, gradient: norm}
+        finite = torch.stack([torch.isfinite(value).all() for value in judged.values()])
+        verdict = processes.all_ranks_true(finite).tolist()
+        broken = [name for name, good in zip(judged, verdict, strict=True) if not good]
+        # an overflow in fp16 is how the scaler finds its scale: it skips the step and lowers the scale
+        overflowed = broken == [gradient] and self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        if broken and not overflowed:
+            self.not_finite += broken
+            return False
+        if clip is not None and not broken:
+            nn.utils.clip_grad_norm_(parameters, clip)
+        self.scaler.step(optimizer)
+        self.overflowed |= overflowed
+        return not overflowed
+
+    def end_iteration(self, iteration: int) -> str | None:
+        """Count, and warn of, an iteration with a refused step; one that merely overflowed leaves the count alone.
+
+        Returns:
+            What was not finite, if it is time to give up.
+        """
+        broken, overflowed = self.not_finite, self.overflowed
+        self.not_finite, self.overflowed = [], False
+        if not broken:
+            self.in_a_row = self.in_a_row if overflowed else 0
+            return None
+        self.in_a_row += 1
+        self.total += 1
+        what = f'iteration {iteration}: not finite: {", ".join(broken)}'
+        get_root_logger().warning(
+            f'Skipped a step: {what} ({self.in_a_row} in a row, {self.total} in all; the run stops at {self.limit}).'
+        )
+        return what if self.in_a_row >= self.limit else None

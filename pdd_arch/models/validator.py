@@ -1,0 +1,75 @@
+"""Validation: upscaling of its images, and the best results so far."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from pdd_arch.inference import forward_tiled, required_multiple
+from pdd_arch.options.schema import ValOptions
+from pdd_arch.utils.color import match_color
+from pdd_arch.utils.random_state import random_state_kept
+
+#: by dataset and metric: ``better`` (``higher`` or ``lower``), ``val`` and ``iter``
+BestResults = dict[str, dict[str, dict[str, Any]]]
+
+
+class Validator:
+    """Upscales validation images with one network, and knows the best results.
+
+    Args:
+        network: the network that is validated, without a wrapper.
+        options: the ``val`` section.
+        keep_best: metric, or dataset/metric, whose best checkpoint is kept (``logger.keep_best``); None: none.
+
+    Attributes:
+        best: best result of each metric on each dataset; BasicSR writes to it.
+        validated: the iteration that was validated last, or None.
+    """
+
+    def __init__(self, network: nn.Module, options: ValOptions, keep_best: str | None = None) -> None:
+        self.network, self.keep_best, self._options = network, keep_best, options
+        self.best: BestResults = {}
+        self.validated: int | None = None
+
+    def upscale(self, lq: torch.Tensor) -> torch.Tensor:
+        """Upscale (N, 3, h, w) in [0, 1], in windows if ``val.tile`` says so, and match the colours if wanted."""
+        options, training = self._options, self.network.training
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                multiple = required_multiple(self.network)
+                output = forward_tiled(self.network, lq, multiple, options.tile, options.tile_overlap)
+        finally:
+            self.network.train(training)
+        return match_color(output, lq) if options.color_correction else output
+
+    def validate(self, validation: Callable[[], None], iteration: int) -> None:
+        """Run `validation` without an effect on the random generators, from which its data loader draws."""
+        with random_state_kept():
+            validation()
+        self.validated = iteration
+
+    def best_iteration(self) -> int | None:
+        """Iteration of the best result in ``logger.keep_best``; None before the first validation."""
+        dataset, _, metric = (self.keep_best or '').rpartition('/')
+        for name, records in self.best.items():
+            if metric in records and dataset in ('', name):
+                iteration: int = records[metric]['iter']
+                return iteration if iteration > 0 else None
+        return None
+
+    def restore_best(self, saved: BestResults) -> None:
+        """Take over the best results of an earlier part of the run, of the metrics that are still measured."""
+        metrics = self._options.metrics or {}
+        for dataset, records in saved.items():
+            if not records.keys() & metrics.keys():
+                continue
+            own = self.best.setdefault(dataset, {})
+            for metric, options in metrics.items():
+                better = options.better
+                none_yet = {'better': better, 'val': -math.inf if better == 'higher' else math.inf, 'iter': -1}
+                record = records.get(metric)
+                own[metric] = dict(record) if record is not None and record['better'] == better else none_yet
