@@ -74,7 +74,7 @@ class Upscaler(PhotoUpscaler):
 
     @property
     def scale(self) -> float:
-        """How many times as large the results are."""
+        """How many times as large as the inputs the results are."""
         return self.outscale
 
     def __call__(

@@ -19,7 +19,7 @@ from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsErr
 from pdd_arch.export import forms, readers, verify
 from pdd_arch.export.forms import FORMS
 from pdd_arch.export.job import CARD, export_model
-from pdd_arch.export.onnx_form import in_float16, onnx_writer, second_half_in_float16, with_half_weights
+from pdd_arch.export.traced import in_float16, onnx_writer, second_half_in_float16, with_half_weights
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import load_network
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_hash
@@ -163,7 +163,7 @@ def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, con
 
 def test_outputs_that_are_not_finite_are_refused(weights, photos, monkeypatch):
     network = load_network(weights())
-    reference = verify.Reference(network, *verify.photographs(photos))
+    reference = verify.Reference(network, photos)
     nan = reference.outputs(1)[0] * torch.nan
     monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
     assert verify.largest_difference(weights(), 'tool', reference) == np.inf

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pdd_arch.export.exported_file import ExportedFile
-from pdd_arch.export.forms import FORMS
+from pdd_arch.export.forms import FORMS, ExportedFile
 from pdd_arch.export.job import CARD, export_model
 from pdd_arch.export.verify import TOLERANCE
 from pdd_arch.utils.output import say

@@ -1,7 +1,7 @@
 """The forms of a network that can be written, and the tools that verify each."""
 
 import importlib.util
-import warnings
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,16 @@ import torch
 from safetensors.torch import save
 
 from pdd_arch.errors import OptionError
-from pdd_arch.export.any_size import any_size
-from pdd_arch.export.onnx_form import Write, in_float16, onnx_writer, second_half_in_float16, with_half_weights
+from pdd_arch.export.traced import (
+    Write,
+    in_float16,
+    onnx_writer,
+    second_half_in_float16,
+    with_half_weights,
+    write_torchscript,
+)
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.utils.wording import one_of
-from pdd_arch.weights.writing import write_checkpoint
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,39 @@ class Form:
     packages: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ExportedFile:
+    """What became of a form that was asked for.
+
+    Attributes:
+        form: its name in `FORMS`.
+        path: path of the file.
+        bytes: size of the file; 0 if there is none.
+        sha256: SHA-256 of the file.
+        difference: largest difference from PyTorch's output, in levels of 255, over all tools that read it.
+        read_by: names of those tools.
+        note: what users must know of this file, such as the type of its input; may be empty.
+        problem: why it was not written; None for one that was.
+    """
+
+    form: str
+    path: Path
+    bytes: int = 0
+    sha256: str = ''
+    difference: float = 0.0
+    read_by: tuple[str, ...] = ()
+    note: str = ''
+    problem: str | None = None
+
+
 def _state(network: LoadedNetwork) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone().contiguous() for name, value in network.net.state_dict().items()}
 
 
 def _write_pth(network: LoadedNetwork, path: Path, _facts: Mapping[str, str]) -> None:
-    write_checkpoint({'params_ema': _state(network)}, path)
+    content = io.BytesIO()  # given a file, torch does not tell why it cannot write
+    torch.save({'params_ema': _state(network)}, content)
+    path.write_bytes(content.getvalue())
 
 
 def _write_safetensors(network: LoadedNetwork, path: Path, facts: Mapping[str, str]) -> None:
@@ -48,18 +80,11 @@ def _write_safetensors(network: LoadedNetwork, path: Path, facts: Mapping[str, s
     path.write_bytes(save(_state(network), metadata={'format': 'pt', **facts}))
 
 
-def _write_torchscript(network: LoadedNetwork, path: Path, _facts: Mapping[str, str]) -> None:
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # sizes turned into constants would show in the verification
-        traced = torch.jit.trace(any_size(network), torch.zeros(1, 3, 24, 32), check_trace=False)
-        torch.jit.save(traced, str(path))
-
-
-_ONNX = ('onnx', 'onnxruntime')
+_ONNX = dict(readers=('onnxruntime',), packages=('onnx', 'onnxruntime'))
 FORMS = {
     'pth': Form('.pth', {'': _write_pth}, ('spandrel', 'RealESRGANer')),
     'safetensors': Form('.safetensors', {'': _write_safetensors}, ('spandrel',)),
-    'onnx': Form('.onnx', {'': onnx_writer()}, ('onnxruntime',), _ONNX),
+    'onnx': Form('.onnx', {'': onnx_writer()}, **_ONNX),
     'onnx-fp16': Form(
         '_fp16.onnx',
         {
@@ -71,10 +96,9 @@ FORMS = {
                 onnx_writer(with_half_weights)
             ),
         },
-        ('onnxruntime',),
-        _ONNX,
+        **_ONNX,
     ),
-    'torchscript': Form('.torchscript.pt', {'': _write_torchscript}, ('torch.jit',)),
+    'torchscript': Form('.torchscript.pt', {'': write_torchscript}, ('torch.jit',)),
 }
 
 
@@ -85,10 +109,9 @@ def chosen_forms(names: Iterable[str]) -> dict[str, Form]:
         OptionError: a name is unknown, or a package that a form needs is not installed.
     """
     names = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in names if name not in FORMS and name != 'all']
+    unknown = [repr(name) for name in names if name not in FORMS and name != 'all']
     if unknown or not names:
-        found = repr(unknown[0]) if unknown else 'none'
-        raise OptionError(where='--to', expected=one_of([*FORMS, 'all']), found=found)
+        raise OptionError(where='--to', expected=one_of([*FORMS, 'all']), found=unknown[0] if unknown else 'none')
     forms = {name: form for name, form in FORMS.items() if name in names or 'all' in names}
     for name, form in forms.items():
         missing = [package for package in form.packages if importlib.util.find_spec(package) is None]

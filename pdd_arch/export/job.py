@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.export.exported_file import ExportedFile
-from pdd_arch.export.forms import Form, chosen_forms
+from pdd_arch.export.forms import ExportedFile, Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
-from pdd_arch.export.onnx_form import Write
 from pdd_arch.export.readers import readers_of
-from pdd_arch.export.verify import Reference, photographs, verified_difference
+from pdd_arch.export.traced import Write
+from pdd_arch.export.verify import Reference, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.hashing import sha256_of
@@ -38,7 +37,7 @@ def export_model(
 
     Args:
         model: as for `pdd_arch.inference.load_network`.
-        folder: folder to write to; made if need be.
+        folder: is made if need be.
         forms: names in `pdd_arch.export.forms.FORMS`, or ``all``.
         verify: photograph or folder of photographs (LR) to compare on; None: some that come with scikit-image.
         side: largest side of the windows compared, in LR pixels, 16 at least; 0: whole photographs.
@@ -65,7 +64,7 @@ def export_model(
     paths = {name: folder / f'{network.name}{form.suffix}' for name, form in wanted.items()}
     _check_targets([*paths.values(), folder / CARD], network, overwrite)
     adaptation = adaptation_of(network)
-    reference = Reference(network, *photographs(verify), side)
+    reference = Reference(network, verify, side)
     files = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,16 +84,14 @@ def export_model(
 
 def _check_targets(paths: Sequence[Path], network: LoadedNetwork, overwrite: bool) -> None:
     existing = [path for path in paths if path.exists()]
+    what = ''
     for path in existing:
-        what = None
         if path.samefile(network.file):
-            what = 'the model itself'
+            what = f'{shown(path)} is the model itself, which is never replaced'
         elif path.name == ADAPTED_MODEL and (path.parent / ADAPTATION).exists():
-            what = 'a model of `pdd adapt`'
-        if what:
-            raise OptionError(
-                f'{shown(path)} is {what}, which is never replaced', where='-o', way_out='Choose another folder.'
-            )
+            what = f'{shown(path)} is a model of `pdd adapt`, which is never replaced'
+    if what:
+        raise OptionError(what, where='-o', way_out='Choose another folder.')
     if existing and not overwrite:
         names = ', '.join(shown(path.name) for path in existing)
         raise OptionError(
@@ -105,12 +102,12 @@ def _check_targets(paths: Sequence[Path], network: LoadedNetwork, overwrite: boo
 
 
 def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference) -> ExportedFile:
-    network, staged = reference.network, stage / path.name
-    readers = readers_of(form.readers, network)
+    staged = stage / path.name
+    readers = readers_of(form.readers, reference.network)
     problems = []
     for note, write in form.candidates.items():
         try:
-            _write(write, network, staged)
+            _write(write, reference.network, staged)
             difference = verified_difference(staged, readers, reference)
         except WeightsError as error:
             problems.append(str(error.within(note)))

@@ -12,8 +12,8 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
 from pdd_arch.inference import LoadedNetwork, required_multiple
 
-#: a function from (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), float32, and the number of pixels to a
-#: multiple of which the tool continues images by their mirror image
+#: a function from (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), float32, and the multiple of pixels to which
+#: the tool continues images by their mirror image
 Opened = tuple[Callable[[torch.Tensor], torch.Tensor], int]
 
 
@@ -52,10 +52,9 @@ def _onnxruntime(path: Path, network: LoadedNetwork) -> Opened:
 
     session = InferenceSession(str(path), providers=['CPUExecutionProvider'])
     given = session.get_inputs()[0]
-    half = given.type == 'tensor(float16)'
 
     def run(images: torch.Tensor) -> torch.Tensor:
-        values = images.half() if half else images
+        values = images.half() if given.type == 'tensor(float16)' else images
         return torch.from_numpy(session.run(None, {given.name: values.numpy()})[0]).float()
 
     return run, required_multiple(network.net)

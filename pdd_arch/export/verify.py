@@ -18,27 +18,19 @@ from pdd_arch.utils.wording import shown
 #: levels of 255 by which an output may differ
 TOLERANCE = 1.0
 #: photographs of a folder that are compared, spread over it
-MOST_PHOTOGRAPHS = 4
+_MOST_PHOTOGRAPHS = 4
 _LEAST_SIDE = 16
 
 
-def photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
-    """(H, W, 3) float32 BGR images in [0, 1], and where they come from, in words.
-
-    Args:
-        path: an image; a folder, of which `MOST_PHOTOGRAPHS` are taken; None: LR photographs made from those that come
-            with scikit-image.
-
-    Raises:
-        MissingFileError, DataError: there is nothing at `path`, or it cannot be read.
-    """
+def _photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
+    """(H, W, 3) float32 BGR images in [0, 1], and where they come from, in words."""
     if path is None:
         images = [to_float32(image) for name, image in demo_images().items() if name.startswith('test_lr/')]
         return images[:2], '2 photographs of scikit-image, downsampled by 4'
     path = Path(path)
     if path.is_dir():
         names = list_images(str(path), '--verify')
-        count = min(MOST_PHOTOGRAPHS, len(names))
+        count = min(_MOST_PHOTOGRAPHS, len(names))
         taken = [names[i * len(names) // count] for i in range(count)]
         return [read_image(path / name) for name in taken], f'{count} of {len(names)} photographs given'
     if not path.exists():
@@ -55,29 +47,31 @@ class Reference:
 
     Args:
         network: the network.
-        images: photographs, (H, W, 3) float32 BGR in [0, 1].
-        source: where they come from, in words.
+        photographs: an image; a folder, of which some are taken; None: LR photographs made from those that come with
+            scikit-image.
         side: largest side of a window, in pixels; 0: the whole photograph.
 
     Attributes:
+        source: where the photographs come from, in words.
         windows: batches, each (N, 3, h, w), float32, RGB in [0, 1]; the largest sides first, then odd ones, then two
             images at once.
 
     Raises:
-        DataError: a photograph has a side of less than 16 pixels.
+        MissingFileError, DataError: there are no photographs, one cannot be read, or has a side of less than 16 pixels.
     """
 
-    def __init__(self, network: LoadedNetwork, images: Sequence[np.ndarray], source: str, side: int = 128) -> None:
-        self.network, self.source = network, source
+    def __init__(self, network: LoadedNetwork, photographs: str | Path | None, side: int = 128) -> None:
+        self.network = network
         self.windows: list[torch.Tensor] = []
         self._outputs: dict[int, list[torch.Tensor]] = {}
+        images, self.source = _photographs(photographs)
         for image in images:
             height, width = image.shape[:2]
             if min(height, width) < _LEAST_SIDE:
                 raise DataError(
                     where='--verify',
                     expected=f'photographs of at least {_LEAST_SIDE}x{_LEAST_SIDE} pixels',
-                    found=f'one of {width}x{height} in {source}',
+                    found=f'one of {width}x{height} in {self.source}',
                 )
             rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
             self.windows.append(_middle(torch.from_numpy(rgb)[None], side or height, side or width))
@@ -127,13 +121,7 @@ def verified_difference(path: Path, readers: Sequence[str], reference: Reference
 def largest_difference(path: Path, reader: str, reference: Reference) -> float:
     """The largest difference between a tool's output and PyTorch's, in levels of 255; both clamped to [0, 1].
 
-    Args:
-        path: the file.
-        reader: the tool, one of `READERS`.
-        reference: outputs of PyTorch.
-
-    Returns:
-        The difference; infinite where an output is not finite.
+    Infinite where an output is not finite.
 
     Raises:
         WeightsError: the tool refuses the file or an image, or its output has another size.

@@ -7,22 +7,18 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from pdd_arch.photo_files.metadata import XMP_KEYWORD, Metadata
+from pdd_arch.photo_files.photo import XMP_KEYWORD, Metadata
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _HEADER_END = len(SIGNATURE) + 25
-_METERS_PER_INCH = 0.0254
-_KEYWORD_BYTES = 79
 #: more than OpenCV's own, for a tenth of the time that a network takes
 _COMPRESSION = 4
 
 
 def encode_png(image: np.ndarray, metadata: Metadata) -> bytes:
-    """A PNG.
+    """A PNG of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA, uint8 or uint16.
 
-    Args:
-        image: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA; uint8 or uint16.
-        metadata: what to store; IPTC has no place in a PNG.
+    IPTC records have no place in it.
     """
     if image.ndim == 3 and image.shape[2] == 2:
         content = _encode_gray_alpha(image)
@@ -43,14 +39,14 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.icc:
         yield b'iCCP', b'ICC profile\0\0' + zlib.compress(metadata.icc)
     if metadata.dpi:
-        x, y = (round(v / _METERS_PER_INCH) for v in metadata.dpi)
+        x, y = (round(v / 0.0254) for v in metadata.dpi)  # pixels per metre
         yield b'pHYs', struct.pack('>IIB', x, y, 1)
     if metadata.exif:
         yield b'eXIf', metadata.exif
     if metadata.xmp:
         yield b'iTXt', XMP_KEYWORD.encode() + b'\0\0\0\0\0' + metadata.xmp
     for keyword, text in metadata.texts.items():
-        key = keyword.encode('latin-1', 'replace')[:_KEYWORD_BYTES]
+        key = keyword.encode('latin-1', 'replace')[:79]  # as many as the format allows
         try:
             yield b'tEXt', key + b'\0' + text.encode('latin-1')
         except UnicodeEncodeError:

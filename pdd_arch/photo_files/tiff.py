@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pdd_arch.errors import DataError
-from pdd_arch.photo_files.metadata import EXIF_MARKER, Metadata, descriptive_tags
+from pdd_arch.photo_files.photo import EXIF_MARKER, Metadata, descriptive_tags
 
 _STRIP_BYTES = 2**18
 _MAX_BYTES = 2**32 - 2**20  # offsets have 32 bits
@@ -22,11 +22,9 @@ _ADOBE_DEFLATE, _HORIZONTAL_DIFFERENCES, _STRAIGHT_ALPHA, _INCH = 8, 2, 2, 2
 
 
 def encode_tiff(image: np.ndarray, metadata: Metadata) -> bytes:
-    """A TIFF, losslessly compressed.
+    """A TIFF of (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA, uint8 or uint16.
 
-    Args:
-        image: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR or (H, W, 4) BGRA; uint8 or uint16.
-        metadata: what to store; texts other than EXIF's have no place in a TIFF.
+    It is compressed losslessly. Texts other than EXIF's have no place in it.
 
     Raises:
         DataError: the file would be larger than 4 GiB.

@@ -17,20 +17,12 @@ PAGE, FOLDER = 'compare.html', 'compare'
 def write_comparison(
     path: Path, items: Sequence[Item], others: Sequence[Item], name: str, generalist: str
 ) -> tuple[int, list[str]]:
-    """Write the page. There is no ground truth, so there are no scores.
+    """Write the page; returns how many photographs it shows, and what was reduced or left out for its size.
 
     Args:
-        path: the HTML file; an earlier page there is replaced.
-        items: photographs with the outputs of the network.
-        others: those with the generalist's, of the same size; photographs that it failed on are left out.
-        name: of the network.
-        generalist: its name.
-
-    Returns:
-        How many photographs are shown, and what was reduced or left out for the size of the page.
-
-    Raises:
-        OptionError, DataError: the page cannot be written, or an output cannot be read.
+        path: an earlier page there is replaced.
+        items: photographs with the outputs of the network called `name`.
+        others: photographs with those of the one called `generalist`, of the same size; all others are left out.
     """
     if name == generalist:  # another file of the same name
         name, generalist = f'{name} (this model)', f'{generalist} (generalist)'

@@ -28,9 +28,9 @@ class Item:
 
 
 def find_inputs(
-    inputs: Sequence[str | Path], recursive: bool = False, but_not: Callable[[Path], bool] = lambda path: False
+    inputs: Sequence[str], recursive: bool = False, but_not: Callable[[Path], bool] = lambda path: False
 ) -> dict[Path, Path]:
-    """The photographs that are meant.
+    """Path of each photograph -> its path below the folder given, or below the part of a pattern without wildcards.
 
     Args:
         inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
@@ -38,15 +38,11 @@ def find_inputs(
         recursive: search sub-folders as well.
         but_not: whether an image of a folder or pattern is passed over: an earlier output, in the same place.
 
-    Returns:
-        Path of each -> its path below the folder that was given, or below the part of a pattern without wildcards.
-
     Raises:
         MissingFileError: an input does not exist, or holds no image.
     """
-    found: dict[Path, Path] = {}
-    known: set[Path] = set()
-    for text in map(str, inputs):
+    found: dict[Path, tuple[Path, Path]] = {}  # by what they are, whatever links lead to them
+    for text in inputs:
         if not text:  # would be the current folder
             raise MissingFileError(where='INPUT', expected='a file, folder or pattern', found="''")
         path = Path(os.path.expanduser(text))
@@ -62,10 +58,8 @@ def find_inputs(
         if not pairs:
             raise MissingFileError(_why_nothing(path, recursive), where=shown(text))
         for source, relative in pairs:
-            if source.resolve() not in known:
-                known.add(source.resolve())
-                found[source] = relative
-    return found
+            found.setdefault(source.resolve(), (source, relative))
+    return dict(found.values())
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[tuple[Path, Path]]:
@@ -100,11 +94,10 @@ def plan_outputs(
 
     Args:
         sources: of :func:`find_inputs`.
-        output: folder of outputs; with `into_file` the file itself.
+        output: folder of outputs; with `into_file` the file itself, for a single photograph.
         format: one of ``FORMATS``. ``same``: the format of the input, with its extension where that fits; PNG for
             formats that are not written.
         suffix: appended to the names, before their extension.
-        into_file: `output` is the file, for a single photograph.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input.

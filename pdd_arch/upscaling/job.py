@@ -35,12 +35,6 @@ def pending(
 ) -> tuple[list[Item], list[Item]]:
     """What is to be done, and what has been done already, with the same settings from the same photographs.
 
-    Args:
-        items: of `pdd_arch.upscaling.inputs.plan_outputs`.
-        settings: of `PhotoUpscaler.settings`.
-        record: of the folder of outputs.
-        overwrite: whether files that are not outputs of the same job may be replaced.
-
     Raises:
         DataError: there are other files where outputs would go, and `overwrite` does not allow them to be replaced.
     """
@@ -77,17 +71,10 @@ def run_job(
     quality: int,
     progress: Callable[[Item, int, int], None],
 ) -> Iterator[Result]:
-    """Upscale photographs. Each output is whole or not there, whenever the job is stopped.
+    """Upscale photographs, and replace files that are in the way.
 
-    Args:
-        upscaler: what is done with each.
-        items: of :func:`pending`; files that are in the way are replaced.
-        record: of the folder of outputs.
-        quality: of JPEG and WebP.
-        progress: called with the photograph and the number of its tiles done and of all of them.
-
-    Yields:
-        What became of each.
+    Each output is whole or not there, whenever the job is stopped. `progress` is called with a photograph, the number
+    of its tiles that are done, and that of all of them.
 
     Raises:
         OptionError: an option does not fit the network, whatever the photograph.
@@ -96,9 +83,15 @@ def run_job(
     settings = upscaler.settings(quality)
     for item in items:
         name = shown(item.source)
+        notes: list[str] = []
         error = None
         try:
-            content, notes = _upscaled(upscaler, item, quality, progress)
+            # known from the header, before anything is computed
+            height, width = upscaler.output_size(*image_size(item.source))
+            check_size(width, height, item.format)
+            photo = read_photo(item.source)
+            large = upscaler.upscale(photo, lambda done, total, item=item: progress(item, done, total))
+            content, lost = encode_photo(large, item.format, quality)
         except OptionError:  # would be the same for all
             raise
         except PDDError as reason:
@@ -106,24 +99,11 @@ def run_job(
         except Exception as reason:
             what = f'unexpected {type(reason).__name__}: {" ".join(str(reason).split())[:300]}. This may be a bug'
             error = PDDError(what, where=name)
-        if error is not None:
-            yield Result(item, error=error)
-            continue
-        with writing(item.target):
-            item.target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(item.target) as partial:
-                partial.write_bytes(content)
-                record.add(item.name, item.source, settings, content)
-        yield Result(item, notes)
-
-
-def _upscaled(
-    upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[Item, int, int], None]
-) -> tuple[bytes, list[str]]:
-    # known from the header, before anything is computed
-    height, width = upscaler.output_size(*image_size(item.source))
-    check_size(width, height, item.format)
-    photo = read_photo(item.source)
-    large = upscaler.upscale(photo, lambda done, total: progress(item, done, total))
-    content, lost = encode_photo(large, item.format, quality)
-    return content, [*photo.notes, *lost]
+        else:
+            notes = [*photo.notes, *lost]
+            with writing(item.target):
+                item.target.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(item.target) as partial:
+                    partial.write_bytes(content)
+                    record.add(item.name, item.source, settings, content)
+        yield Result(item, notes, error)

@@ -22,9 +22,7 @@ class Record:
 
     A line is written before its output gets its name, so that an output without a line was not made by this program,
     and a line without its output counts for nothing. A file that was changed since is not taken for an output either.
-
-    Args:
-        folder: the folder of outputs; need not exist. None: nothing is recorded, and nothing is known.
+    The folder need not exist; without one (None), nothing is recorded and nothing is known.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -89,17 +87,7 @@ class Record:
         )
 
     def add(self, name: str, source: Path, settings: Mapping[str, object], content: bytes) -> None:
-        """Record an output that is about to get its name.
-
-        Args:
-            name: path of the output below the folder.
-            source: the photograph.
-            settings: whatever decides the output, as JSON can hold it.
-            content: bytes of the output.
-
-        Raises:
-            DataError: the record cannot be written.
-        """
+        """Record that `content` is about to get the name `name`, made from `source` with `settings` (plain values)."""
         if self._folder is None:
             return
         status = source.stat()
@@ -114,8 +102,7 @@ class Record:
             source_sha256=sha256_of(source),
             settings=_digest(settings),
         )
-        file = self._folder / RECORD
-        with writing(file), file.open('a+b') as lines:
+        with (self._folder / RECORD).open('a+b') as lines:
             lines.seek(max(lines.tell() - 1, 0))
             if lines.read(1) not in (b'', b'\n'):
                 lines.write(b'\n')  # ends what a killed process has left of a line

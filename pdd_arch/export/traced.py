@@ -1,4 +1,4 @@
-"""ONNX files: batch, height and width are free; float32, or float16 as far as the network allows.
+"""Networks traced for TorchScript and ONNX; batch, height and width are free.
 
 The packages onnx and onnxruntime are optional, so they are imported where they are needed.
 """
@@ -10,27 +10,57 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
-from pdd_arch.export.any_size import any_size
-from pdd_arch.inference import LoadedNetwork
+from pdd_arch.inference import LoadedNetwork, required_multiple
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 #: writes a network to a path, with facts about it for forms that can hold them
 Write = Callable[[LoadedNetwork, Path, Mapping[str, str]], None]
-#: LayerNormalization is an operator from 17 on; ONNX Runtime knows it since 1.12
-OPSET = 17
-INPUT, OUTPUT = 'input', 'output'
 #: tensors of fewer numbers stay float32: biases and constants of operators that expect them so
 _LEAST_NUMBERS = 256
+
+
+class _AnySize(nn.Module):
+    """`pdd_arch.inference.forward_padded` in operations on tensors only: the padding is computed from the size of each
+    image instead of becoming a constant of the trace."""
+
+    def __init__(self, net: nn.Module, scale: int, multiple: int) -> None:
+        super().__init__()
+        self.net, self.scale, self.multiple = net, scale, multiple
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, h, w) to (N, 3, h * scale, w * scale), for any h and w."""
+        height, width = x.shape[2], x.shape[3]
+        padded = x.index_select(2, self._continued(height)).index_select(3, self._continued(width))
+        return self.net(padded)[:, :, : height * self.scale, : width * self.scale]
+
+    def _continued(self, length: int) -> torch.Tensor:
+        """Indices ``0 ... length - 1``, continued by their mirror image to a multiple."""
+        indices = torch.arange(length + (-length) % self.multiple)
+        # a side shorter than its continuation ends in repetitions of its first pixel
+        return torch.where(indices < length, indices, (2 * (length - 1) - indices).clamp(min=0))
+
+
+def _any_size(network: LoadedNetwork) -> nn.Module:
+    multiple = required_multiple(network.net)
+    return network.net if multiple == 1 else _AnySize(network.net, network.scale, multiple).eval()
+
+
+def write_torchscript(network: LoadedNetwork, path: Path, _facts: Mapping[str, str]) -> None:
+    """Write a network as TorchScript: (N, 3, h, w) RGB in [0, 1]; the output is not clamped."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # sizes turned into constants would show in the verification
+        traced = torch.jit.trace(_any_size(network), torch.zeros(1, 3, 24, 32), check_trace=False)
+        torch.jit.save(traced, str(path))
 
 
 def onnx_writer(transform: Callable[['ModelProto'], 'ModelProto'] = lambda model: model) -> Write:
     """A function that writes a network as ONNX: (N, 3, h, w) RGB in [0, 1]; the output is not clamped.
 
-    Args:
-        transform: what is done with the exported graph, which takes and gives float32.
+    `transform` changes the exported graph, whose input and output are float32.
     """
 
     def write(network: LoadedNetwork, path: Path, facts: Mapping[str, str]) -> None:
@@ -58,7 +88,7 @@ def in_float16(model: 'ModelProto', **options: object) -> 'ModelProto':
 
 
 def second_half_in_float16(model: 'ModelProto') -> 'ModelProto':
-    """The graph with all from the middle one of its convolutions on in float16, input and output in float32.
+    """The graph in float16 from the middle one of its convolutions on, input and output in float32.
 
     A network trained to invent detail can amplify the rounding of its input and of its first layers beyond a level.
     """
@@ -72,25 +102,22 @@ def with_half_weights(model: 'ModelProto') -> 'ModelProto':
     """The graph with its large tensors stored in float16, each turned into float32 before its use."""
     from onnx import TensorProto, helper, numpy_helper
 
-    graph = model.graph
     casts = []
-    for tensor in graph.initializer:
+    for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _LEAST_NUMBERS:
             continue
         name, half = tensor.name, f'{tensor.name}_fp16'
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
         casts.append(helper.make_node('Cast', [half], [name], name=f'{half}_to_fp32', to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return model
 
 
 def _exported(network: LoadedNetwork, path: Path) -> 'ModelProto':
     import onnx
 
-    # the sizes of this input become no part of the graph
-    example = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
     free = {0: 'batch', 2: 'height', 3: 'width'}
     with torch.no_grad(), warnings.catch_warnings():
         # what tracing warns of (sizes turned into constants) would show in the verification; and the exporter by
@@ -98,14 +125,15 @@ def _exported(network: LoadedNetwork, path: Path) -> 'ModelProto':
         # further package, and is in torch from 2.4 up to now
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            any_size(network),
-            (example,),
+            _any_size(network),
+            # its size does not become part of the graph
+            (torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0)),),
             str(path),
             dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: free, OUTPUT: {0: 'batch', 2: 'output_height', 3: 'output_width'}},
+            opset_version=17,  # the first with LayerNormalization; ONNX Runtime has it since 1.12
+            input_names=['input'],
+            output_names=['output'],
+            dynamic_axes={'input': free, 'output': {0: 'batch', 2: 'output_height', 3: 'output_width'}},
         )
     return onnx.load(path)
 
