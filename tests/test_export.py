@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsError
-from pdd_arch.export import forms, readers, verify
+from pdd_arch.export import forms, verify
 from pdd_arch.export.forms import FORMS
 from pdd_arch.export.job import CARD, export_model
 from pdd_arch.export.traced import in_float16, onnx_writer, second_half_in_float16, with_half_weights
@@ -165,9 +165,9 @@ def test_outputs_that_are_not_finite_are_refused(weights, photos, monkeypatch):
     network = load_network(weights())
     reference = verify.Reference(network, photos)
     nan = reference.outputs(1)[0] * torch.nan
-    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
+    monkeypatch.setitem(verify.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
     assert verify.largest_difference(weights(), 'tool', reference) == np.inf
-    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: x, 1))
+    monkeypatch.setitem(verify.READERS, 'tool', lambda path, network: (lambda x: x, 1))
     with pytest.raises(WeightsError, match='tool makes'):
         verify.largest_difference(weights(), 'tool', reference)
 

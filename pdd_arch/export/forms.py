@@ -24,45 +24,27 @@ from pdd_arch.utils.wording import one_of
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of file.
+    """A kind of file."""
 
-    Attributes:
-        suffix: what its name ends in.
-        candidates: a note for the user (may be empty) -> what writes a network to a path. The first whose file agrees
-            with PyTorch is kept.
-        readers: names in `pdd_arch.export.readers.READERS` of the tools that must read it.
-        packages: packages needed beyond those that pdd_arch always needs.
-    """
-
-    suffix: str
+    suffix: str  #: what its name ends in
+    #: a note for the user (may be empty) -> writer of the file; the first whose file agrees with PyTorch is kept
     candidates: Mapping[str, Write]
-    readers: tuple[str, ...]
-    packages: tuple[str, ...] = ()
+    readers: tuple[str, ...]  #: names in `pdd_arch.export.verify.READERS` of the tools that must read it
+    packages: tuple[str, ...] = ()  #: needed beyond those that pdd_arch always needs
 
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """What became of a form that was asked for.
+    """What became of a form that was asked for."""
 
-    Attributes:
-        form: its name in `FORMS`.
-        path: path of the file.
-        bytes: size of the file; 0 if there is none.
-        sha256: SHA-256 of the file.
-        difference: largest difference from PyTorch's output, in levels of 255, over all tools that read it.
-        read_by: names of those tools.
-        note: what users must know of this file, such as the type of its input; may be empty.
-        problem: why it was not written; None for one that was.
-    """
-
-    form: str
+    form: str  #: name in `FORMS`
     path: Path
     bytes: int = 0
     sha256: str = ''
-    difference: float = 0.0
-    read_by: tuple[str, ...] = ()
-    note: str = ''
-    problem: str | None = None
+    difference: float = 0.0  #: the largest from PyTorch's output, in levels of 255, over all tools that read it
+    read_by: tuple[str, ...] = ()  #: names of those tools
+    note: str = ''  #: what users must know of this file, such as the type of its input; may be empty
+    problem: str | None = None  #: why it was not written; None for one that was
 
 
 def _state(network: LoadedNetwork) -> dict[str, torch.Tensor]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.export.forms import ExportedFile, Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
-from pdd_arch.export.readers import readers_of
 from pdd_arch.export.traced import Write
-from pdd_arch.export.verify import Reference, verified_difference
+from pdd_arch.export.verify import Reference, readers_of, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.hashing import sha256_of

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from pdd_arch.errors import DataError
 from pdd_arch.export.forms import ExportedFile
-from pdd_arch.export.readers import is_real_esrgan_network
-from pdd_arch.export.verify import TOLERANCE, Reference
+from pdd_arch.export.verify import TOLERANCE, Reference, is_real_esrgan_network
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
 from pdd_arch.utils.resources import BUNDLED_PREFIX
 from pdd_arch.utils.wording import shown
@@ -143,23 +142,27 @@ def _origin(network: LoadedNetwork, adaptation: Mapping[str, object] | None) -> 
 
 
 def _licences(network: LoadedNetwork, adaptation: Mapping[str, object] | None) -> str:
-    names = [network.source] if adaptation is None else _texts(adaptation.get('generalist'))
+    if adaptation is None:
+        whose, name, names = 'The network', network.source, [network.source]
+    else:
+        generalist = adaptation.get('generalist')
+        whose, name = 'The generalist', str(generalist.get('name')) if isinstance(generalist, Mapping) else ''
+        names = [name, PurePath(name).stem]
     known = next((n for n in (name.removeprefix(zoo.ZOO_PREFIX) for name in names) if n in zoo.ZOO), None)
-    whose = 'The network' if adaptation is None else 'The generalist'
     if known is not None:
         weights = (
             f"{whose}, {known}, is published under {zoo.ZOO[known].licence}; keep its authors' notice with whatever is "
             'made from it.'
         )
-    elif any(name.startswith(BUNDLED_PREFIX) for name in names):
+    elif name.startswith(BUNDLED_PREFIX):
         weights = f'{whose} is shipped with pdd_arch, under the MIT licence.'
     else:
         weights = f'{_NOT_KNOWN} for the weights that it started from; ask who published them before you pass it on.'
-    return (
-        f'- {weights}\n'
-        f'- {_NOT_KNOWN} for the photographs that it was trained on. If they are not your own, or show people, look up '
+    photographs = (
+        f'{_NOT_KNOWN} for the photographs that it was trained on. If they are not your own, or show people, look up '
         'what their licence says about models trained on them (many datasets are for research only).'
     )
+    return f'- {weights}\n- {photographs}'
 
 
 def _usage(network: LoadedNetwork, files: Sequence[ExportedFile]) -> str:
@@ -250,14 +253,6 @@ def _entries(value: object, indent: str = '') -> Iterator[str]:
             yield f'{start} {_shown(content)}'
     if len(value) > most:
         yield f'{indent}- and {len(value) - most} more'
-
-
-def _texts(value: object, levels: int = _MOST_LEVELS) -> list[str]:
-    """All texts in nested containers; of paths, the name without suffix as well."""
-    if isinstance(value, str):
-        return [value, Path(value).stem]
-    contents = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return [text for content in contents if levels for text in _texts(content, levels - 1)]
 
 
 def _shown(value: object) -> str:

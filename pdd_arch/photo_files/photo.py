@@ -26,19 +26,15 @@ _COLOR_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata of an upright image.
-
-    The EXIF block is in TIFF's structure, without a marker before it; `dpi` holds pixels per inch, horizontally and
-    vertically; `texts`, comments by keyword; `color_chunks`, (name, content) of what a PNG has in place of a profile.
-    """
+    """Metadata of an upright image."""
 
     icc: bytes | None = None
-    exif: bytes | None = None
+    exif: bytes | None = None  #: in TIFF's structure, without a marker before it
     xmp: bytes | None = None
     iptc: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    texts: dict[str, str] = field(default_factory=dict)
-    color_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    dpi: tuple[float, float] | None = None  #: pixels per inch, horizontally and vertically
+    texts: dict[str, str] = field(default_factory=dict)  #: comments by keyword
+    color_chunks: tuple[tuple[bytes, bytes], ...] = ()  #: chunks of a PNG in place of a profile: (name, content)
 
     @property
     def profile_space(self) -> str | None:
@@ -48,23 +44,14 @@ class Metadata:
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """Pixels, upright, with what a file says about them.
+    """Pixels, upright, with what a file says about them."""
 
-    Attributes:
-        pixels: (H, W, 3) uint8 or uint16, BGR, not premultiplied by alpha; of a gray image three equal channels.
-        alpha: (H, W) of the type of `pixels`, or None.
-        gray: the file is a gray image, and is written as one.
-        metadata: what else the file says.
-        format: that of the file, one of ``pdd_arch.images.structure.FORMATS``; None for pixels from elsewhere.
-        notes: what could not be read of the file, a sentence each.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    gray: bool = False
+    pixels: np.ndarray  #: (H, W, 3) uint8 or uint16, BGR, not premultiplied by alpha; if gray, three equal channels
+    alpha: np.ndarray | None = None  #: (H, W) of the type of `pixels`
+    gray: bool = False  #: the file is a gray image, and is written as one
     metadata: Metadata = field(default_factory=Metadata)
-    format: str | None = None
-    notes: tuple[str, ...] = ()
+    format: str | None = None  #: one of ``pdd_arch.images.structure.FORMATS``; None for pixels that came from no file
+    notes: tuple[str, ...] = ()  #: what could not be read of the file, a sentence each
 
     @property
     def bits(self) -> int:

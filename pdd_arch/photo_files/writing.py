@@ -13,9 +13,8 @@ import numpy as np
 from PIL import Image
 
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.photo_files.encoders import encode_png, encode_tiff, takes_exif
 from pdd_arch.photo_files.photo import EXIF_MARKER, XMP_MARKER, Metadata, Photo
-from pdd_arch.photo_files.png import encode_png
-from pdd_arch.photo_files.tiff import encode_tiff, takes_exif
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import one_of, shown
 

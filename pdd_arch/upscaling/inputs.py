@@ -56,7 +56,13 @@ def find_inputs(
             near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
             raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near.strip())
         if not pairs:
-            raise MissingFileError(_why_nothing(path, recursive), where=shown(text))
+            if not path.is_dir():
+                what = 'the pattern matches no image'
+            elif not recursive and _in_folder(path, recursive=True):
+                what = 'the folder holds images in sub-folders only; --recursive goes into them'
+            else:
+                what = 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
+            raise MissingFileError(what, where=shown(text))
         for source, relative in pairs:
             found.setdefault(source.resolve(), (source, relative))
     return dict(found.values())
@@ -77,14 +83,6 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
     fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
     names = sorted(n for n in glob.glob(pattern, recursive=True) if os.path.isfile(n) and is_image_name(n))
     return [(Path(n), Path(os.path.relpath(n, fixed))) for n in names]
-
-
-def _why_nothing(path: Path, recursive: bool) -> str:
-    if not path.is_dir():
-        return 'the pattern matches no image'
-    if not recursive and _in_folder(path, recursive=True):
-        return 'the folder holds images in sub-folders only; --recursive goes into them'
-    return 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
 
 
 def plan_outputs(
@@ -111,16 +109,12 @@ def plan_outputs(
         target = output if into_file else output / name
         if target in items:
             other = items[target].source
-            raise OptionError(
-                f'{shown(source)} and {shown(other)} would both become {shown(target)}',
-                way_out='Rename one, or upscale them into different folders.',
-            )
+            what = f'{shown(source)} and {shown(other)} would both become {shown(target)}'
+            raise OptionError(what, way_out='Rename one, or upscale them into different folders.')
         if target.resolve() in inputs:
-            raise OptionError(
-                f'the output for {shown(source)} would replace an input',
-                where=shown(target),
-                way_out='Choose another -o, or a --suffix such as _x4.',
-            )
+            what = f'the output for {shown(source)} would replace an input'
+            way_out = 'Choose another -o, or a --suffix such as _x4.'
+            raise OptionError(what, where=shown(target), way_out=way_out)
         items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
     return list(items.values())
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images.decoding import image_size
@@ -13,21 +13,6 @@ from pdd_arch.upscaling.inputs import Item
 from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a photograph.
-
-    Attributes:
-        item: the photograph and its output.
-        notes: what its owner should know, a sentence each.
-        error: why there is no output; its `where` names the photograph. None: the output has been written.
-    """
-
-    item: Item
-    notes: Sequence[str] = ()
-    error: PDDError | None = None
 
 
 def pending(
@@ -41,7 +26,7 @@ def pending(
     todo: list[Item] = []
     kept: list[Item] = []
     for item in items:
-        (kept if _is_done(item, settings, record) else todo).append(item)
+        (kept if record.holds(item.name, item.source, settings) else todo).append(item)
     others = [item for item in todo if os.path.lexists(item.target)]
     if others and not overwrite:
         what = (
@@ -57,24 +42,21 @@ def pending(
     return todo, kept
 
 
-def _is_done(item: Item, settings: Mapping[str, object], record: Record) -> bool:
-    try:
-        return record.holds(item.name, item.source, settings)
-    except OSError:  # the photograph or the output cannot be read: its turn will tell
-        return False
-
-
 def run_job(
     upscaler: PhotoUpscaler,
     items: Sequence[Item],
     record: Record,
     quality: int,
     progress: Callable[[Item, int, int], None],
-) -> Iterator[Result]:
+) -> Iterator[tuple[Item, list[str], PDDError | None]]:
     """Upscale photographs, and replace files that are in the way.
 
     Each output is whole or not there, whenever the job is stopped. `progress` is called with a photograph, the number
     of its tiles that are done, and that of all of them.
+
+    Yields:
+        Each photograph, what its owner should know (a sentence each), and why there is no output (`where` names the
+        photograph), or None.
 
     Raises:
         OptionError: an option does not fit the network, whatever the photograph.
@@ -90,7 +72,7 @@ def run_job(
             height, width = upscaler.output_size(*image_size(item.source))
             check_size(width, height, item.format)
             photo = read_photo(item.source)
-            large = upscaler.upscale(photo, lambda done, total, item=item: progress(item, done, total))
+            large = upscaler.upscale(photo, partial(progress, item))
             content, lost = encode_photo(large, item.format, quality)
         except OptionError:  # would be the same for all
             raise
@@ -103,7 +85,7 @@ def run_job(
             notes = [*photo.notes, *lost]
             with writing(item.target):
                 item.target.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(item.target) as partial:
-                    partial.write_bytes(content)
+                with whole_file(item.target) as unfinished:
+                    unfinished.write_bytes(content)
                     record.add(item.name, item.source, settings, content)
-        yield Result(item, notes, error)
+        yield item, notes, error
