@@ -19,7 +19,7 @@ from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsErr
 from pdd_arch.export import forms, verify
 from pdd_arch.export.forms import FORMS
 from pdd_arch.export.job import CARD, export_model
-from pdd_arch.export.traced import in_float16, onnx_writer, second_half_in_float16, with_half_weights
+from pdd_arch.export.traced import in_float16, second_half_in_float16, with_half_weights, write_onnx
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import load_network
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_hash
@@ -132,10 +132,10 @@ def test_half_falls_back_to_what_agrees(weights, photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize('transform', [in_float16, second_half_in_float16, with_half_weights])
 def test_types_of_half_files(weights, tmp_path, transform):
     path = tmp_path / 'half.onnx'
-    onnx_writer(transform)(load_network(weights('rrdb')), path, {})
+    write_onnx(load_network(weights('rrdb')), path, {}, transform)
     given = onnxruntime.InferenceSession(str(path)).get_inputs()[0]
     assert given.type == ('tensor(float16)' if transform is in_float16 else 'tensor(float)')
-    onnx_writer()(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
+    write_onnx(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
     assert path.stat().st_size < 0.9 * (tmp_path / 'whole.onnx').stat().st_size
 
 

@@ -27,7 +27,6 @@ DEFAULT_MODEL = 'zoo:realesr-general-x4v3'
 def _tell(text: str) -> None:
     """A line on standard error that does not break a progress bar."""
     tqdm.write(text, file=sys.stderr)
-    sys.stderr.flush()
 
 
 def _note(text: str) -> None:

@@ -2,22 +2,16 @@
 
 import importlib.util
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
 from pdd_arch.errors import OptionError
-from pdd_arch.export.traced import (
-    Write,
-    in_float16,
-    onnx_writer,
-    second_half_in_float16,
-    with_half_weights,
-    write_torchscript,
-)
+from pdd_arch.export import traced
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.utils.wording import one_of
 
@@ -28,7 +22,7 @@ class Form:
 
     suffix: str  #: what its name ends in
     #: a note for the user (may be empty) -> writer of the file; the first whose file agrees with PyTorch is kept
-    candidates: Mapping[str, Write]
+    candidates: Mapping[str, traced.Write]
     readers: tuple[str, ...]  #: names in `pdd_arch.export.verify.READERS` of the tools that must read it
     packages: tuple[str, ...] = ()  #: needed beyond those that pdd_arch always needs
 
@@ -66,31 +60,29 @@ _ONNX = dict(readers=('onnxruntime',), packages=('onnx', 'onnxruntime'))
 FORMS = {
     'pth': Form('.pth', {'': _write_pth}, ('spandrel', 'RealESRGANer')),
     'safetensors': Form('.safetensors', {'': _write_safetensors}, ('spandrel',)),
-    'onnx': Form('.onnx', {'': onnx_writer()}, **_ONNX),
+    'onnx': Form('.onnx', {'': traced.write_onnx}, **_ONNX),
     'onnx-fp16': Form(
         '_fp16.onnx',
         {
-            'input and output float16': onnx_writer(in_float16),
+            'input and output float16': partial(traced.write_onnx, transform=traced.in_float16),
             'first half of the layers, input and output float32: all in float16 it is not close enough': (
-                onnx_writer(second_half_in_float16)
+                partial(traced.write_onnx, transform=traced.second_half_in_float16)
             ),
             'weights stored in float16, computed in float32: in float16 it is not close enough': (
-                onnx_writer(with_half_weights)
+                partial(traced.write_onnx, transform=traced.with_half_weights)
             ),
         },
         **_ONNX,
     ),
-    'torchscript': Form('.torchscript.pt', {'': write_torchscript}, ('torch.jit',)),
+    'torchscript': Form('.torchscript.pt', {'': traced.write_torchscript}, ('torch.jit',)),
 }
 
 
-def chosen_forms(names: Iterable[str]) -> dict[str, Form]:
+def chosen_forms(names: Sequence[str]) -> dict[str, Form]:
     """The forms of these names, ``all`` for all of them, in the order of `FORMS`.
 
-    Raises:
-        OptionError: a name is unknown, or a package that a form needs is not installed.
+    Raises OptionError where a name is unknown, or a package that a form needs is not installed.
     """
-    names = [names] if isinstance(names, str) else list(names)
     unknown = [repr(name) for name in names if name not in FORMS and name != 'all']
     if unknown or not names:
         raise OptionError(where='--to', expected=one_of([*FORMS, 'all']), found=unknown[0] if unknown else 'none')
@@ -99,8 +91,6 @@ def chosen_forms(names: Iterable[str]) -> dict[str, Form]:
         missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
         if missing:
             without = ' '.join(other for other, form in FORMS.items() if not form.packages)
-            raise OptionError(
-                f'--to {name} needs {" and ".join(missing)}: pip install "pdd_arch[export]"',
-                way_out=f'Without: --to {without}',
-            )
+            what = f'--to {name} needs {" and ".join(missing)}: pip install "pdd_arch[export]"'
+            raise OptionError(what, way_out=f'Without: --to {without}')
     return forms

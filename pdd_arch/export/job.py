@@ -3,14 +3,13 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.export.forms import ExportedFile, Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
-from pdd_arch.export.traced import Write
-from pdd_arch.export.verify import Reference, readers_of, verified_difference
+from pdd_arch.export.verify import Reference, is_real_esrgan_network, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.hashing import sha256_of
@@ -22,7 +21,7 @@ CARD = 'MODEL_CARD.md'
 def export_model(
     model: str | Path,
     folder: str | Path,
-    forms: Iterable[str] = ('all',),
+    forms: Sequence[str] = ('all',),
     *,
     verify: str | Path | None = None,
     side: int = 128,
@@ -34,17 +33,14 @@ def export_model(
     A file gets its name only when every such tool has read it and agrees with PyTorch within 1 level of 255 on
     photographs of several sizes, odd ones among them. A form that fails does not keep the others from being written.
 
+    Returns what was written, in the order of `FORMS`.
+
     Args:
         model: as for `pdd_arch.inference.load_network`.
-        folder: is made if need be.
         forms: names in `pdd_arch.export.forms.FORMS`, or ``all``.
         verify: photograph or folder of photographs (LR) to compare on; None: some that come with scikit-image.
         side: largest side of the windows compared, in LR pixels, 16 at least; 0: whole photographs.
-        overwrite: replace files that exist.
         on_file: called after every form, also one that failed.
-
-    Returns:
-        What was written, in the order of `FORMS`.
 
     Raises:
         OptionError: a form is unknown or its packages are not installed, or a file exists: nothing has been written.
@@ -52,7 +48,7 @@ def export_model(
         WeightsError: the model cannot be read; or, after all others have been written, a form has failed.
     """
     wanted = chosen_forms(forms)
-    if isinstance(side, bool) or not isinstance(side, int) or (side < 16 and side != 0):
+    if side < 16 and side != 0:
         raise OptionError(where='--verify-size', expected='a whole number of at least 16, or 0', found=repr(side))
     network = load_network(model)
     if network.name.encode(errors='ignore').decode() != network.name:  # the files get this name, and hold it
@@ -93,41 +89,34 @@ def _check_targets(paths: Sequence[Path], network: LoadedNetwork, overwrite: boo
         raise OptionError(what, where='-o', way_out='Choose another folder.')
     if existing and not overwrite:
         names = ', '.join(shown(path.name) for path in existing)
-        raise OptionError(
-            f'{shown(existing[0].parent)} holds {names} already',
-            where='-o',
-            way_out='Choose another folder, or give --overwrite.',
-        )
+        what = f'{shown(existing[0].parent)} holds {names} already'
+        raise OptionError(what, where='-o', way_out='Choose another folder, or give --overwrite.')
 
 
 def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference) -> ExportedFile:
-    staged = stage / path.name
-    readers = readers_of(form.readers, reference.network)
+    staged, network = stage / path.name, reference.network
+    readers = tuple(tool for tool in form.readers if tool != 'RealESRGANer' or is_real_esrgan_network(network))
     problems = []
     for note, write in form.candidates.items():
         try:
-            _write(write, reference.network, staged)
+            with warnings.catch_warnings():
+                # of numbers too small or too large for float16: the verification shows whether they matter
+                warnings.filterwarnings('ignore', module='onnxruntime')
+                write(network, staged, facts_of(network))
             difference = verified_difference(staged, readers, reference)
         except WeightsError as error:
-            problems.append(str(error.within(note)))
-            continue
-        digest, size = sha256_of(staged), staged.stat().st_size
-        flush(staged)
-        os.replace(staged, path)
-        return ExportedFile(name, path, size, digest, difference, readers, note)
+            problem = error
+        except OSError:
+            raise
+        except Exception as error:  # an exporter that does not know an operation of the network
+            reason = ' '.join(str(error).split())[:200]
+            problem = WeightsError(f'cannot be made of {type(network.net).__name__} ({type(error).__name__}: {reason})')
+        else:
+            digest, size = sha256_of(staged), staged.stat().st_size
+            flush(staged)
+            os.replace(staged, path)
+            return ExportedFile(name, path, size, digest, difference, readers, note)
+        problems.append(str(problem.within(note)))
     if path.exists():
         problems.append(f'the earlier {shown(path.name)} is untouched')
     return ExportedFile(name, path, problem='; '.join(problems))
-
-
-def _write(write: Write, network: LoadedNetwork, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # of numbers too small or too large for float16: the verification shows whether they matter
-            warnings.filterwarnings('ignore', module='onnxruntime')
-            write(network, path, facts_of(network))
-    except OSError:
-        raise
-    except Exception as e:  # an exporter that does not know an operation of the network
-        reason = ' '.join(str(e).split())[:200]
-        raise WeightsError(f'cannot be made of {type(network.net).__name__} ({type(e).__name__}: {reason})') from e

@@ -53,11 +53,7 @@ def facts_of(network: LoadedNetwork) -> dict[str, str]:
 
 
 def adaptation_of(network: LoadedNetwork) -> dict[str, object] | None:
-    """What `pdd adapt` noted about this very file, or None.
-
-    Raises:
-        DataError: the ``adaptation.json`` beside the network cannot be read.
-    """
+    """What `pdd adapt` noted about this very file, or None; raises DataError if the note cannot be read."""
     note = network.file.parent / ADAPTATION
     if network.file.name != ADAPTED_MODEL or not note.is_file():
         return None
@@ -98,13 +94,14 @@ def model_card(reference: Reference, files: Sequence[ExportedFile], adaptation: 
         [_code(f.path.name), f'{f.bytes:,}', f'{f.difference:.4f}', ', '.join(f.read_by), f.note, f'`{f.sha256}`']
         for f in files
     ]
+    sizes = ', '.join(dict.fromkeys(f'{window.shape[2]}x{window.shape[3]}' for window in reference.windows))
     parts = [
         f'# {_escaped(network.name)}',
         _table(('', ''), summary.items()),
         '## Files',
         _table(('file', 'bytes', 'largest difference', 'read by', 'remark', 'SHA-256'), rows),
         f'Every file was run by the tools named and compared with PyTorch on {reference.source}, in windows of '
-        f'{reference.sizes} pixels (height x width; the last with two images at once). The difference is the largest '
+        f'{sizes} pixels (height x width; the last with two images at once). The difference is the largest '
         f'of any pixel, in levels of 255; a file with more than {TOLERANCE:g} is not written.',
         '## Where it comes from',
         _origin(network, adaptation),

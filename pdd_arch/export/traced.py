@@ -57,21 +57,39 @@ def write_torchscript(network: LoadedNetwork, path: Path, _facts: Mapping[str, s
         torch.jit.save(traced, str(path))
 
 
-def onnx_writer(transform: Callable[['ModelProto'], 'ModelProto'] = lambda model: model) -> Write:
-    """A function that writes a network as ONNX: (N, 3, h, w) RGB in [0, 1]; the output is not clamped.
+def write_onnx(
+    network: LoadedNetwork,
+    path: Path,
+    facts: Mapping[str, str],
+    transform: Callable[['ModelProto'], 'ModelProto'] = lambda model: model,
+) -> None:
+    """Write a network as ONNX: (N, 3, h, w) RGB in [0, 1]; the output is not clamped.
 
     `transform` changes the exported graph, whose input and output are float32.
     """
+    import onnx
 
-    def write(network: LoadedNetwork, path: Path, facts: Mapping[str, str]) -> None:
-        import onnx
-
-        model = transform(_exported(network, path))
-        onnx.helper.set_model_props(model, dict(facts))
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
-
-    return write
+    free = {0: 'batch', 2: 'height', 3: 'width'}
+    with torch.no_grad(), warnings.catch_warnings():
+        # what tracing warns of (sizes turned into constants) would show in the verification; and the exporter by
+        # tracing is called deprecated, but takes the networks with windows, which the new one does not, needs no
+        # further package, and is in torch from 2.4 up to now
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            _any_size(network),
+            # its size does not become part of the graph
+            (torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0)),),
+            str(path),
+            dynamo=False,
+            opset_version=17,  # the first with LayerNormalization; ONNX Runtime has it since 1.12
+            input_names=['input'],
+            output_names=['output'],
+            dynamic_axes={'input': free, 'output': {0: 'batch', 2: 'output_height', 3: 'output_width'}},
+        )
+    model = transform(onnx.load(path))
+    onnx.helper.set_model_props(model, dict(facts))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def in_float16(model: 'ModelProto', **options: object) -> 'ModelProto':
@@ -113,29 +131,6 @@ def with_half_weights(model: 'ModelProto') -> 'ModelProto':
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
-
-
-def _exported(network: LoadedNetwork, path: Path) -> 'ModelProto':
-    import onnx
-
-    free = {0: 'batch', 2: 'height', 3: 'width'}
-    with torch.no_grad(), warnings.catch_warnings():
-        # what tracing warns of (sizes turned into constants) would show in the verification; and the exporter by
-        # tracing is called deprecated, but takes the networks with windows, which the new one does not, needs no
-        # further package, and is in torch from 2.4 up to now
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            _any_size(network),
-            # its size does not become part of the graph
-            (torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0)),),
-            str(path),
-            dynamo=False,
-            opset_version=17,  # the first with LayerNormalization; ONNX Runtime has it since 1.12
-            input_names=['input'],
-            output_names=['output'],
-            dynamic_axes={'input': free, 'output': {0: 'batch', 2: 'output_height', 3: 'output_width'}},
-        )
-    return onnx.load(path)
 
 
 def _remove_round_trips(model: 'ModelProto') -> None:

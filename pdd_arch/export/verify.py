@@ -91,11 +91,6 @@ def is_real_esrgan_network(network: LoadedNetwork) -> bool:
     return type(network.net) in (RRDBNet, SRVGGNetCompact)
 
 
-def readers_of(names: Sequence[str], network: LoadedNetwork) -> tuple[str, ...]:
-    """Those of the tools that know the architecture of a network."""
-    return tuple(name for name in names if name != 'RealESRGANer' or is_real_esrgan_network(network))
-
-
 def _photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
     """(H, W, 3) float32 BGR images in [0, 1], and where they come from, in words."""
     if path is None:
@@ -108,22 +103,16 @@ def _photographs(path: str | Path | None) -> tuple[list[np.ndarray], str]:
         taken = [names[i * len(names) // count] for i in range(count)]
         return [read_image(path / name) for name in taken], f'{count} of {len(names)} photographs given'
     if not path.exists():
-        raise MissingFileError(
-            f'there is no file or folder {shown(path)}',
-            where='--verify',
-            way_out='Give a photograph or a folder of them.',
-        )
+        what = f'there is no file or folder {shown(path)}'
+        raise MissingFileError(what, where='--verify', way_out='Give a photograph or a folder of them.')
     return [read_image(path)], 'the photograph given'
 
 
 class Reference:
     """PyTorch's outputs for windows from the middle of photographs, which the outputs of other tools are compared with.
 
-    Args:
-        network: the network.
-        photographs: an image; a folder, of which some are taken; None: LR photographs made from those that come with
-            scikit-image.
-        side: largest side of a window, in pixels; 0: the whole photograph.
+    `photographs` is an image, or a folder of which some are taken; None: LR photographs made from those that come with
+    scikit-image. `side` is the largest side of a window, in pixels; 0: the whole photograph.
 
     Attributes:
         source: where the photographs come from, in words.
@@ -142,11 +131,9 @@ class Reference:
         for image in images:
             height, width = image.shape[:2]
             if min(height, width) < _LEAST_SIDE:
-                raise DataError(
-                    where='--verify',
-                    expected=f'photographs of at least {_LEAST_SIDE}x{_LEAST_SIDE} pixels',
-                    found=f'one of {width}x{height} in {self.source}',
-                )
+                expected = f'photographs of at least {_LEAST_SIDE}x{_LEAST_SIDE} pixels'
+                found = f'one of {width}x{height} in {self.source}'
+                raise DataError(where='--verify', expected=expected, found=found)
             rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
             self.windows.append(_middle(torch.from_numpy(rgb)[None], side or height, side or width))
         first = self.windows[0]
@@ -154,18 +141,12 @@ class Reference:
         part = _middle(first, height // 2, width // 2)
         self.windows += [_middle(first, (height - 2) | 1, (width - 4) | 1), torch.cat([part, part.flip(3)])]
 
-    @property
-    def sizes(self) -> str:
-        """``64x80, 63x79 ...``: heights and widths in pixels, each once."""
-        return ', '.join(dict.fromkeys(f'{w.shape[2]}x{w.shape[3]}' for w in self.windows))
-
     def outputs(self, multiple: int) -> list[torch.Tensor]:
         """Outputs for the windows, padded to a `multiple` and clamped to [0, 1]; computed once."""
         if multiple not in self._outputs:
             with torch.inference_mode():
-                self._outputs[multiple] = [
-                    forward_padded(self.network.net, window, multiple).clamp(0, 1) for window in self.windows
-                ]
+                outputs = [forward_padded(self.network.net, window, multiple) for window in self.windows]
+                self._outputs[multiple] = [output.clamp(0, 1) for output in outputs]
         return self._outputs[multiple]
 
 
@@ -175,30 +156,22 @@ def _middle(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def verified_difference(path: Path, readers: Sequence[str], reference: Reference) -> float:
-    """:func:`largest_difference` over all tools.
-
-    Raises:
-        WeightsError: as there, or the difference is larger than `TOLERANCE`.
-    """
+    """:func:`largest_difference` over all tools. Raises WeightsError as there, and for more than `TOLERANCE`."""
     largest = 0.0
     for reader in readers:
         difference = largest_difference(path, reader, reference)
         if not difference <= TOLERANCE:
-            raise WeightsError(
-                f'its output in {reader} differs from that of PyTorch by {difference:.2f} levels of 255, more '
-                f'than {TOLERANCE:g}'
-            )
+            by = f'{difference:.2f} levels of 255, more than {TOLERANCE:g}'
+            raise WeightsError(f'its output in {reader} differs from that of PyTorch by {by}')
         largest = max(largest, difference)
     return largest
 
 
 def largest_difference(path: Path, reader: str, reference: Reference) -> float:
-    """The largest difference between a tool's output and PyTorch's, in levels of 255; both clamped to [0, 1].
+    """The largest difference between a tool's output and PyTorch's, both clamped to [0, 1], in levels of 255.
 
-    Infinite where an output is not finite.
-
-    Raises:
-        WeightsError: the tool refuses the file or an image, or its output has another size.
+    It is infinite where an output is not finite. Raises WeightsError if the tool refuses the file or an image, or if
+    its output has another size.
     """
     largest = 0.0
     try:

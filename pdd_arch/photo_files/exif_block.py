@@ -16,10 +16,7 @@ def adjusted(block: bytes, width: int | None = None, height: int | None = None) 
     """The block (TIFF's structure, without the ``Exif`` marker) of an upright image, of that size in pixels if given.
 
     The orientation becomes 1, sizes that are stated become those given, and the thumbnail, which shows the image as it
-    was, is removed.
-
-    Raises:
-        ValueError: the block is damaged.
+    was, is removed. Raises ValueError if the block is damaged.
     """
     try:
         return _adjusted(bytearray(block), width, height)

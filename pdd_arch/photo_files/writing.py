@@ -41,10 +41,8 @@ def check_size(width: int, height: int, kind: str) -> None:
     """Raise DataError where the format `kind` cannot hold an image of so many pixels."""
     limit = _MAX_SIDE.get(kind, math.inf)
     if max(width, height) > limit:
-        raise DataError(
-            f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}',
-            way_out='Choose png or tiff.',
-        )
+        what = f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}'
+        raise DataError(what, way_out='Choose png or tiff.')
 
 
 def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes, list[str]]:

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +33,8 @@ def find_inputs(
 ) -> dict[Path, Path]:
     """Path of each photograph -> its path below the folder given, or below the part of a pattern without wildcards.
 
-    Args:
-        inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
-            and ``**``.
-        recursive: search sub-folders as well.
-        but_not: whether an image of a folder or pattern is passed over: an earlier output, in the same place.
+    An input is a file, a folder (its images, by extension, without hidden ones) or a pattern with ``*``, ``?``,
+    ``[...]`` and ``**``. An image of a folder or pattern is passed over if it is an earlier output (`but_not`).
 
     Raises:
         MissingFileError: an input does not exist, or holds no image.
@@ -88,14 +86,10 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
 def plan_outputs(
     sources: dict[Path, Path], output: Path, format: str = SAME, suffix: str = '', into_file: bool = False
 ) -> list[Item]:
-    """Where the output of each photograph goes.
+    """Where the output of each photograph goes: below the folder `output`, or with `into_file` to this very file.
 
-    Args:
-        sources: of :func:`find_inputs`.
-        output: folder of outputs; with `into_file` the file itself, for a single photograph.
-        format: one of ``FORMATS``. ``same``: the format of the input, with its extension where that fits; PNG for
-            formats that are not written.
-        suffix: appended to the names, before their extension.
+    Of the `format` (one of ``FORMATS``), ``same`` is that of the input, with its extension where that fits, and PNG for
+    formats that are not written.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input.
@@ -121,10 +115,8 @@ def plan_outputs(
 
 def _own_format(source: Path) -> str:
     """The format of a file's content; by its name if it cannot be read, which is reported when its turn comes."""
-    try:
-        with source.open('rb') as file:
-            kind = format_of(file.read(16))
-    except OSError:
-        kind = None
+    kind = None
+    with suppress(OSError), source.open('rb') as file:
+        kind = format_of(file.read(16))
     kind = kind or format_of_name(source)
     return kind if kind in EXTENSIONS else 'PNG'

@@ -68,12 +68,7 @@ def run_job(
         notes: list[str] = []
         error = None
         try:
-            # known from the header, before anything is computed
-            height, width = upscaler.output_size(*image_size(item.source))
-            check_size(width, height, item.format)
-            photo = read_photo(item.source)
-            large = upscaler.upscale(photo, partial(progress, item))
-            content, lost = encode_photo(large, item.format, quality)
+            content, notes = _upscaled(upscaler, item, quality, partial(progress, item))
         except OptionError:  # would be the same for all
             raise
         except PDDError as reason:
@@ -82,10 +77,21 @@ def run_job(
             what = f'unexpected {type(reason).__name__}: {" ".join(str(reason).split())[:300]}. This may be a bug'
             error = PDDError(what, where=name)
         else:
-            notes = [*photo.notes, *lost]
             with writing(item.target):
                 item.target.parent.mkdir(parents=True, exist_ok=True)
                 with whole_file(item.target) as unfinished:
                     unfinished.write_bytes(content)
                     record.add(item.name, item.source, settings, content)
         yield item, notes, error
+
+
+def _upscaled(
+    upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[int, int], None]
+) -> tuple[bytes, list[str]]:
+    """The content of the output, and notes; apart, so that no pixels are kept while the next photograph is upscaled."""
+    # known from the header, before anything is computed
+    height, width = upscaler.output_size(*image_size(item.source))
+    check_size(width, height, item.format)
+    photo = read_photo(item.source)
+    content, lost = encode_photo(upscaler.upscale(photo, progress), item.format, quality)
+    return content, [*photo.notes, *lost]
