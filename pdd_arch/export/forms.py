@@ -65,10 +65,10 @@ FORMS = {
         '_fp16.onnx',
         {
             'input and output float16': partial(traced.write_onnx, transform=traced.in_float16),
-            'first half of the layers, input and output float32: all in float16 it is not close enough': (
+            'second half of the layers float16, input and output float32: float16 throughout is too imprecise': (
                 partial(traced.write_onnx, transform=traced.second_half_in_float16)
             ),
-            'weights stored in float16, computed in float32: in float16 it is not close enough': (
+            'weights stored in float16, computed in float32: float16 throughout is too imprecise': (
                 partial(traced.write_onnx, transform=traced.with_half_weights)
             ),
         },

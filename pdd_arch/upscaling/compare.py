@@ -19,18 +19,14 @@ def write_comparison(
 ) -> tuple[int, list[str]]:
     """Write the page; returns how many photographs it shows, and what was reduced or left out for its size.
 
-    Args:
-        path: an earlier page there is replaced.
-        items: photographs with the outputs of the network called `name`.
-        others: photographs with those of the one called `generalist`, of the same size; all others are left out.
+    An earlier page is replaced. `items` have the outputs of the network called `name`, `others` those of the one called
+    `generalist`, of the same size; photographs that are not among both are left out.
     """
     if name == generalist:  # another file of the same name
         name, generalist = f'{name} (this model)', f'{generalist} (generalist)'
     theirs = {item.source: item.target for item in others}
     pictures = []
-    for item in items:
-        if item.source not in theirs:
-            continue
+    for item in (item for item in items if item.source in theirs):
         height, width = image_size(item.target)
         versions = (
             Version('input, bicubic', 'bicubic', partial(read_bicubic, item.source, height, width)),

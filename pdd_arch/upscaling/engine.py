@@ -1,4 +1,4 @@
-"""One photograph through a network: its colours, its alpha, the size wanted."""
+"""One photograph through a network: its colours, its alpha, and the size of the result."""
 
 import math
 import os
@@ -52,12 +52,12 @@ class PhotoUpscaler:
             overlap: LR pixels that a tile takes in beyond its own (`pdd_arch.inference.TiledUpscaler`).
             device: device the network runs on: ``cpu``, ``cuda`` ...; None: a GPU where there is one.
             half: compute in fp16, on a GPU.
-            outscale: how many times as large as the input the result shall be; None: the network's own scale. The
-                network's output is brought to that size by area averaging, or by Lanczos interpolation where it must
-                grow.
+            outscale: how many times as large as the input the result is to be; None: the network's own scale. The
+                network's output is brought to that size by area averaging, or by Lanczos interpolation where it has
+                to grow.
             color_match: give every colour channel of the result the mean and the standard deviation of the input
                 (`pdd_arch.utils.color.match_color`), over the whole image.
-            say: called with a sentence when something is done otherwise than asked, such as with smaller tiles.
+            say: called with a sentence when something is done differently from what was asked, as with smaller tiles.
 
         Raises:
             MissingFileError, WeightsError: the model cannot be found, or read.
