@@ -152,6 +152,18 @@ def test_wrong_output_is_not_left(weights, photos, tmp_path, monkeypatch):
     assert '| `compact.pth`' not in (tmp_path / 'out' / CARD).read_text()
 
 
+@pytest.mark.parametrize('form', ['pth', 'safetensors', 'torchscript'])
+def test_a_full_disk_is_not_laid_at_the_network(weights, photos, tmp_path, monkeypatch, form):
+    def full(path, content):
+        raise OSError(28, 'No space left on device')
+
+    model = weights()
+    monkeypatch.setattr('pathlib.Path.write_bytes', full)
+    with pytest.raises(DataError, match=r'cannot be written \(No space left on device\)'):
+        export_model(model, tmp_path / 'out', [form], verify=photos)
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
 @pytest.mark.parametrize('content', [b'', b'nothing of use'])
 def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, content):
     broken = replace(FORMS['onnx'], candidates={'': lambda network, path, facts: path.write_bytes(content)})

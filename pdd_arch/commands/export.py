@@ -49,8 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder to write to')
     text = f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel'
     add('--to', nargs='+', default=['all'], choices=[*FORMS, 'all'], metavar='FORM', help=text)
-    text = 'photographs to compare on (default: some from scikit-image)'
-    add('--verify', metavar='IMAGE_OR_FOLDER', help=text)
+    add('--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some from scikit-image)')
     text = 'compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)'
     add('--verify-size', type=int, default=128, metavar='PIXELS', help=text)
     add('--overwrite', action='store_true', help='replace existing files')

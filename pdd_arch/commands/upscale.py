@@ -184,7 +184,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     text = 'weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus'
-    quality = whole_number(1, 100)
     add('inputs', nargs='+', metavar='INPUT', help='files, folders, or patterns such as "photos/*.jpg"')
     add('-o', '--output', type=Path, required=True, metavar='OUT', help='folder; for one photograph also a file')
     add('--model', metavar='FILE', help=f'{text} (default: {DEFAULT_MODEL})')
@@ -196,7 +195,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add('--color-match', action='store_true', help='give each colour channel the mean and spread of the input')
     add('--format', choices=FORMATS, default=SAME, help='format of the outputs (default: same as the input)')
     text = f'quality of JPEG and WebP; 100: lossless WebP (default: {QUALITY})'
-    add('--quality', type=quality, default=QUALITY, metavar='N', help=text)
+    add('--quality', type=whole_number(1, 100), default=QUALITY, metavar='N', help=text)
     add('--suffix', type=_suffix, default='', metavar='TEXT', help='text appended to the names, such as _x4')
     add('--recursive', action='store_true', help='search sub-folders as well')
     add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and show both in OUT/{PAGE}')

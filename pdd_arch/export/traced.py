@@ -3,6 +3,7 @@
 The packages onnx and onnxruntime are optional, so they are imported where they are needed.
 """
 
+import io
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,7 +55,9 @@ def write_torchscript(network: LoadedNetwork, path: Path, _facts: Mapping[str, s
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # sizes turned into constants would show in the verification
         traced = torch.jit.trace(_any_size(network), torch.zeros(1, 3, 24, 32), check_trace=False)
-        torch.jit.save(traced, str(path))
+        content = io.BytesIO()  # given a path, torch does not tell why it cannot write
+        torch.jit.save(traced, content)
+    path.write_bytes(content.getvalue())
 
 
 def write_onnx(
