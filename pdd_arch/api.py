@@ -74,7 +74,7 @@ class Upscaler(PhotoUpscaler):
 
     @property
     def scale(self) -> float:
-        """How many times as large the results are."""
+        """How many times as large as the inputs the results are."""
         return self.outscale
 
     def __call__(
@@ -112,22 +112,15 @@ def _from_pillow(image: Image.Image) -> Photo:
     try:
         image.save(file, kind, exif=image.getexif(), icc_profile=profile, compress_level=1)
     except (OSError, ValueError) as error:
-        raise DataError(
-            f'a Pillow image of mode {image.mode!r} is not supported ({error})',
-            where='image',
-            way_out="Convert it: image.convert('RGB')",
-        ) from None
+        what = f'a Pillow image of mode {image.mode!r} is not supported ({error})'
+        raise DataError(what, where='image', way_out="Convert it: image.convert('RGB')") from None
     return decode_photo(file.getvalue(), 'image')
 
 
 def _from_array(array: np.ndarray) -> Photo:
     if array.dtype not in (np.uint8, np.uint16):
-        raise DataError(
-            where='image',
-            expected='an array of uint8 or uint16',
-            found=str(array.dtype),
-            way_out='Values in [0, 1]: (image * 255).round().astype(numpy.uint8)',
-        )
+        expected, way_out = 'an array of uint8 or uint16', 'Values in [0, 1]: (image * 255).round().astype(numpy.uint8)'
+        raise DataError(where='image', expected=expected, found=str(array.dtype), way_out=way_out)
     gray = array.ndim == 2
     if array.size == 0 or not (gray or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise DataError(where='image', expected='the shape (H, W), (H, W, 3) or (H, W, 4)', found=str(array.shape))

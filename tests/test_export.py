@@ -16,10 +16,10 @@ from safetensors import safe_open
 
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import DataError, MissingFileError, OptionError, WeightsError
-from pdd_arch.export import forms, readers, verify
+from pdd_arch.export import forms, verify
 from pdd_arch.export.forms import FORMS
 from pdd_arch.export.job import CARD, export_model
-from pdd_arch.export.onnx_form import in_float16, onnx_writer, second_half_in_float16, with_half_weights
+from pdd_arch.export.traced import in_float16, second_half_in_float16, with_half_weights, write_onnx
 from pdd_arch.inference import forward_padded
 from pdd_arch.inference.load import load_network
 from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_hash
@@ -132,10 +132,10 @@ def test_half_falls_back_to_what_agrees(weights, photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize('transform', [in_float16, second_half_in_float16, with_half_weights])
 def test_types_of_half_files(weights, tmp_path, transform):
     path = tmp_path / 'half.onnx'
-    onnx_writer(transform)(load_network(weights('rrdb')), path, {})
+    write_onnx(load_network(weights('rrdb')), path, {}, transform)
     given = onnxruntime.InferenceSession(str(path)).get_inputs()[0]
     assert given.type == ('tensor(float16)' if transform is in_float16 else 'tensor(float)')
-    onnx_writer()(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
+    write_onnx(load_network(weights('rrdb')), tmp_path / 'whole.onnx', {})
     assert path.stat().st_size < 0.9 * (tmp_path / 'whole.onnx').stat().st_size
 
 
@@ -152,6 +152,18 @@ def test_wrong_output_is_not_left(weights, photos, tmp_path, monkeypatch):
     assert '| `compact.pth`' not in (tmp_path / 'out' / CARD).read_text()
 
 
+@pytest.mark.parametrize('form', ['pth', 'safetensors', 'torchscript'])
+def test_a_full_disk_is_not_laid_at_the_network(weights, photos, tmp_path, monkeypatch, form):
+    def full(path, content):
+        raise OSError(28, 'No space left on device')
+
+    model = weights()
+    monkeypatch.setattr('pathlib.Path.write_bytes', full)
+    with pytest.raises(DataError, match=r'cannot be written \(No space left on device\)'):
+        export_model(model, tmp_path / 'out', [form], verify=photos)
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
 @pytest.mark.parametrize('content', [b'', b'nothing of use'])
 def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, content):
     broken = replace(FORMS['onnx'], candidates={'': lambda network, path, facts: path.write_bytes(content)})
@@ -163,11 +175,11 @@ def test_unreadable_file_is_not_left(weights, photos, tmp_path, monkeypatch, con
 
 def test_outputs_that_are_not_finite_are_refused(weights, photos, monkeypatch):
     network = load_network(weights())
-    reference = verify.Reference(network, *verify.photographs(photos))
+    reference = verify.Reference(network, photos)
     nan = reference.outputs(1)[0] * torch.nan
-    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
+    monkeypatch.setitem(verify.READERS, 'tool', lambda path, network: (lambda x: nan, 1))
     assert verify.largest_difference(weights(), 'tool', reference) == np.inf
-    monkeypatch.setitem(readers.READERS, 'tool', lambda path, network: (lambda x: x, 1))
+    monkeypatch.setitem(verify.READERS, 'tool', lambda path, network: (lambda x: x, 1))
     with pytest.raises(WeightsError, match='tool makes'):
         verify.largest_difference(weights(), 'tool', reference)
 

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pdd_arch.export.exported_file import ExportedFile
-from pdd_arch.export.forms import FORMS
+from pdd_arch.export.forms import FORMS, ExportedFile
 from pdd_arch.export.job import CARD, export_model
 from pdd_arch.export.verify import TOLERANCE
 from pdd_arch.utils.output import say
@@ -28,21 +27,14 @@ def run(args: argparse.Namespace) -> int:
         if file.note:
             say(f'{"":<12} {file.note}')
 
-    export_model(
-        args.model,
-        args.output,
-        args.to,
-        verify=args.verify,
-        side=args.verify_size,
-        overwrite=args.overwrite,
-        on_file=on_file,
-    )
+    named = dict(verify=args.verify, side=args.verify_size, overwrite=args.overwrite)
+    export_model(args.model, args.output, args.to, **named, on_file=on_file)
     say(f'{shown(args.output / CARD)} says how each is used.')
     return 0
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Registers `export` with the `pdd` command."""
+    """Register `export` with the `pdd` command."""
     text = 'write a network in the forms that other tools read'
     parser = subparsers.add_parser(
         'export',
@@ -52,27 +44,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'what the network is and how each file is used. ONNX needs: pip install "pdd_arch[export]".',
         epilog='example: pdd export adapted/ -o exported --to pth onnx --verify photographs/',
     )
-    parser.add_argument(
-        'model', metavar='MODEL', help='folder made by pdd adapt, weight file (.pth, .safetensors), or zoo:NAME'
-    )
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder to write to')
-    parser.add_argument(
-        '--to',
-        nargs='+',
-        default=['all'],
-        choices=[*FORMS, 'all'],
-        metavar='FORM',
-        help=f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel',
-    )
-    parser.add_argument(
-        '--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some from scikit-image)'
-    )
-    parser.add_argument(
-        '--verify-size',
-        type=int,
-        default=128,
-        metavar='PIXELS',
-        help='compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)',
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
+    add = parser.add_argument
+    add('model', metavar='MODEL', help='folder made by pdd adapt, weight file (.pth, .safetensors), or zoo:NAME')
+    add('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder to write to')
+    text = f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel'
+    add('--to', nargs='+', default=['all'], choices=[*FORMS, 'all'], metavar='FORM', help=text)
+    add('--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some from scikit-image)')
+    text = 'compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)'
+    add('--verify-size', type=int, default=128, metavar='PIXELS', help=text)
+    add('--overwrite', action='store_true', help='replace existing files')
     parser.set_defaults(run=run)

@@ -27,7 +27,6 @@ DEFAULT_MODEL = 'zoo:realesr-general-x4v3'
 def _tell(text: str) -> None:
     """A line on standard error that does not break a progress bar."""
     tqdm.write(text, file=sys.stderr)
-    sys.stderr.flush()
 
 
 def _note(text: str) -> None:
@@ -45,19 +44,18 @@ def _into_file(args: argparse.Namespace) -> bool:
         return True
     if is_image_name(args.output.name):
         endings = ', '.join(names[0] for names in EXTENSIONS.values())
-        raise OptionError(
-            'images of this kind are not written',
-            where=where,
-            way_out=f'Give a folder, or a name that ends in {endings}.',
-        )
+        way_out = f'Give a folder, or a name that ends in {endings}.'
+        raise OptionError('images of this kind are not written', where=where, way_out=way_out)
     if args.output.exists():
         raise OptionError('is a file; expected a folder, or a name such as large.png', where=where)
     return False
 
 
 def _items(args: argparse.Namespace, record: Record, into_file: bool) -> list[Item]:
+    folder = args.output.resolve()
+
     def is_output(path: Path) -> bool:
-        path, folder = path.resolve(), args.output.resolve()
+        path = path.resolve()
         if folder not in path.parents:
             return False
         below = path.relative_to(folder)
@@ -65,33 +63,22 @@ def _items(args: argparse.Namespace, record: Record, into_file: bool) -> list[It
 
     sources = find_inputs(args.inputs, args.recursive, is_output)
     if into_file and (len(sources) > 1 or not Path(args.inputs[0]).is_file()):
-        raise OptionError(
-            f'a file takes the output of one photograph, found {len(sources)} in what was given',
-            where=f'-o {shown(args.output)}',
-            way_out='Give a folder.',
-        )
+        what = f'a file takes the output of one photograph, found {len(sources)} in what was given'
+        raise OptionError(what, where=f'-o {shown(args.output)}', way_out='Give a folder.')
     if into_file and args.format != SAME and FORMATS[args.format] != format_of_name(args.output):
         raise OptionError(f'--format {args.format} does not fit -o {shown(args.output)}', way_out='Leave it out.')
     return plan_outputs(sources, args.output, args.format, args.suffix, into_file)
 
 
 def _upscaler(args: argparse.Namespace, network: LoadedNetwork, outscale: float | None) -> PhotoUpscaler:
-    return PhotoUpscaler(
-        network,
-        tile=args.tile,
-        overlap=args.overlap,
-        device=args.device,
-        half=args.half,
-        outscale=outscale,
-        color_match=args.color_match,
-        say=_note,
-    )
+    named = {key: getattr(args, key) for key in ('tile', 'overlap', 'device', 'half', 'color_match')}
+    return PhotoUpscaler(network, outscale=outscale, say=_note, **named)
 
 
 def _run_all(
     args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record
 ) -> tuple[list[Item], list[Item], list[PDDError]]:
-    """Upscales with a bar on a terminal, and a line for each photograph elsewhere.
+    """Upscale with a bar on a terminal, and a line for each photograph elsewhere.
 
     Returns what was written, what was there already, and an error for each photograph that failed.
     """
@@ -102,30 +89,29 @@ def _run_all(
         def progress(item: Item, done: int, total: int) -> None:
             bar.set_postfix_str(f'{item.source.name} {done}/{total} tiles')
 
-        for number, result in enumerate(run_job(upscaler, todo, record, args.quality, progress), 1):
-            item = result.item
-            for text in result.notes:
+        for number, (item, notes, error) in enumerate(run_job(upscaler, todo, record, args.quality, progress), 1):
+            for text in notes:
                 _note(f'{shown(item.source)}: {text}')
-            if result.error is None:
+            if error is None:
                 written.append(item)
             else:
-                errors.append(result.error)
+                errors.append(error)
             bar.update()
             if bar.disable:
-                how = shown(item.target) if result.error is None else 'FAILED'
+                how = shown(item.target) if error is None else 'FAILED'
                 _tell(f'{number}/{len(todo)} {shown(item.source)} -> {how}')
     return written, kept, errors
 
 
 def _compare(
-    args: argparse.Namespace, generalist: LoadedNetwork, name: str, items: Sequence[Item], outscale: float
+    args: argparse.Namespace, generalist: LoadedNetwork, upscaler: PhotoUpscaler, items: Sequence[Item]
 ) -> list[PDDError]:
-    """Writes the page. Returns an error for each photograph that the generalist failed on."""
+    """Write the page. Returns an error for each photograph that the generalist failed on."""
     folder = args.output / FOLDER / generalist.name
     theirs = plan_outputs({i.source: Path(i.name) for i in items}, folder, 'png')
-    written, kept, errors = _run_all(args, _upscaler(args, generalist, outscale), theirs, Record(folder))
+    written, kept, errors = _run_all(args, _upscaler(args, generalist, upscaler.outscale), theirs, Record(folder))
     page = args.output / PAGE
-    count, reductions = write_comparison(page, items, [*written, *kept], name, generalist.name)
+    count, reductions = write_comparison(page, items, [*written, *kept], upscaler.network.name, generalist.name)
     for text in reductions:
         _note(text)
     say(f'{shown(page)}: {count} of {len(items)} photographs beside {generalist.name}. Open it in a browser.')
@@ -149,7 +135,7 @@ def _dry_run(args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upscales. Returns 0, or 1 if a photograph failed, even if only with the generalist; other errors are raised."""
+    """Upscale. Returns 0, or 1 if a photograph failed, even if only with the generalist; other errors are raised."""
     into_file = _into_file(args)
     record = Record(None if into_file else args.output)
     items = _items(args, record, into_file)
@@ -172,9 +158,8 @@ def run(args: argparse.Namespace) -> int:
         with record.alone():
             written, kept, errors = _run_all(args, upscaler, items, record)
             failures = [f'FAILED: {error}' for error in errors]
-            done = [*written, *kept]
-            if generalist is not None and done:
-                missing = _compare(args, generalist, network.name, done, upscaler.outscale)
+            if generalist is not None and (written or kept):
+                missing = _compare(args, generalist, upscaler, [*written, *kept])
                 failures += [f'FAILED with {generalist.name}: {error}' for error in missing]
     except KeyboardInterrupt:
         sys.stderr.write('pdd upscale: stopped; the same command again continues\n')
@@ -187,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Registers `upscale` with the `pdd` command."""
+    """Register `upscale` with the `pdd` command."""
     parser = subparsers.add_parser(
         'upscale',
         help='upscale photographs: files, folders, patterns',
@@ -198,28 +183,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog="example: pdd upscale photos 'more/*.jpg' -o large --model adapted --outscale 2.5",
     )
     add = parser.add_argument
+    text = 'weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus'
     add('inputs', nargs='+', metavar='INPUT', help='files, folders, or patterns such as "photos/*.jpg"')
     add('-o', '--output', type=Path, required=True, metavar='OUT', help='folder; for one photograph also a file')
-    add(
-        '--model',
-        metavar='FILE',
-        help='weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus '
-        f'(default: {DEFAULT_MODEL})',
-    )
+    add('--model', metavar='FILE', help=f'{text} (default: {DEFAULT_MODEL})')
     add('--outscale', type=float, metavar='X', help='times the size of the input (default: the scale of the network)')
     add('--tile', type=_tile, default=AUTO, metavar='N', help='side in pixels; 0: no tiles (default: from free memory)')
-    add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels seen beyond a tile (default: 32)')
+    add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels taken in beyond a tile (default: 32)')
     add('--device', metavar='NAME', help='device the network runs on: cpu, cuda, cuda:1 ... (default: a GPU, if any)')
     add('--half', action='store_true', help='compute in fp16, on a GPU')
     add('--color-match', action='store_true', help='give each colour channel the mean and spread of the input')
     add('--format', choices=FORMATS, default=SAME, help='format of the outputs (default: same as the input)')
-    add(
-        '--quality',
-        type=whole_number(1, 100),
-        default=QUALITY,
-        metavar='N',
-        help=f'quality of JPEG and WebP; 100: lossless WebP (default: {QUALITY})',
-    )
+    text = f'quality of JPEG and WebP; 100: lossless WebP (default: {QUALITY})'
+    add('--quality', type=whole_number(1, 100), default=QUALITY, metavar='N', help=text)
     add('--suffix', type=_suffix, default='', metavar='TEXT', help='text appended to the names, such as _x4')
     add('--recursive', action='store_true', help='search sub-folders as well')
     add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and show both in OUT/{PAGE}')

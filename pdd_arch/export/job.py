@@ -3,16 +3,13 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.export.exported_file import ExportedFile
-from pdd_arch.export.forms import Form, chosen_forms
+from pdd_arch.export.forms import ExportedFile, Form, chosen_forms
 from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
-from pdd_arch.export.onnx_form import Write
-from pdd_arch.export.readers import readers_of
-from pdd_arch.export.verify import Reference, photographs, verified_difference
+from pdd_arch.export.verify import Reference, is_real_esrgan_network, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.hashing import sha256_of
@@ -24,7 +21,7 @@ CARD = 'MODEL_CARD.md'
 def export_model(
     model: str | Path,
     folder: str | Path,
-    forms: Iterable[str] = ('all',),
+    forms: Sequence[str] = ('all',),
     *,
     verify: str | Path | None = None,
     side: int = 128,
@@ -36,17 +33,14 @@ def export_model(
     A file gets its name only when every such tool has read it and agrees with PyTorch within 1 level of 255 on
     photographs of several sizes, odd ones among them. A form that fails does not keep the others from being written.
 
+    Returns what was written, in the order of `FORMS`.
+
     Args:
         model: as for `pdd_arch.inference.load_network`.
-        folder: folder to write to; made if need be.
         forms: names in `pdd_arch.export.forms.FORMS`, or ``all``.
         verify: photograph or folder of photographs (LR) to compare on; None: some that come with scikit-image.
         side: largest side of the windows compared, in LR pixels, 16 at least; 0: whole photographs.
-        overwrite: replace files that exist.
         on_file: called after every form, also one that failed.
-
-    Returns:
-        What was written, in the order of `FORMS`.
 
     Raises:
         OptionError: a form is unknown or its packages are not installed, or a file exists: nothing has been written.
@@ -54,7 +48,7 @@ def export_model(
         WeightsError: the model cannot be read; or, after all others have been written, a form has failed.
     """
     wanted = chosen_forms(forms)
-    if isinstance(side, bool) or not isinstance(side, int) or (side < 16 and side != 0):
+    if side < 16 and side != 0:
         raise OptionError(where='--verify-size', expected='a whole number of at least 16, or 0', found=repr(side))
     network = load_network(model)
     if network.name.encode(errors='ignore').decode() != network.name:  # the files get this name, and hold it
@@ -65,7 +59,7 @@ def export_model(
     paths = {name: folder / f'{network.name}{form.suffix}' for name, form in wanted.items()}
     _check_targets([*paths.values(), folder / CARD], network, overwrite)
     adaptation = adaptation_of(network)
-    reference = Reference(network, *photographs(verify), side)
+    reference = Reference(network, verify, side)
     files = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,53 +79,44 @@ def export_model(
 
 def _check_targets(paths: Sequence[Path], network: LoadedNetwork, overwrite: bool) -> None:
     existing = [path for path in paths if path.exists()]
+    what = ''
     for path in existing:
-        what = None
         if path.samefile(network.file):
-            what = 'the model itself'
+            what = f'{shown(path)} is the model itself, which is never replaced'
         elif path.name == ADAPTED_MODEL and (path.parent / ADAPTATION).exists():
-            what = 'a model of `pdd adapt`'
-        if what:
-            raise OptionError(
-                f'{shown(path)} is {what}, which is never replaced', where='-o', way_out='Choose another folder.'
-            )
+            what = f'{shown(path)} is a model of `pdd adapt`, which is never replaced'
+    if what:
+        raise OptionError(what, where='-o', way_out='Choose another folder.')
     if existing and not overwrite:
         names = ', '.join(shown(path.name) for path in existing)
-        raise OptionError(
-            f'{shown(existing[0].parent)} holds {names} already',
-            where='-o',
-            way_out='Choose another folder, or give --overwrite.',
-        )
+        what = f'{shown(existing[0].parent)} holds {names} already'
+        raise OptionError(what, where='-o', way_out='Choose another folder, or give --overwrite.')
 
 
 def _export(name: str, form: Form, path: Path, stage: Path, reference: Reference) -> ExportedFile:
-    network, staged = reference.network, stage / path.name
-    readers = readers_of(form.readers, network)
+    staged, network = stage / path.name, reference.network
+    readers = tuple(tool for tool in form.readers if tool != 'RealESRGANer' or is_real_esrgan_network(network))
     problems = []
     for note, write in form.candidates.items():
         try:
-            _write(write, network, staged)
+            with warnings.catch_warnings():
+                # of numbers too small or too large for float16: the verification shows whether they matter
+                warnings.filterwarnings('ignore', module='onnxruntime')
+                write(network, staged, facts_of(network))
             difference = verified_difference(staged, readers, reference)
         except WeightsError as error:
-            problems.append(str(error.within(note)))
-            continue
-        digest, size = sha256_of(staged), staged.stat().st_size
-        flush(staged)
-        os.replace(staged, path)
-        return ExportedFile(name, path, size, digest, difference, readers, note)
+            problem = error
+        except OSError:
+            raise
+        except Exception as error:  # an exporter that does not know an operation of the network
+            reason = ' '.join(str(error).split())[:200]
+            problem = WeightsError(f'cannot be made of {type(network.net).__name__} ({type(error).__name__}: {reason})')
+        else:
+            digest, size = sha256_of(staged), staged.stat().st_size
+            flush(staged)
+            os.replace(staged, path)
+            return ExportedFile(name, path, size, digest, difference, readers, note)
+        problems.append(str(problem.within(note)))
     if path.exists():
         problems.append(f'the earlier {shown(path.name)} is untouched')
     return ExportedFile(name, path, problem='; '.join(problems))
-
-
-def _write(write: Write, network: LoadedNetwork, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # of numbers too small or too large for float16: the verification shows whether they matter
-            warnings.filterwarnings('ignore', module='onnxruntime')
-            write(network, path, facts_of(network))
-    except OSError:
-        raise
-    except Exception as e:  # an exporter that does not know an operation of the network
-        reason = ' '.join(str(e).split())[:200]
-        raise WeightsError(f'cannot be made of {type(network.net).__name__} ({type(e).__name__}: {reason})') from e

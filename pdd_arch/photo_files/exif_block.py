@@ -13,17 +13,10 @@ _JPEG = b'\xff\xd8'
 
 
 def adjusted(block: bytes, width: int | None = None, height: int | None = None) -> bytes:
-    """The block of an upright image of that size.
+    """The block (TIFF's structure, without the ``Exif`` marker) of an upright image, of that size in pixels if given.
 
-    The orientation becomes 1, sizes that are stated become those given, and the thumbnail, which shows
-    the image as it was, is removed.
-
-    Args:
-        block: in TIFF's structure, without the ``Exif`` marker before it.
-        width, height: in pixels; None leaves what is stated.
-
-    Raises:
-        ValueError: the block is damaged.
+    The orientation becomes 1, sizes that are stated become those given, and the thumbnail, which shows the image as it
+    was, is removed. Raises ValueError if the block is damaged.
     """
     try:
         return _adjusted(bytearray(block), width, height)

@@ -1,8 +1,8 @@
 """Reading a photograph with all that belongs to it.
 
 Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which settles damage, size and orientation;
-alpha, whether the image is gray, and metadata come from Pillow. Nothing here changes colours, except for CMYK, which no
-network knows. Tifffile reads some TIFFs that these two do not, but none with LZW unless imagecodecs is installed.
+alpha, whether the image is gray, and metadata come from Pillow. Tifffile reads some TIFFs that these two do not, but
+none with LZW unless imagecodecs is installed.
 """
 
 import io
@@ -19,8 +19,7 @@ from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import messages_of_decoder
 from pdd_arch.images.decoding import decode_raw, turned_upright
 from pdd_arch.images.structure import format_of, without_animation
-from pdd_arch.photo_files.metadata import Metadata, read_metadata
-from pdd_arch.photo_files.photo import Photo
+from pdd_arch.photo_files.photo import Metadata, Photo, read_metadata
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.wording import shown
 
@@ -28,15 +27,11 @@ _GRAY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N'
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _EXTRA_SAMPLES, _PREMULTIPLIED = 338, 1
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_MOST = 2**16 - 1  # of 16 bits
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
-    """A photograph and its metadata.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: as :func:`decode_photo`.
-    """
+    """:func:`decode_photo` for a file; raises MissingFileError if there is none."""
     return decode_photo(read_content(path), str(path))
 
 
@@ -47,33 +42,23 @@ def decode_photo(content: bytes, source: str) -> Photo:
     applied. Exceptions are CMYK, which becomes sRGB (through its profile, if it has one), and premultiplied alpha,
     which is divided out. Images of fewer than 8 bits get 8, a palette becomes colours.
 
-    Args:
-        content: the file.
-        source: what to call it in an error.
-
     Raises:
         DataError: it cannot be read (`pdd_arch.images.decoding.decode_raw`), or is of a kind that would lose its
-            meaning (Lab, a TIFF of gray and alpha in 16 bits).
+            meaning (Lab, a TIFF of gray and alpha in 16 bits); calls it `source`.
     """
-    pixels, kind = decode_raw(content, source), format_of(content) or ''
+    pixels, kind, where = decode_raw(content, source), format_of(content) or '', shown(source)
     image, reason = _opened(content)
     if image is None:
         if kind == 'TIFF':
-            raise DataError(
-                'is a TIFF of a kind that is not read (of several channels in 16 bits, only RGB and RGBA are; '
-                f'{reason})',
-                where=shown(source),
-                way_out='Convert it, for example to PNG.',
-            )
+            what = 'is a TIFF of a kind that is not read (of several channels in 16 bits, only RGB and RGBA are; '
+            raise DataError(f'{what}{reason})', where=where, way_out='Convert it, for example to PNG.')
         note = f'its metadata, and transparency if it has any, cannot be read and are left out ({reason})'
         return Photo(pixels, format=kind, notes=(note,))
     if image.mode == 'LAB':
-        raise DataError(
-            'is a Lab image; RGB or gray is expected', where=shown(source), way_out='Convert it, or remove it.'
-        )
+        raise DataError('is a Lab image; RGB or gray is expected', where=where, way_out='Convert it, or remove it.')
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     if pixels.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        pixels = np.iinfo(pixels.dtype).max - pixels  # OpenCV does so for 8 bits only
+        pixels = ~pixels  # OpenCV does so for 8 bits only
     notes = _frames_note(image, kind)
     try:
         with warnings.catch_warnings():
@@ -85,13 +70,14 @@ def decode_photo(content: bytes, source: str) -> Photo:
         notes.append(f'its metadata are damaged and left out ({type(error).__name__}: {error})')
     alpha = None
     if image.mode == 'CMYK':
-        pixels, profile, note = _from_cmyk(image, metadata, source)
+        pixels, profile, note = _from_cmyk(image, metadata, where)
         pixels, metadata = turned_upright(pixels, content, kind), replace(metadata, icc=profile)
         notes.append(note)
     elif image.mode in _ALPHA_MODES or 'transparency' in image.info:
-        pixels, alpha = _with_alpha(image, content, kind, pixels, source)
+        pixels, alpha = _with_alpha(image, content, kind, pixels, where)
         if pixels.dtype == np.uint16 and tags.get(_EXTRA_SAMPLES, (0,))[0] == _PREMULTIPLIED:
-            pixels = _divided(pixels, alpha)
+            straight = pixels.astype(np.float64) * _MOST / np.maximum(alpha, 1)[..., None]
+            pixels = np.rint(straight).clip(0, _MOST).astype(np.uint16)
     # Pillow makes RGBA of a PNG of gray with alpha in 16 bits
     gray = content[25] in (0, 4) if kind == 'PNG' else image.mode in _GRAY_MODES
     return Photo(pixels, alpha, gray, metadata, kind, tuple(notes))
@@ -126,7 +112,7 @@ def _frames_note(image: Image.Image, kind: str) -> list[str]:
     return [f'it has {frames} {what}; only the first is upscaled and written']
 
 
-def _from_cmyk(image: Image.Image, metadata: Metadata, source: str) -> tuple[np.ndarray, bytes, str]:
+def _from_cmyk(image: Image.Image, metadata: Metadata, where: str) -> tuple[np.ndarray, bytes, str]:
     """(H, W, 3) BGR in sRGB as the file has it, the profile that says so, and a note."""
     from PIL import ImageCms  # some builds of Pillow lack it
 
@@ -136,11 +122,8 @@ def _from_cmyk(image: Image.Image, metadata: Metadata, source: str) -> tuple[np.
             profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
             rgb = ImageCms.profileToProfile(image, profile, srgb, outputMode='RGB')
         except ImageCms.PyCMSError as error:
-            raise DataError(
-                f'is CMYK with a profile that cannot be used ({error})',
-                where=shown(source),
-                way_out='Convert it to RGB.',
-            ) from None
+            what = f'is CMYK with a profile that cannot be used ({error})'
+            raise DataError(what, where=where, way_out='Convert it to RGB.') from None
         note = 'it is CMYK and was converted to sRGB with its profile'
     else:
         rgb = image.convert('RGB')
@@ -149,7 +132,7 @@ def _from_cmyk(image: Image.Image, metadata: Metadata, source: str) -> tuple[np.
 
 
 def _with_alpha(
-    image: Image.Image, content: bytes, kind: str, pixels: np.ndarray, source: str
+    image: Image.Image, content: bytes, kind: str, pixels: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours as the file has them, and alpha; both upright."""
     if pixels.dtype == np.uint16:
@@ -160,12 +143,9 @@ def _with_alpha(
         if kind == 'TIFF':  # OpenCV multiplies its colours by its alpha
             pixels = np.ascontiguousarray(rgba[..., 2::-1])
     if alpha.shape != pixels.shape[:2]:
-        raise DataError(
-            f'its alpha has {alpha.shape[1]} x {alpha.shape[0]} pixels, its colours {pixels.shape[1]} x '
-            f'{pixels.shape[0]}',
-            where=shown(source),
-            way_out='Save it anew with another program.',
-        )
+        sizes = [f'{channels.shape[1]} x {channels.shape[0]}' for channels in (alpha, pixels)]
+        what = f'its alpha has {sizes[0]} pixels, its colours {sizes[1]}'
+        raise DataError(what, where=where, way_out='Save it anew with another program.')
     return pixels, alpha
 
 
@@ -178,11 +158,5 @@ def _alpha_of_16_bits(image: Image.Image, content: bytes, kind: str) -> np.ndarr
     if raw.ndim == 3 and raw.shape[2] == 4:
         alpha = raw[..., 3]
     else:  # a gray image with one transparent level
-        alpha = np.where(raw == image.info['transparency'], 0, np.iinfo(np.uint16).max).astype(np.uint16)
+        alpha = np.where(raw == image.info['transparency'], 0, _MOST).astype(np.uint16)
     return turned_upright(alpha, content, kind)
-
-
-def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours that are not multiplied by alpha any more."""
-    values = pixels.astype(np.float64) * np.iinfo(pixels.dtype).max / np.maximum(alpha, 1)[..., None]
-    return np.rint(values).clip(0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)

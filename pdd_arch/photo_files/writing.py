@@ -1,6 +1,7 @@
 """Writing a photograph: PNG, JPEG, WebP or TIFF, with all of its metadata that the format has a place for."""
 
 import io
+import math
 import os
 import struct
 from dataclasses import replace
@@ -12,10 +13,8 @@ import numpy as np
 from PIL import Image
 
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.photo_files.metadata import EXIF_MARKER, XMP_MARKER, Metadata
-from pdd_arch.photo_files.photo import Photo
-from pdd_arch.photo_files.png import encode_png
-from pdd_arch.photo_files.tiff import encode_tiff, takes_exif
+from pdd_arch.photo_files.encoders import encode_png, encode_tiff, takes_exif
+from pdd_arch.photo_files.photo import EXIF_MARKER, XMP_MARKER, Metadata, Photo
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import one_of, shown
 
@@ -28,8 +27,6 @@ EXTENSIONS = {
 }
 #: default quality of JPEG and WebP
 QUALITY = 95
-_LOSSLESS = 100  # of WebP, which otherwise halves the resolution of colours
-_EFFORT = 75
 _MAX_SIDE = {'JPEG': 65500, 'WebP': 16383}
 _SEGMENT_BYTES = 65533 - 2
 
@@ -41,17 +38,11 @@ def format_of_name(path: str | os.PathLike) -> str | None:
 
 
 def check_size(width: int, height: int, kind: str) -> None:
-    """Whether an image of so many pixels can be written in a format.
-
-    Raises:
-        DataError: the format cannot hold an image as large.
-    """
-    limit = _MAX_SIDE.get(kind)
-    if limit and max(width, height) > limit:
-        raise DataError(
-            f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}',
-            way_out='Choose png or tiff.',
-        )
+    """Raise DataError where the format `kind` cannot hold an image of so many pixels."""
+    limit = _MAX_SIDE.get(kind, math.inf)
+    if max(width, height) > limit:
+        what = f'a {kind} has at most {limit} pixels a side, and the result has {width} x {height}'
+        raise DataError(what, way_out='Choose png or tiff.')
 
 
 def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes, list[str]]:
@@ -59,11 +50,7 @@ def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes
 
     PNG and TIFF are lossless, and have 8 and 16 bits, gray and alpha. JPEG has 8 bits and no alpha (which is dropped,
     not blended), and is written with full colour resolution. WebP has 8 bits and no gray; quality 100 is lossless.
-
-    Args:
-        photo: what to write.
-        kind: one of ``EXTENSIONS``.
-        quality: of JPEG and WebP, 1 to 100.
+    `kind` is one of ``EXTENSIONS``.
 
     Raises:
         DataError: the format cannot hold an image as large.
@@ -73,8 +60,7 @@ def encode_photo(photo: Photo, kind: str, quality: int = QUALITY) -> tuple[bytes
         raise OptionError(where='format', expected=one_of(EXTENSIONS), found=repr(kind))
     if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
         raise OptionError(where='quality', expected='a whole number from 1 to 100', found=repr(quality))
-    height, width = photo.pixels.shape[:2]
-    check_size(width, height, kind)
+    check_size(photo.pixels.shape[1], photo.pixels.shape[0], kind)
     notes: list[str] = []
     image, gray = _samples(photo, kind, notes)
     metadata = _fitting_metadata(photo.metadata, kind, gray, notes)
@@ -132,21 +118,22 @@ def _fitting_metadata(metadata: Metadata, kind: str, gray: bool, notes: list[str
 def _fitting_segments(metadata: Metadata, notes: list[str]) -> Metadata:
     """The metadata without what exceeds the 64 KiB that a JPEG gives to each kind."""
     left_out: dict[str, Any] = {}
-    for field, name, segment, nothing in (
-        ('exif', 'EXIF data', EXIF_MARKER + (metadata.exif or b''), None),
-        ('xmp', 'XMP data', XMP_MARKER + (metadata.xmp or b''), None),
-        ('iptc', 'IPTC records', _photoshop(metadata.iptc or b''), None),
-        ('texts', 'comments', metadata.texts.get('Comment', '').encode(), {}),
+    for field, name, segment in (
+        ('exif', 'EXIF data', EXIF_MARKER + (metadata.exif or b'')),
+        ('xmp', 'XMP data', XMP_MARKER + (metadata.xmp or b'')),
+        ('iptc', 'IPTC records', _photoshop(metadata.iptc or b'')),
+        ('texts', 'comments', metadata.texts.get('Comment', '').encode()),
     ):
         if len(segment) > _SEGMENT_BYTES:
             notes.append(f'its {name} exceed the 64 KiB that a JPEG has for them and are left out')
-            left_out[field] = nothing
+            left_out[field] = {} if field == 'texts' else None
     return replace(metadata, **left_out)
 
 
 def _encode_with_pillow(image: np.ndarray, metadata: Metadata, kind: str, quality: int) -> bytes:
     rgb = image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
-    options: dict[str, Any] = dict(icc_profile=metadata.icc, exif=EXIF_MARKER + metadata.exif if metadata.exif else b'')
+    exif = EXIF_MARKER + metadata.exif if metadata.exif else b''
+    options: dict[str, Any] = dict(quality=quality, icc_profile=metadata.icc, exif=exif)
     if kind == 'JPEG':
         segments = b''  # Pillow writes them behind the first ones (JFIF, EXIF), where readers look for them
         if metadata.xmp:
@@ -154,12 +141,12 @@ def _encode_with_pillow(image: np.ndarray, metadata: Metadata, kind: str, qualit
         if metadata.iptc:
             segments += _segment(b'\xff\xed', _photoshop(metadata.iptc))
         comment = metadata.texts.get('Comment', '').encode()
-        options |= dict(quality=quality, subsampling=0, optimize=True, comment=comment, extra=segments)
-        options |= dict(dpi=metadata.dpi or (0, 0))
+        options |= dict(subsampling=0, optimize=True, comment=comment, extra=segments, dpi=metadata.dpi or (0, 0))
     else:
-        lossless = quality == _LOSSLESS
-        options |= dict(quality=_EFFORT if lossless else quality, lossless=lossless, xmp=metadata.xmp or b'')
-        options |= dict(exact=True)  # also where nothing is to be seen
+        # exact: colours are kept also where alpha hides them
+        options |= dict(xmp=metadata.xmp or b'', exact=True)
+        if quality == 100:  # a lossy WebP halves the resolution of colours
+            options |= dict(lossless=True, quality=75)  # which is effort here
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(file, kind.upper(), **options)
     return file.getvalue()
@@ -177,29 +164,19 @@ def _photoshop(iptc: bytes) -> bytes:
 def write_photo(photo: Photo, path: str | os.PathLike, quality: int = QUALITY, overwrite: bool = False) -> list[str]:
     """Write a photograph to a file, in the format of its extension, whole or not at all.
 
-    Args:
-        photo: what to write.
-        path: .png, .jpg, .webp or .tif.
-        quality: of JPEG and WebP.
-        overwrite: whether a file there may be replaced.
-
-    Returns:
-        What could not be kept, a sentence each.
+    Returns what could not be kept, a sentence each.
 
     Raises:
         DataError: there is a file already, or it cannot be written.
-        OptionError: the extension is of another format.
+        OptionError: the extension is of another format, or the quality is impossible.
     """
     path, kind = Path(path), format_of_name(path)
     if kind is None:
         known = ', '.join(e for extensions in EXTENSIONS.values() for e in extensions)
         raise OptionError(where=shown(path), expected=f'a name that ends in one of {known}')
     if path.exists() and not overwrite:
-        raise DataError(
-            'exists and is not overwritten',
-            where=shown(path),
-            way_out='Choose another name, or allow it (overwrite).',
-        )
+        way_out = 'Choose another name, or allow it (overwrite).'
+        raise DataError('exists and is not overwritten', where=shown(path), way_out=way_out)
     content, notes = encode_photo(photo, kind, quality)
     with writing(path), whole_file(path) as partial:
         partial.write_bytes(content)

@@ -17,28 +17,16 @@ PAGE, FOLDER = 'compare.html', 'compare'
 def write_comparison(
     path: Path, items: Sequence[Item], others: Sequence[Item], name: str, generalist: str
 ) -> tuple[int, list[str]]:
-    """Write the page. There is no ground truth, so there are no scores.
+    """Write the page; returns how many photographs it shows, and what was reduced or left out for its size.
 
-    Args:
-        path: the HTML file; an earlier page there is replaced.
-        items: photographs with the outputs of the network.
-        others: those with the generalist's, of the same size; photographs that it failed on are left out.
-        name: of the network.
-        generalist: its name.
-
-    Returns:
-        How many photographs are shown, and what was reduced or left out for the size of the page.
-
-    Raises:
-        OptionError, DataError: the page cannot be written, or an output cannot be read.
+    An earlier page is replaced. `items` have the outputs of the network called `name`, `others` those of the one called
+    `generalist`, of the same size; photographs that are not among both are left out.
     """
     if name == generalist:  # another file of the same name
         name, generalist = f'{name} (this model)', f'{generalist} (generalist)'
     theirs = {item.source: item.target for item in others}
     pictures = []
-    for item in items:
-        if item.source not in theirs:
-            continue
+    for item in (item for item in items if item.source in theirs):
         height, width = image_size(item.target)
         versions = (
             Version('input, bicubic', 'bicubic', partial(read_bicubic, item.source, height, width)),

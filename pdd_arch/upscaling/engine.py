@@ -1,4 +1,4 @@
-"""One photograph through a network: its colours, its alpha, the size wanted."""
+"""One photograph through a network: its colours, its alpha, and the size of the result."""
 
 import math
 import os
@@ -16,7 +16,6 @@ from pdd_arch.weights.checkpoints import state_dict_hash
 
 #: times the size of the input
 MAX_OUTSCALE = 16
-_TO_16_BITS = 257
 _LEVELS_OF_16_BITS = 2**16
 
 
@@ -28,6 +27,7 @@ class PhotoUpscaler:
 
     Attributes:
         network: the network.
+        device: device it runs on.
         outscale: how many times as large as the inputs the results are.
     """
 
@@ -49,15 +49,15 @@ class PhotoUpscaler:
                 (`pdd_arch.inference.load_network`); or such a network, loaded.
             tile: LR pixels a side that go through the network at once; ``auto``: as many as the free memory allows; 0:
                 no tiles. When memory runs out, the tile is halved.
-            overlap: LR pixels that a tile sees beyond its own (`pdd_arch.inference.TiledUpscaler`).
+            overlap: LR pixels that a tile takes in beyond its own (`pdd_arch.inference.TiledUpscaler`).
             device: device the network runs on: ``cpu``, ``cuda`` ...; None: a GPU where there is one.
             half: compute in fp16, on a GPU.
-            outscale: how many times as large as the input the result shall be; None: the network's own scale. The
-                network's output is brought to that size by area averaging, or by Lanczos interpolation where it must
-                grow.
+            outscale: how many times as large as the input the result is to be; None: the network's own scale. The
+                network's output is brought to that size by area averaging, or by Lanczos interpolation where it has
+                to grow.
             color_match: give every colour channel of the result the mean and the standard deviation of the input
                 (`pdd_arch.utils.color.match_color`), over the whole image.
-            say: called with a sentence when something is done otherwise than asked, such as with smaller tiles.
+            say: called with a sentence when something is done differently from what was asked, as with smaller tiles.
 
         Raises:
             MissingFileError, WeightsError: the model cannot be found, or read.
@@ -65,14 +65,12 @@ class PhotoUpscaler:
         """
         number = isinstance(outscale, int | float) and not isinstance(outscale, bool)
         if outscale is not None and not (number and 0 < outscale <= MAX_OUTSCALE):
-            raise OptionError(
-                where='outscale', expected=f'a number above 0, {MAX_OUTSCALE} at most', found=show(outscale)
-            )
+            expected = f'a number above 0, {MAX_OUTSCALE} at most'
+            raise OptionError(where='outscale', expected=expected, found=show(outscale))
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu') if device is None else device
         if half and str(device).partition(':')[0] == 'cpu':
-            raise OptionError(
-                'computes in fp16, which needs a GPU; found the device cpu', where='half', way_out='Leave it out.'
-            )
+            what = 'computes in fp16, which needs a GPU; found the device cpu'
+            raise OptionError(what, where='half', way_out='Leave it out.')
         self.network = network = model if isinstance(model, LoadedNetwork) else load_network(os.fspath(model))
         self._upscaler = AdaptiveUpscaler(
             network.net,
@@ -83,21 +81,13 @@ class PhotoUpscaler:
             precision='fp16' if half else 'fp32',
             say=say,
         )
+        self.device = self._upscaler.device
         self.outscale = float(network.scale if outscale is None else outscale)
         self._half, self._color_match = half, color_match
         self._weights = state_dict_hash(network.net.state_dict())
 
-    @property
-    def device(self) -> torch.device:
-        """Device the network runs on."""
-        return self._upscaler.device
-
     def settings(self, quality: int) -> dict[str, object]:
-        """What decides an output besides its photograph and format, up to rounding: neither tiles nor device.
-
-        Args:
-            quality: of JPEG and WebP.
-        """
+        """What decides an output besides its photograph and format, up to rounding: neither tiles nor device."""
         return dict(
             weights=self._weights,
             scale=self.network.scale,
@@ -125,7 +115,7 @@ class PhotoUpscaler:
         pixels = photo.pixels
         if self._color_match and photo.bits == 8:
             # the correction is computed from, and applied to, finer levels than those that are written
-            pixels = pixels.astype(np.uint16) * _TO_16_BITS
+            pixels = pixels.astype(np.uint16) * 257
         result = self._upscaler.upscale(pixels, progress)
         if self._color_match:
             result = match_levels(result, photo.pixels)
@@ -154,14 +144,8 @@ class PhotoUpscaler:
 def match_levels(result: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """`pdd_arch.utils.color.match_color` for whole numbers, without a copy of the image in floating point.
 
-    Its input alone differs: it has been rounded to 16 bits and clamped.
-
-    Args:
-        result: (H, W, 3) uint16.
-        reference: (h, w, 3) uint8 or uint16, what the result was made from.
-
-    Returns:
-        (H, W, 3), of the type of `reference`.
+    Only the input differs: it has been rounded to 16 bits and clamped. Takes (H, W, 3) uint16 and what it was made
+    from, (h, w, 3) uint8 or uint16; gives (H, W, 3) of the latter's type.
     """
     (mean, std), (wanted_mean, wanted_std) = _moments(result), _moments(reference)
     gain = np.divide(wanted_std, std, out=np.zeros(3), where=std > 0)

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,25 +29,18 @@ class Item:
 
 
 def find_inputs(
-    inputs: Sequence[str | Path], recursive: bool = False, but_not: Callable[[Path], bool] = lambda path: False
+    inputs: Sequence[str], recursive: bool = False, but_not: Callable[[Path], bool] = lambda path: False
 ) -> dict[Path, Path]:
-    """The photographs that are meant.
+    """Path of each photograph -> its path below the folder given, or below the part of a pattern without wildcards.
 
-    Args:
-        inputs: files, folders (their images, by extension, without hidden ones), patterns with ``*``, ``?``, ``[...]``
-            and ``**``.
-        recursive: search sub-folders as well.
-        but_not: whether an image of a folder or pattern is passed over: an earlier output, in the same place.
-
-    Returns:
-        Path of each -> its path below the folder that was given, or below the part of a pattern without wildcards.
+    An input is a file, a folder (its images, by extension, without hidden ones) or a pattern with ``*``, ``?``,
+    ``[...]`` and ``**``. An image of a folder or pattern is passed over if it is an earlier output (`but_not`).
 
     Raises:
         MissingFileError: an input does not exist, or holds no image.
     """
-    found: dict[Path, Path] = {}
-    known: set[Path] = set()
-    for text in map(str, inputs):
+    found: dict[Path, tuple[Path, Path]] = {}  # by what they are, whatever links lead to them
+    for text in inputs:
         if not text:  # would be the current folder
             raise MissingFileError(where='INPUT', expected='a file, folder or pattern', found="''")
         path = Path(os.path.expanduser(text))
@@ -60,12 +54,16 @@ def find_inputs(
             near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
             raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near.strip())
         if not pairs:
-            raise MissingFileError(_why_nothing(path, recursive), where=shown(text))
+            if not path.is_dir():
+                what = 'the pattern matches no image'
+            elif not recursive and _in_folder(path, recursive=True):
+                what = 'the folder holds images in sub-folders only; --recursive goes into them'
+            else:
+                what = 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
+            raise MissingFileError(what, where=shown(text))
         for source, relative in pairs:
-            if source.resolve() not in known:
-                known.add(source.resolve())
-                found[source] = relative
-    return found
+            found.setdefault(source.resolve(), (source, relative))
+    return dict(found.values())
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[tuple[Path, Path]]:
@@ -85,26 +83,13 @@ def _of_pattern(pattern: str) -> list[tuple[Path, Path]]:
     return [(Path(n), Path(os.path.relpath(n, fixed))) for n in names]
 
 
-def _why_nothing(path: Path, recursive: bool) -> str:
-    if not path.is_dir():
-        return 'the pattern matches no image'
-    if not recursive and _in_folder(path, recursive=True):
-        return 'the folder holds images in sub-folders only; --recursive goes into them'
-    return 'the folder holds no image (.png, .jpg, .webp, .tif ...)'
-
-
 def plan_outputs(
     sources: dict[Path, Path], output: Path, format: str = SAME, suffix: str = '', into_file: bool = False
 ) -> list[Item]:
-    """Where the output of each photograph goes.
+    """Where the output of each photograph goes: below the folder `output`, or with `into_file` to this very file.
 
-    Args:
-        sources: of :func:`find_inputs`.
-        output: folder of outputs; with `into_file` the file itself.
-        format: one of ``FORMATS``. ``same``: the format of the input, with its extension where that fits; PNG for
-            formats that are not written.
-        suffix: appended to the names, before their extension.
-        into_file: `output` is the file, for a single photograph.
+    Of the `format` (one of ``FORMATS``), ``same`` is that of the input, with its extension where that fits, and PNG for
+    formats that are not written.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input.
@@ -118,26 +103,20 @@ def plan_outputs(
         target = output if into_file else output / name
         if target in items:
             other = items[target].source
-            raise OptionError(
-                f'{shown(source)} and {shown(other)} would both become {shown(target)}',
-                way_out='Rename one, or upscale them into different folders.',
-            )
+            what = f'{shown(source)} and {shown(other)} would both become {shown(target)}'
+            raise OptionError(what, way_out='Rename one, or upscale them into different folders.')
         if target.resolve() in inputs:
-            raise OptionError(
-                f'the output for {shown(source)} would replace an input',
-                where=shown(target),
-                way_out='Choose another -o, or a --suffix such as _x4.',
-            )
+            what = f'the output for {shown(source)} would replace an input'
+            way_out = 'Choose another -o, or a --suffix such as _x4.'
+            raise OptionError(what, where=shown(target), way_out=way_out)
         items[target] = Item(source, target, target.name if into_file else name.as_posix(), kind)
     return list(items.values())
 
 
 def _own_format(source: Path) -> str:
     """The format of a file's content; by its name if it cannot be read, which is reported when its turn comes."""
-    try:
-        with source.open('rb') as file:
-            kind = format_of(file.read(16))
-    except OSError:
-        kind = None
+    kind = None
+    with suppress(OSError), source.open('rb') as file:
+        kind = format_of(file.read(16))
     kind = kind or format_of_name(source)
     return kind if kind in EXTENSIONS else 'PNG'

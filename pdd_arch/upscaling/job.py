@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images.decoding import image_size
@@ -15,31 +15,10 @@ from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.wording import shown
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of a photograph.
-
-    Attributes:
-        item: the photograph and its output.
-        notes: what its owner should know, a sentence each.
-        error: why there is no output; its `where` names the photograph. None: the output has been written.
-    """
-
-    item: Item
-    notes: Sequence[str] = ()
-    error: PDDError | None = None
-
-
 def pending(
     items: Sequence[Item], settings: Mapping[str, object], record: Record, overwrite: bool = False
 ) -> tuple[list[Item], list[Item]]:
     """What is to be done, and what has been done already, with the same settings from the same photographs.
-
-    Args:
-        items: of `pdd_arch.upscaling.inputs.plan_outputs`.
-        settings: of `PhotoUpscaler.settings`.
-        record: of the folder of outputs.
-        overwrite: whether files that are not outputs of the same job may be replaced.
 
     Raises:
         DataError: there are other files where outputs would go, and `overwrite` does not allow them to be replaced.
@@ -47,7 +26,7 @@ def pending(
     todo: list[Item] = []
     kept: list[Item] = []
     for item in items:
-        (kept if _is_done(item, settings, record) else todo).append(item)
+        (kept if record.holds(item.name, item.source, settings) else todo).append(item)
     others = [item for item in todo if os.path.lexists(item.target)]
     if others and not overwrite:
         what = (
@@ -63,31 +42,21 @@ def pending(
     return todo, kept
 
 
-def _is_done(item: Item, settings: Mapping[str, object], record: Record) -> bool:
-    try:
-        return record.holds(item.name, item.source, settings)
-    except OSError:  # the photograph or the output cannot be read: its turn will tell
-        return False
-
-
 def run_job(
     upscaler: PhotoUpscaler,
     items: Sequence[Item],
     record: Record,
     quality: int,
     progress: Callable[[Item, int, int], None],
-) -> Iterator[Result]:
-    """Upscale photographs. Each output is whole or not there, whenever the job is stopped.
+) -> Iterator[tuple[Item, list[str], PDDError | None]]:
+    """Upscale photographs, and replace files that are in the way.
 
-    Args:
-        upscaler: what is done with each.
-        items: of :func:`pending`; files that are in the way are replaced.
-        record: of the folder of outputs.
-        quality: of JPEG and WebP.
-        progress: called with the photograph and the number of its tiles done and of all of them.
+    Each output is whole or not there, whenever the job is stopped. `progress` is called with a photograph, the number
+    of its tiles that are done, and that of all of them.
 
     Yields:
-        What became of each.
+        Each photograph, what its owner should know (a sentence each), and why there is no output (`where` names the
+        photograph), or None.
 
     Raises:
         OptionError: an option does not fit the network, whatever the photograph.
@@ -96,9 +65,10 @@ def run_job(
     settings = upscaler.settings(quality)
     for item in items:
         name = shown(item.source)
+        notes: list[str] = []
         error = None
         try:
-            content, notes = _upscaled(upscaler, item, quality, progress)
+            content, notes = _upscaled(upscaler, item, quality, partial(progress, item))
         except OptionError:  # would be the same for all
             raise
         except PDDError as reason:
@@ -106,24 +76,22 @@ def run_job(
         except Exception as reason:
             what = f'unexpected {type(reason).__name__}: {" ".join(str(reason).split())[:300]}. This may be a bug'
             error = PDDError(what, where=name)
-        if error is not None:
-            yield Result(item, error=error)
-            continue
-        with writing(item.target):
-            item.target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(item.target) as partial:
-                partial.write_bytes(content)
-                record.add(item.name, item.source, settings, content)
-        yield Result(item, notes)
+        else:
+            with writing(item.target):
+                item.target.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(item.target) as unfinished:
+                    unfinished.write_bytes(content)
+                    record.add(item.name, item.source, settings, content)
+        yield item, notes, error
 
 
 def _upscaled(
-    upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[Item, int, int], None]
+    upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[int, int], None]
 ) -> tuple[bytes, list[str]]:
+    """The content of the output, and notes; apart, so that no pixels are kept while the next photograph is upscaled."""
     # known from the header, before anything is computed
     height, width = upscaler.output_size(*image_size(item.source))
     check_size(width, height, item.format)
     photo = read_photo(item.source)
-    large = upscaler.upscale(photo, lambda done, total: progress(item, done, total))
-    content, lost = encode_photo(large, item.format, quality)
+    content, lost = encode_photo(upscaler.upscale(photo, progress), item.format, quality)
     return content, [*photo.notes, *lost]

@@ -22,9 +22,7 @@ class Record:
 
     A line is written before its output gets its name, so that an output without a line was not made by this program,
     and a line without its output counts for nothing. A file that was changed since is not taken for an output either.
-
-    Args:
-        folder: the folder of outputs; need not exist. None: nothing is recorded, and nothing is known.
+    The folder need not exist; without one (None), nothing is recorded and nothing is known.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -33,35 +31,30 @@ class Record:
         self._read()
 
     def _read(self) -> None:
-        if self._folder is None:
+        try:
+            lines = (self._folder / RECORD).read_text('utf-8', 'replace').splitlines() if self._folder else []
+        except OSError:
             return
-        with suppress(OSError):
-            # the last line may be half of one
-            for line in (self._folder / RECORD).read_text(encoding='utf-8', errors='replace').splitlines():
-                with suppress(ValueError, TypeError, KeyError):
-                    entry = json.loads(line)
-                    if entry['version'] == _VERSION:
-                        self._entries[entry['output']] = entry
+        for line in lines:
+            with suppress(ValueError, TypeError, KeyError):  # the last line may be half of one
+                entry = json.loads(line)
+                if entry['version'] == _VERSION:
+                    self._entries[entry['output']] = entry
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes out of the folder, which is made if need be; what they have recorded so far is known.
 
-        Raises:
-            OptionError: another process writes to it.
-            DataError: it cannot be made.
+        Raises OptionError if another process writes to it, and DataError if it cannot be made.
         """
         if self._folder is None:
             yield
             return
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-        taken = OptionError(
-            f'another run is writing to {shown(self._folder)}',
-            where='-o',
-            way_out='Wait for it, stop it, or choose another folder.',
-        )
-        with folder_held(self._folder, taken):
+        what = f'another run is writing to {shown(self._folder)}'
+        way_out = 'Wait for it, stop it, or choose another folder.'
+        with folder_held(self._folder, OptionError(what, where='-o', way_out=way_out)):
             self._read()
             yield
 
@@ -70,36 +63,24 @@ class Record:
         return name in self._entries
 
     def holds(self, name: str, source: Path, settings: Mapping[str, object]) -> bool:
-        """Whether the output `name` is there, as it was written, made from `source` as it is now, with `settings`.
-
-        Raises:
-            OSError: a file cannot be read.
-        """
+        """Whether the output `name` is there, as it was written, made from `source` as it is now, with `settings`."""
         entry = self._entries.get(name)
         if self._folder is None or entry is None or entry.get('settings') != _digest(settings):
             return False
-        output, status = self._folder / name, source.stat()
-        return (
-            output.is_file()
-            and output.stat().st_size == entry.get('output_bytes')
-            and status.st_size == entry.get('source_bytes')
-            # a copied file has another time
-            and (status.st_mtime_ns == entry.get('source_mtime_ns') or sha256_of(source) == entry.get('source_sha256'))
-            and sha256_of(output) == entry.get('output_sha256')
-        )
+        output = self._folder / name
+        try:
+            made, now = output.stat(), source.stat()
+            return (
+                (made.st_size, now.st_size) == (entry.get('output_bytes'), entry.get('source_bytes'))
+                # a copied file has another time
+                and (now.st_mtime_ns == entry.get('source_mtime_ns') or sha256_of(source) == entry.get('source_sha256'))
+                and sha256_of(output) == entry.get('output_sha256')
+            )
+        except OSError:  # there is none, or a file cannot be read: its turn will tell
+            return False
 
     def add(self, name: str, source: Path, settings: Mapping[str, object], content: bytes) -> None:
-        """Record an output that is about to get its name.
-
-        Args:
-            name: path of the output below the folder.
-            source: the photograph.
-            settings: whatever decides the output, as JSON can hold it.
-            content: bytes of the output.
-
-        Raises:
-            DataError: the record cannot be written.
-        """
+        """Record that `content` is about to get the name `name`, made from `source` with `settings` (plain values)."""
         if self._folder is None:
             return
         status = source.stat()
@@ -114,8 +95,7 @@ class Record:
             source_sha256=sha256_of(source),
             settings=_digest(settings),
         )
-        file = self._folder / RECORD
-        with writing(file), file.open('a+b') as lines:
+        with (self._folder / RECORD).open('a+b') as lines:
             lines.seek(max(lines.tell() - 1, 0))
             if lines.read(1) not in (b'', b'\n'):
                 lines.write(b'\n')  # ends what a killed process has left of a line
