@@ -33,28 +33,17 @@ def crop_positions(length: int, size: int, step: int) -> list[int]:
 
     A side shorter than `size` gives one crop, of all of it.
     """
-    if length <= size:
-        return [0]
-    positions = list(range(0, length - size + 1, step))
-    if length - (positions[-1] + size) > 0:
-        positions.append(length - size)
-    return positions
+    last = max(length - size, 0)
+    return [*range(0, last, step), last]
 
 
 def cut_sub_images(
     files: Mapping[str, Made], folder: Path, size: int, step: int, journal: Journal, workers: int
 ) -> dict[str, Made]:
-    """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...
+    """Cuts images (by common name) into ``NAME_s001.png``, ``NAME_s002.png``, ...
 
-    Images that an earlier run has finished, with the same size and step, are not cut again.
-
-    Args:
-        files: common name -> image.
-        folder: to write to; created.
-        size, step: side of a sub-image and distance between two, in pixels.
-        journal: remembers what was cut.
-        workers: threads; OpenCV works without Python's lock, but JPEGs are decoded one at a time
-            (`pdd_arch.images.decoder_messages`).
+    Images that an earlier run has finished, with the same size and step in pixels, are not cut again. The threads work
+    side by side in OpenCV, but for JPEGs, which are decoded one at a time (`pdd_arch.images.decoder_messages`).
 
     Returns:
         The sub-images by name without extension.
@@ -97,18 +86,14 @@ def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple
 
 
 def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
-    """Puts images into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
+    """Puts images (by name) into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
 
-    It is made under another name, which a later run continues, and gets its own when it is complete.
-
-    Args:
-        files: name -> image.
-        target: folder to make, ending in ``.lmdb``. One that is there, made of the same files, stays.
-        journal: remembers what it was made of.
-        batch: images between two commits, and so what a killed run loses at most.
+    It is made under another name, which a later run continues, and becomes `target` (``NAME.lmdb``) when complete.
+    One that is there already and was made of the same files stays. `batch` is the number of images between two commits,
+    and so what a killed run loses at most.
 
     Raises:
-        DataError: a name is not ASCII, which BasicSR's keys are; or the disk is full.
+        DataError: a name is not ASCII, as BasicSR's keys are, or the disk is full.
     """
     for name, made in files.items():
         if not name.isascii():
@@ -144,13 +129,13 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
 
 
 def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: int) -> None:
-    """Puts in what is not there yet; also when it is interrupted, what was put is committed."""
+    """Puts in what is not there yet; what was put is committed also when it is interrupted."""
     with env.begin() as reading:
         rest = [name for name in sorted(files) if reading.get(name.encode('ascii')) is None]
     transaction = env.begin(write=True)
     try:
         for count, name in enumerate(progress(rest, len(rest), what), 1):
-            put(transaction, name, read_content(files[name].path))
+            transaction.put(name.encode('ascii'), read_content(files[name].path))
             if count % batch == 0:
                 transaction.commit()
                 transaction = env.begin(write=True)
@@ -158,13 +143,8 @@ def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: in
         transaction.commit()
 
 
-def put(transaction: lmdb.Transaction, key: str, content: bytes) -> None:
-    """Puts an image into an LMDB."""
-    transaction.put(key.encode('ascii'), content)
-
-
 def _identity(files: Mapping[str, Made]) -> str:
-    """Of names, sizes and times of change."""
+    """A digest of names, sizes and times of change."""
     digest = hashlib.sha256()
     for name, (path, _) in sorted(files.items()):
         status = path.stat()
