@@ -11,15 +11,8 @@ import torch
 
 from pdd_arch.commands import basicsr_cli
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.demo.photographs import (
-    DATA_FOLDER,
-    HR_REGIONS,
-    SCALE,
-    TARGET_REGIONS,
-    TEST_REGIONS,
-    prepare_data,
-    read_pairs,
-)
+from pdd_arch.demo import photographs
+from pdd_arch.demo.photographs import SCALE
 from pdd_arch.demo.picture import comparison_picture
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.measuring import Measure, format_table, measure_methods, registered_measure, write_csv
@@ -78,12 +71,10 @@ def _one_thread() -> Iterator[None]:
 def run(args: argparse.Namespace) -> int:
     """Data, adaptation, evaluation, picture and table. Returns the exit status 0; errors are raised."""
     started = time.monotonic()
-    say(f'\n[1/4] Photographs: {DATA_FOLDER}/')
-    origin = '' if prepare_data() else ' (of an earlier run)'
-    say(
-        f'HR photographs: {len(HR_REGIONS)}; LR photographs of the unknown camera: {len(TARGET_REGIONS)}; '
-        f'held-out pairs: {len(TEST_REGIONS)}{origin}'
-    )
+    say(f'\n[1/4] Photographs: {photographs.DATA_FOLDER}/')
+    origin = '' if photographs.prepare_data() else ' (of an earlier run)'
+    hr, target, test = map(len, (photographs.HR_REGIONS, photographs.TARGET_REGIONS, photographs.TEST_REGIONS))
+    say(f'HR photographs: {hr}; LR photographs of the unknown camera: {target}; held-out pairs: {test}{origin}')
 
     path = option_file(OPTION_FILE)
     options = load_options(path)
@@ -94,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     say('\n[3/4] Upscaling the held-out photographs')
     network, pretrained = options['network_g'], options['path']
-    pairs = read_pairs(DATA_FOLDER)
+    pairs = photographs.read_pairs(photographs.DATA_FOLDER)
     weights = EXPERIMENT_FOLDER / 'models/net_g_latest.pth'
     methods = {
         'bicubic': bicubic_upscaler(SCALE),
@@ -105,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     say('\n[4/4] Comparison picture')
     subtitle = (
-        f'{iterations} iterations of pairwise distance distillation on the CPU, from {len(TARGET_REGIONS)} '
-        'LR photographs without ground truth.\n'
+        f'{iterations} iterations of pairwise distance distillation on the CPU, from {target} LR photographs without '
+        'ground truth.\n'
         'All images are held out: neither network was trained on them.'
     )
     picture = EXPERIMENT_FOLDER / 'comparison.png'
@@ -126,9 +117,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         'demo',
         help=text,
-        description=f'{text[0].upper()}{text[1:]}. Uses the photographs that come with scikit-image. Writes {DATA_FOLDER}/ and '
-        f'{EXPERIMENT_FOLDER}/ below the current directory, and ends with a table and a picture of held-out '
-        'photographs. An earlier experiments/pdd_demo/ is kept under another name.',
+        description=f'{text[0].upper()}{text[1:]}. Uses the photographs that come with scikit-image. Writes '
+        f'{photographs.DATA_FOLDER}/ and {EXPERIMENT_FOLDER}/ below the current directory, and ends with a table and a '
+        f'picture of held-out photographs. An earlier {EXPERIMENT_FOLDER}/ is kept under another name.',
         epilog='example: pdd demo',
     )
     text = f'iterations of adaptation (default: as in {OPTION_FILE})'

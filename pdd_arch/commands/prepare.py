@@ -15,10 +15,7 @@ from pdd_arch.utils.output import say
 #: name -> help, example
 DATASETS = {
     'realsr': ('RealSR V3: Canon and Nikon, Train and Test', 'realsr "downloads/RealSR(V3)" -o datasets'),
-    'drealsr': (
-        'DRealSR: training crops, test pairs, lists of each camera',
-        'drealsr downloads/DRealSR -o datasets',
-    ),
+    'drealsr': ('DRealSR: training crops, test pairs, lists of each camera', 'drealsr downloads/DRealSR -o datasets'),
     'ntire2020': (
         'NTIRE 2020 real-world super-resolution, track 1',
         'ntire2020 downloads/NTIRE2020 downloads/DIV2K -o datasets',
@@ -103,9 +100,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             one.add_argument('--protocol', choices=('x4', 'native'), default='x4', help='(default: x4)')
         if name in ('df2k', 'folder'):
             one.add_argument('--sub-images', action='store_true', help='cut HR images into overlapping sub-images')
-            one.add_argument(
-                '--size', type=whole_number(), default=480, help='side of a sub-image (default: 480 pixels)'
-            )
+            one.add_argument('--size', type=whole_number(), default=480, help='their sides, pixels (default: 480)')
             one.add_argument('--step', type=whole_number(), default=240, help='from one to the next (default: 240)')
         if name == 'folder':
             _add_folder(one)

@@ -4,8 +4,8 @@ Sub-images: the grid and the names of BasicSR's ``scripts/data_preparation/extra
 of its package. LMDB: as its ``LmdbMaker``, which cannot continue one, makes it.
 """
 
-import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -77,12 +77,9 @@ def cut_sub_images(
 
 
 def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple[str, np.ndarray]]:
-    index = 0
-    for top in crop_positions(image.shape[0], size, step):
-        for left in crop_positions(image.shape[1], size, step):
-            index += 1
-            crop = np.ascontiguousarray(image[top : top + size, left : left + size])
-            yield f'{name}_s{index:03d}.png', crop
+    corners = itertools.product(*(crop_positions(length, size, step) for length in image.shape[:2]))
+    for index, (top, left) in enumerate(corners, 1):
+        yield f'{name}_s{index:03d}.png', np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
@@ -100,13 +97,13 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
             raise DataError(
                 'names in an LMDB are ASCII', where=shown(made.path), way_out='Rename it, or leave out --lmdb.'
             )
-    wanted = {n: f'{n}.png ({f.height},{f.width},{f.channels}) 1' for n, (_, f) in sorted(files.items())}
+    meta_info = ''.join(f'{n}.png ({f.height},{f.width},{f.channels}) 1\n' for n, (_, f) in sorted(files.items()))
     made_of = _identity(files)
-    entry = journal.get(f'lmdb {target}', target / 'data.mdb')
-    if entry and entry['made_of'] == made_of and _lines(target) == list(wanted.values()):
-        return
     partial = target.with_name(f'.{target.stem}.{made_of}.partial.lmdb')
     with writing(target):
+        entry, listed = journal.get(f'lmdb {target}', target / 'data.mdb'), target / 'meta_info.txt'
+        if entry and entry['made_of'] == made_of and listed.is_file() and listed.read_bytes() == meta_info.encode():
+            return
         for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
             shutil.rmtree(other)
         size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
@@ -121,7 +118,7 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
                 where=shown(target),
                 way_out='Free space, then run the same command again.',
             ) from None
-        write_text(partial / 'meta_info.txt', ''.join(f'{line}\n' for line in wanted.values()))
+        write_text(partial / 'meta_info.txt', meta_info)
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
@@ -150,9 +147,3 @@ def _identity(files: Mapping[str, Made]) -> str:
         status = path.stat()
         digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
     return digest.hexdigest()[:16]
-
-
-def _lines(folder: Path) -> list[str]:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return (folder / 'meta_info.txt').read_text('ascii').splitlines()
-    return []

@@ -50,20 +50,19 @@ def only_run(home: Path) -> Iterator[Journal]:
     """
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)
+        (home / JOURNAL).touch()
     taken = DataError(
         'another `pdd prepare` is writing to it',
         where=shown(home),
         way_out='Wait for it, or stop it; then run the same command again.',
     )
     with folder_held(home, taken):
-        with writing(home):
-            (home / JOURNAL).touch()
         yield Journal(home / JOURNAL)
 
 
 def require_apart(sources: Iterable[str], out: Path) -> None:
     """Raises DataError where `out` is, holds, or lies in a source, which is never written to."""
-    made = out.expanduser().resolve()
+    made = out.resolve()
     for source in sources:
         root = Path(source).expanduser().resolve()
         if made == root or root in made.parents or made in root.parents:
