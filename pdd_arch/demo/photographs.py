@@ -74,18 +74,12 @@ class Camera:
     """The one fixed degradation of the target domain: blur, downsampling by 4, sensor noise, JPEG.
 
     The networks never see these numbers.
-
-    Attributes:
-        blur_sigma: standard deviation of the Gaussian lens blur in HR pixels.
-        full_well: electrons at white; shot noise at intensity v in [0, 1] has variance v / full_well.
-        read_noise: standard deviation of the additive noise, in 8-bit steps.
-        jpeg_quality: 0 to 100.
     """
 
-    blur_sigma: float = 1.2
-    full_well: float = 700.0
-    read_noise: float = 2.5
-    jpeg_quality: int = 85
+    blur_sigma: float = 1.2  # standard deviation of the Gaussian lens blur in HR pixels
+    full_well: float = 700.0  # electrons at white; shot noise at intensity v in [0, 1] has variance v / full_well
+    read_noise: float = 2.5  # standard deviation of the additive noise, in 8-bit steps
+    jpeg_quality: int = 85  # 0 to 100
 
     def photograph(self, scene: np.ndarray, seed: int) -> np.ndarray:
         """An LR photograph: (H, W, 3) uint8 BGR, sides multiples of 4 -> (H/4, W/4, 3); `seed` is that of the noise."""

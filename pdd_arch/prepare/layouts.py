@@ -27,17 +27,11 @@ CITY100_CAMERAS = ('iPhoneX', 'NikonD5500')
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is made of an image, cropped to multiples of the scale, instead of a link to it.
+    """What is made of an image, cropped to multiples of the scale, instead of a link to it."""
 
-    Attributes:
-        name: tells it from other conversions of the same image.
-        make: (H, W, 3) uint8 or uint16, and the name of the file -> the image to write.
-        divisor: how many times smaller the sides become.
-    """
-
-    name: str
-    make: Callable[[np.ndarray, str], np.ndarray]
-    divisor: int = 1
+    name: str  # tells it from other conversions of the same image
+    make: Callable[[np.ndarray, str], np.ndarray]  # (H, W, 3) uint8 or uint16, name of the file -> image to write
+    divisor: int = 1  # how many times smaller the sides become
 
 
 @dataclass(frozen=True)
@@ -61,49 +55,30 @@ class Side:
 
 @dataclass(frozen=True)
 class Part:
-    """Images that belong together: a split of a camera.
-
-    Attributes:
-        role: ``train`` or ``test``.
-        scale: scale of the pairs made.
-        sides: ``hr``, ``lr`` or both, in this order.
-        source_scale: scale of the pairs found, where it is another.
-        published: number of images or pairs; None where it is not known.
-        optional: whether it may be missing.
-        chosen: if not empty, only these of the common names belong to it; ``without``: these do not.
-        groups: prefixes of names that get lists of their own.
-    """
+    """Images that belong together: a split of a camera."""
 
     name: str
-    role: str
-    scale: int
-    sides: Mapping[str, Side]
-    source_scale: int | None = None
-    published: int | None = None
-    optional: bool = False
-    chosen: frozenset[str] = frozenset()
-    without: frozenset[str] = frozenset()
-    groups: tuple[str, ...] = ()
+    role: str  # train or test
+    scale: int  # of the pairs made
+    sides: Mapping[str, Side]  # hr, lr or both, in this order
+    source_scale: int | None = None  # of the pairs found, where it is another
+    published: int | None = None  # number of images or pairs, where it is known
+    optional: bool = False  # whether it may be missing
+    chosen: frozenset[str] = frozenset()  # if not empty, only these of the common names belong to it
+    without: frozenset[str] = frozenset()  # common names that do not belong to it
+    groups: tuple[str, ...] = ()  # prefixes of names that get lists of their own
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset.
+    """A dataset."""
 
-    Attributes:
-        title: its name in reports.
-        home: its folder below that of ``-o``.
-        get: where to get what is missing, or what to correct.
-        published_format: (channels, bits) of every file, or None where any will do.
-        cut: the folder below that of ``-o`` whose images may be cut into sub-images.
-    """
-
-    title: str
-    home: str
+    title: str  # its name in reports
+    home: str  # its folder below that of -o
     parts: tuple[Part, ...]
-    get: str
-    published_format: tuple[int, int] | None = (3, 8)
-    cut: str = ''
+    get: str  # where to get what is missing, or what to correct
+    published_format: tuple[int, int] | None = (3, 8)  # (channels, bits) of every file; None where any will do
+    cut: str = ''  # the folder below that of -o whose images may be cut into sub-images
 
 
 def _realsr(scale: int) -> Layout:

@@ -98,7 +98,9 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
                 'names in an LMDB are ASCII', where=shown(made.path), way_out='Rename it, or leave out --lmdb.'
             )
     meta_info = ''.join(f'{n}.png ({f.height},{f.width},{f.channels}) 1\n' for n, (_, f) in sorted(files.items()))
-    made_of = _identity(files)
+    stats = {name: made.path.stat() for name, made in sorted(files.items())}
+    identity = ''.join(f'{name}\0{s.st_size}\0{s.st_mtime_ns}\0' for name, s in stats.items())
+    made_of = hashlib.sha256(identity.encode()).hexdigest()[:16]
     partial = target.with_name(f'.{target.stem}.{made_of}.partial.lmdb')
     with writing(target):
         entry, listed = journal.get(f'lmdb {target}', target / 'data.mdb'), target / 'meta_info.txt'
@@ -106,7 +108,7 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
             return
         for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
             shutil.rmtree(other)
-        size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
+        size = sum(-(-s.st_size // _PAGE) + 1 for s in stats.values()) * _PAGE * 5 // 4 + 2**26
         try:
             with lmdb.open(str(partial), map_size=size) as env:
                 _fill(env, files, target.name, batch)
@@ -138,12 +140,3 @@ def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: in
                 transaction = env.begin(write=True)
     finally:
         transaction.commit()
-
-
-def _identity(files: Mapping[str, Made]) -> str:
-    """A digest of names, sizes and times of change."""
-    digest = hashlib.sha256()
-    for name, (path, _) in sorted(files.items()):
-        status = path.stat()
-        digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
-    return digest.hexdigest()[:16]
