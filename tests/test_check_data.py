@@ -163,7 +163,7 @@ datasets:
     told, _ = report(capsys, 'run.yml', status=0)
     assert [s['name'] for s in told['sets']] == ['train.hr', 'train.lr', 'val', 'test_1']
     assert told['sets'][2]['compared'] == 2
-    assert 'VideoTestDataset, which is not looked at' in told['problems'][0]['text']
+    assert 'VideoTestDataset, which is not inspected' in told['problems'][0]['text']
 
     os.rename(home / 'Canon/Test/LR4/Canon_001.png', home / 'Canon/Test/LR4/Canon_001x.png')
     told, err = report(capsys, 'run.yml')

@@ -116,7 +116,7 @@ def test_folder_of_another_camera_is_made_anew(own_copy):
 def test_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / 'pdd_demo').mkdir()
     (tmp_path / 'pdd_demo' / 'holiday.jpg').write_bytes(b'mine')
-    with pytest.raises(DataError, match=r'pdd_demo exists, but has no manifest\.json .*Move it away'):
+    with pytest.raises(DataError, match=r'pdd_demo: exists, but has no manifest\.json .*Move it away'):
         photographs.prepare_data(tmp_path / 'pdd_demo')
     assert (tmp_path / 'pdd_demo' / 'holiday.jpg').read_bytes() == b'mine'
 
@@ -221,8 +221,7 @@ def test_evaluate_csv_and_picture(prepared, tmp_path):
     means = [row for row in rows if row['image'] == 'mean']
     assert float(means[0]['PSNR']) == pytest.approx(np.mean([s[0] for s in scores['bicubic'].values()]), abs=1e-5)
 
-    details = {region.name: corner for region, corner in photographs.TEST_REGIONS.items()}
-    page = picture.comparison_picture(pairs, outputs, scores, details, 'subtitle')
+    page = picture.comparison_picture(pairs, outputs, scores, 'subtitle')
     assert page.width > 1000
     assert page.height > page.width
 

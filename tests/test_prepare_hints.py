@@ -40,6 +40,12 @@ def test_what_macos_adds_is_no_place(place, capsys):
     assert 'the folder Corrupted-tr-x of part Train is missing' in err
 
 
+def test_optional_part_that_is_named_must_be_there(place, capsys):
+    ntire2020(place)
+    err, _ = failure(capsys, 'ntire2020', '--only', 'Clean')
+    assert 'the folder Corrupted-tr-y of part Clean is missing' in err
+
+
 def test_hr_and_lr_swapped(place, capsys):
     test = drealsr(place) / 'Test_x4'
     (test / 'test_HR').rename(test / 'kept')

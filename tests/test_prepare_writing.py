@@ -134,16 +134,16 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     encoded = stop_after(sub_images, 'encode_png', 99)
-    real_put = sub_images.put
+    real_read = sub_images.read_content
     puts = []
 
-    def put(transaction, key, content):
+    def read_to_put(path):
         if len(puts) == 10:
             raise KeyboardInterrupt
-        puts.append(key)
-        real_put(transaction, key, content)
+        puts.append(path)
+        return real_read(path)
 
-    monkeypatch.setattr(sub_images, 'put', put)
+    monkeypatch.setattr(sub_images, 'read_content', read_to_put)
     assert run('pdd', main, command) == 130
     assert len(encoded) == 30  # one image, of six crops, was finished
     assert not (home / 'HR_sub.lmdb').exists()
@@ -151,7 +151,7 @@ def test_interrupted_and_continued(place, capsys, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(place.parent)
     more = []
-    monkeypatch.setattr(sub_images, 'put', lambda t, key, c: (more.append(key), real_put(t, key, c)))
+    monkeypatch.setattr(sub_images, 'read_content', lambda path: (more.append(path), real_read(path))[1])
     assert run('pdd', main, command) == 0
     assert len(more) == 26
     assert not set(more) & set(puts)
@@ -209,18 +209,18 @@ def test_killed_while_writing_an_lmdb(place, monkeypatch):
     files = {str(i): Made(place / f'{i}.png', Facts(96, 128, 3, 8)) for i in range(12)}
     for i, made in enumerate(files.values()):
         write(made.path, scene(i))
-    real, puts = sub_images.put, []
+    real, puts = sub_images.read_content, []
 
-    def put(transaction, key, content):
-        puts.append(key)
+    def read_to_put(path):
+        puts.append(path)
         if len(puts) == 10:
             os.kill(os.getpid(), signal.SIGKILL)
-        real(transaction, key, content)
+        return real(path)
 
     def make():
         sub_images.make_lmdb(files, Path('a.lmdb'), Journal(None), batch=4)
 
-    monkeypatch.setattr(sub_images, 'put', put)
+    monkeypatch.setattr(sub_images, 'read_content', read_to_put)
     killed_in(make)
     assert not Path('a.lmdb').exists()
     puts += [''] * 20  # no more killing

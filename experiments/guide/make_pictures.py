@@ -19,7 +19,7 @@ import cv2
 import pdd_arch  # noqa: F401  (before basicsr)
 from pdd_arch.adaptation.preset import PRESETS
 from pdd_arch.commands.demo import MEASURES
-from pdd_arch.demo.photographs import SCALE, TARGET_REGIONS, TEST_REGIONS, prepare_data, read_pairs
+from pdd_arch.demo.photographs import SCALE, TARGET_REGIONS, prepare_data, read_pairs
 from pdd_arch.demo.picture import comparison_picture
 from pdd_arch.inference import TiledUpscaler, load_network
 from pdd_arch.inference.methods import bicubic_upscaler
@@ -74,8 +74,7 @@ def compare(folder: Path, iterations: int) -> None:
         f"pdd adapt on the demo's small network: {iterations} iterations on a CPU, from {len(TARGET_REGIONS)} small "
         'photographs without ground truth.\nAll images are held out: neither network was trained on them.'
     )
-    details = {region.name: corner for region, corner in TEST_REGIONS.items()}
-    picture = comparison_picture(pairs, outputs, scores, details, subtitle)
+    picture = comparison_picture(pairs, outputs, scores, subtitle)
     picture.save(GUIDE / 'before_after.jpg', quality=QUALITY, optimize=True)
     preview = cv2.imread(str(folder / 'my_camera' / 'preview.png'))
     cv2.imwrite(str(GUIDE / 'preview.jpg'), preview, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])

@@ -11,15 +11,8 @@ import torch
 
 from pdd_arch.commands import basicsr_cli
 from pdd_arch.commands.numbers import whole_number
-from pdd_arch.demo.photographs import (
-    DATA_FOLDER,
-    HR_REGIONS,
-    SCALE,
-    TARGET_REGIONS,
-    TEST_REGIONS,
-    prepare_data,
-    read_pairs,
-)
+from pdd_arch.demo import photographs
+from pdd_arch.demo.photographs import SCALE
 from pdd_arch.demo.picture import comparison_picture
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.measuring import Measure, format_table, measure_methods, registered_measure, write_csv
@@ -31,19 +24,17 @@ OPTION_FILE = 'pdd_demo.yml'
 EXPERIMENT_FOLDER = Path('experiments/pdd_demo')
 
 
-def _without_border(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 BGR -> (1, 3, H-8, W-8) RGB in [0, 1]."""
-    inner = np.ascontiguousarray(image[SCALE:-SCALE, SCALE:-SCALE, ::-1].transpose(2, 0, 1))
-    return torch.from_numpy(inner).unsqueeze(0).float() / 255
-
-
 def _piq(name: str, convert: Callable[[float], float]) -> Callable[[np.ndarray, np.ndarray], float]:
-    """A measure of the package piq, which takes a while to import."""
+    """A measure of the package piq on (H, W, 3) uint8 BGR images, without their borders."""
+
+    def tensor(image: np.ndarray) -> torch.Tensor:
+        inner = np.ascontiguousarray(image[SCALE:-SCALE, SCALE:-SCALE, ::-1].transpose(2, 0, 1))
+        return torch.from_numpy(inner).unsqueeze(0).float() / 255
 
     def compute(output: np.ndarray, truth: np.ndarray) -> float:
-        import piq
+        import piq  # takes a while
 
-        return convert(float(getattr(piq, name)(_without_border(output), _without_border(truth))))
+        return convert(float(getattr(piq, name)(tensor(output), tensor(truth))))
 
     return compute
 
@@ -52,17 +43,13 @@ MEASURES = (
     registered_measure('PSNR', dict(type='calculate_psnr', crop_border=SCALE), decimals=2),
     registered_measure('SSIM', dict(type='calculate_ssim', crop_border=SCALE)),
     Measure('1-HaarPSI', 'lower', _piq('haarpsi', lambda similarity: 1 - similarity), 4),
-    Measure('GMSD', 'lower', _piq('gmsd', lambda deviation: deviation), 4),
+    Measure('GMSD', 'lower', _piq('gmsd', float), 4),
 )
 FOOTNOTE = (
     'PSNR (dB) and SSIM: RGB, 4 border pixels left out. 1-HaarPSI (Reisenhofer et al., 2018) and GMSD\n'
     '(Xue et al., 2014), both from the package piq, are perceptual distances that need no trained network:\n'
     'LPIPS would need weights, and the demo downloads nothing.'
 )
-
-
-def _step(number: int, text: str) -> None:
-    say(f'\n[{number}/4] {text}')
 
 
 @contextmanager
@@ -80,73 +67,61 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@_one_thread()
 def run(args: argparse.Namespace) -> int:
     """Data, adaptation, evaluation, picture and table. Returns the exit status 0; errors are raised."""
-    with _one_thread():
-        _run(args.iterations)
-    return 0
-
-
-def _run(total_iter: int | None) -> None:
     started = time.monotonic()
-    _step(1, f'Photographs: {DATA_FOLDER}/')
-    made = prepare_data()
-    counts = (len(HR_REGIONS), len(TARGET_REGIONS), len(TEST_REGIONS))
-    say(
-        'HR photographs: {}; LR photographs of the unknown camera: {}; held-out pairs: {}'.format(*counts)
-        + ('' if made else ' (of an earlier run)')
-    )
+    say(f'\n[1/4] Photographs: {photographs.DATA_FOLDER}/')
+    origin = '' if photographs.prepare_data() else ' (of an earlier run)'
+    hr, target, test = map(len, (photographs.HR_REGIONS, photographs.TARGET_REGIONS, photographs.TEST_REGIONS))
+    say(f'HR photographs: {hr}; LR photographs of the unknown camera: {target}; held-out pairs: {test}{origin}')
 
     path = option_file(OPTION_FILE)
     options = load_options(path)
-    iterations = total_iter or options['train']['total_iter']
-    overrides = ['--force_yml', f'train:total_iter={total_iter}'] if total_iter else []
-    _step(2, f'Adapting the generalist for {iterations} iterations: basicsr train -opt {path}')
+    iterations = args.iterations or options['train']['total_iter']
+    overrides = ['--force_yml', f'train:total_iter={iterations}'] if args.iterations else []
+    say(f'\n[2/4] Adapting the generalist for {iterations} iterations: basicsr train -opt {path}')
     basicsr_cli.main(['train', '-opt', str(path), *overrides])
 
-    _step(3, 'Upscaling the held-out photographs')
+    say('\n[3/4] Upscaling the held-out photographs')
     network, pretrained = options['network_g'], options['path']
-    generalist = (pretrained['pretrain_network_g'], pretrained['param_key_g'])
-    pairs = read_pairs(DATA_FOLDER)
+    pairs = photographs.read_pairs(photographs.DATA_FOLDER)
+    weights = EXPERIMENT_FOLDER / 'models/net_g_latest.pth'
     methods = {
         'bicubic': bicubic_upscaler(SCALE),
-        'generalist': network_upscaler(network, *generalist),
-        'adapted': network_upscaler(network, EXPERIMENT_FOLDER / 'models/net_g_latest.pth', 'params_ema'),
+        'generalist': network_upscaler(network, pretrained['pretrain_network_g'], pretrained['param_key_g']),
+        'adapted': network_upscaler(network, weights, 'params_ema'),
     }
     outputs, scores = measure_methods(pairs, methods, MEASURES)
 
-    _step(4, 'Comparison picture')
-    details = {region.name: corner for region, corner in TEST_REGIONS.items()}
+    say('\n[4/4] Comparison picture')
     subtitle = (
-        f'{iterations} iterations of pairwise distance distillation on the CPU, from {len(TARGET_REGIONS)} '
-        'LR photographs without ground truth.\n'
+        f'{iterations} iterations of pairwise distance distillation on the CPU, from {target} LR photographs without '
+        'ground truth.\n'
         'All images are held out: neither network was trained on them.'
     )
     picture = EXPERIMENT_FOLDER / 'comparison.png'
-    comparison_picture(pairs, outputs, scores, details, subtitle).save(picture, optimize=True)
+    comparison_picture(pairs, outputs, scores, subtitle).save(picture, optimize=True)
     table = EXPERIMENT_FOLDER / 'comparison.csv'
     write_csv(table, scores, MEASURES)
 
     say('\n' + format_table(scores, MEASURES, 'mean over held-out images') + '\n\n' + FOOTNOTE)
-    say(f'\nPicture: {picture}\nPer image: {table}\nWeights: {EXPERIMENT_FOLDER / "models/net_g_latest.pth"}')
+    say(f'\nPicture: {picture}\nPer image: {table}\nWeights: {weights}')
     say(f'Finished in {time.monotonic() - started:.0f} s.')
+    return 0
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Registers `demo` with the `pdd` command."""
-    text = 'adapt a small network to a camera it has not seen: offline, on the CPU, a few minutes'
+    text = 'adapt a small network to a camera it has not seen: offline, on the CPU, in a few minutes'
     parser = subparsers.add_parser(
         'demo',
         help=text,
         description=f'{text[0].upper()}{text[1:]}. Uses the photographs that come with scikit-image. Writes '
-        f'{DATA_FOLDER}/ and {EXPERIMENT_FOLDER}/ below the current directory, and ends with a table and a '
-        'picture of held-out photographs. An earlier experiments/pdd_demo/ is kept under another name.',
+        f'{photographs.DATA_FOLDER}/ and {EXPERIMENT_FOLDER}/ below the current directory, and ends with a table and a '
+        f'picture of held-out photographs. An earlier {EXPERIMENT_FOLDER}/ is kept under another name.',
         epilog='example: pdd demo',
     )
-    parser.add_argument(
-        '--iterations',
-        type=whole_number(),
-        metavar='N',
-        help=f'iterations of adaptation (default: as in {OPTION_FILE})',
-    )
+    text = f'iterations of adaptation (default: as in {OPTION_FILE})'
+    parser.add_argument('--iterations', type=whole_number(), metavar='N', help=text)
     parser.set_defaults(run=run)

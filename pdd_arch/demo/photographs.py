@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pdd_arch.degradations.operations import GaussianBlur, downsampled, jpeg_round_trip
-from pdd_arch.errors import DataError, MissingFileError, PDDError
+from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images.decoding import read_raw
 from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.hashing import sha256_of
@@ -39,7 +39,7 @@ class Region:
 
     @property
     def name(self) -> str:
-        """File name of the region, without suffix."""
+        """The name of the region's file, without suffix."""
         return f'{Path(self.photo).stem}_{self.left}_{self.top}'
 
 
@@ -71,30 +71,18 @@ TEST_REGIONS = {
 
 @dataclass(frozen=True)
 class Camera:
-    """The one fixed degradation of the target domain. The networks never see these numbers.
+    """The one fixed degradation of the target domain: blur, downsampling by 4, sensor noise, JPEG.
 
-    Attributes:
-        blur_sigma: standard deviation of the Gaussian lens blur in HR pixels.
-        full_well: electrons at white; shot noise at intensity v in [0, 1] has variance v / full_well.
-        read_noise: standard deviation of the additive noise, in 8-bit steps.
-        jpeg_quality: 0 to 100.
+    The networks never see these numbers.
     """
 
-    blur_sigma: float = 1.2
-    full_well: float = 700.0
-    read_noise: float = 2.5
-    jpeg_quality: int = 85
+    blur_sigma: float = 1.2  # standard deviation of the Gaussian lens blur in HR pixels
+    full_well: float = 700.0  # electrons at white; shot noise at intensity v in [0, 1] has variance v / full_well
+    read_noise: float = 2.5  # standard deviation of the additive noise, in 8-bit steps
+    jpeg_quality: int = 85  # 0 to 100
 
     def photograph(self, scene: np.ndarray, seed: int) -> np.ndarray:
-        """Takes an LR photograph: blur, downsampling by 4, sensor noise, JPEG.
-
-        Args:
-            scene: (H, W, 3) uint8 BGR, H and W multiples of 4.
-            seed: of the noise.
-
-        Returns:
-            (H/4, W/4, 3) uint8 BGR.
-        """
+        """An LR photograph: (H, W, 3) uint8 BGR, sides multiples of 4 -> (H/4, W/4, 3); `seed` is that of the noise."""
         light = downsampled(GaussianBlur(self.blur_sigma, size=0)(scene.astype(np.float64) / 255, SCALE), SCALE)
         noise = np.random.default_rng(seed)
         signal = noise.poisson(light * self.full_well) / self.full_well
@@ -146,16 +134,6 @@ def demo_images(camera: Camera = CAMERA) -> dict[str, np.ndarray]:
     return images
 
 
-def _recipe(camera: Camera) -> dict[str, Any]:
-    """What determines the data; a folder made from another recipe is made anew."""
-    roles = {'hr': HR_REGIONS, 'target_lr': TARGET_REGIONS, 'test': tuple(TEST_REGIONS)}
-    return {
-        'made_by': 'pdd demo',
-        'camera': asdict(camera),
-        'regions': {role: [asdict(region) for region in regions] for role, regions in roles.items()},
-    }
-
-
 def _is_complete(folder: Path, recipe: dict[str, Any]) -> bool:
     """Whether the folder holds exactly what this recipe once wrote.
 
@@ -172,7 +150,8 @@ def _is_complete(folder: Path, recipe: dict[str, Any]) -> bool:
         made_here = False
     if not made_here:
         raise DataError(
-            f'{folder} exists, but has no {MANIFEST} written by `pdd demo`, so it is left alone',
+            f'exists, but has no {MANIFEST} written by `pdd demo`, so it is left alone',
+            where=str(folder),
             way_out='Move it away, or run the demo in another folder.',
         )
     return manifest['recipe'] == recipe and all(
@@ -181,24 +160,28 @@ def _is_complete(folder: Path, recipe: dict[str, Any]) -> bool:
 
 
 def prepare_data(folder: Path = DATA_FOLDER, camera: Camera = CAMERA) -> bool:
-    """Writes the demo's images below `folder`; a complete folder of an earlier run is used again.
+    """Writes the demo's images below `folder`, unless a complete folder of an earlier run is there; whether it did.
 
-    The folder appears under its name only when everything in it is written.
-
-    Returns:
-        True if the images were written, False if they were there.
+    The folder appears under its name only when everything in it is written. One that was made by other regions or
+    another camera is made anew.
 
     Raises:
         DataError: `folder` exists and was not made by the demo, or cannot be written.
         MissingFileError: scikit-image is installed without its photographs.
     """
-    recipe = _recipe(camera)
+    roles = {'hr': HR_REGIONS, 'target_lr': TARGET_REGIONS, 'test': tuple(TEST_REGIONS)}
+    recipe = {
+        'made_by': 'pdd demo',
+        'camera': asdict(camera),
+        'regions': {role: [asdict(region) for region in regions] for role, regions in roles.items()},
+    }
     if _is_complete(folder, recipe):
         return False
+    images = demo_images(camera)
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
     try:
         digests = {}
-        for name, image in demo_images(camera).items():
+        for name, image in images.items():
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(cv2.imencode('.png', image)[1].tobytes())
@@ -207,8 +190,6 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera = CAMERA) -> bool:
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
-    except PDDError:
-        raise
     except OSError as e:
         raise DataError(
             f'the photographs of the demo cannot be written ({e})',
@@ -222,7 +203,5 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera = CAMERA) -> bool:
 
 def read_pairs(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The held-out pairs in the order of `TEST_REGIONS`: name -> (LR, HR), uint8 BGR."""
-    files = {region.name: f'{region.name}.png' for region in TEST_REGIONS}
-    return {
-        name: (read_raw(folder / 'test_lr' / file), read_raw(folder / 'test_hr' / file)) for name, file in files.items()
-    }
+    names = [region.name for region in TEST_REGIONS]
+    return {n: (read_raw(folder / f'test_lr/{n}.png'), read_raw(folder / f'test_hr/{n}.png')) for n in names}

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pdd_arch.demo.photographs import SCALE
+from pdd_arch.demo.photographs import SCALE, TEST_REGIONS
 
 # layout of the comparison picture, in its pixels
 DETAIL = 160  # side of the part of a photograph that is shown, HR pixels
@@ -23,16 +23,11 @@ def comparison_picture(
     pairs: dict[str, tuple[np.ndarray, np.ndarray]],
     outputs: dict[str, dict[str, np.ndarray]],
     scores: dict[str, dict[str, list[float]]],
-    details: dict[str, tuple[int, int]],
     subtitle: str,
 ) -> Image.Image:
     """A page of details: a row for each image, columns LR input, generalist, adapted network, photograph.
 
-    Args:
-        pairs: name -> (LR, HR), uint8 BGR.
-        outputs, scores: of `evaluate`.
-        details: name -> left and top of the detail, HR pixels, multiples of 4.
-        subtitle: the line below the title.
+    `pairs` are (LR, HR) and `outputs` by method, uint8 BGR; of the `scores` of each image the first is its PSNR.
     """
     title_font, label_font, text_font = (ImageFont.load_default(size) for size in (34, 21, 18))
     side = DETAIL * ZOOM
@@ -47,9 +42,10 @@ def comparison_picture(
     for left, head in zip(lefts, heads, strict=True):
         draw.text((left, MARGIN + HEADER - 12), head, MARK if head == 'Adapted' else INK, label_font, 'ls')
 
-    for row, (name, (lr, hr)) in enumerate(pairs.items()):
+    for row, (region, (x, y)) in enumerate(TEST_REGIONS.items()):
+        name = region.name
+        lr, hr = pairs[name]
         top = MARGIN + HEADER + row * (side + CAPTION + GAP)
-        x, y = details[name]
         small = lr[y // SCALE : (y + DETAIL) // SCALE, x // SCALE : (x + DETAIL) // SCALE]
         cells = [_rgb(small).resize((side, side), Image.Resampling.NEAREST)]
         for image in (outputs['generalist'][name], outputs['adapted'][name], hr):

@@ -1,6 +1,7 @@
 """What a dataset holds, set by set: counts, sizes, kinds of files, damage, and how well its pairs fit."""
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pdd_arch.data.paired_check import lq_name, scale_problem
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Fit, Thumbnails, fit_of_pair
+from pdd_arch.prepare.measures import Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.prepare.verify import Facts, facts_of, format_problems, read_whole, size_range
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
@@ -25,46 +26,27 @@ from pdd_arch.utils.wording import shown
 
 @dataclass
 class ImageSet:
-    """Images to look at.
-
-    Attributes:
-        name: in the report.
-        role: ``train`` or ``test``.
-        scale: of pairs.
-        sources: ``hr`` and ``lr``; where both are there, image i of one belongs to image i of the other.
-        problems: found while it was opened.
-    """
+    """Images to inspect. Where it has both sources, ``hr`` and ``lr``, images of the same index are a pair."""
 
     name: str
-    role: str
+    role: str  # train or test
     scale: int
     sources: dict[str, ImageSource]
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)  # found while it was opened
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Beyond what a pair or an image is wrong; see :mod:`pdd_arch.prepare.measures` for the numbers.
+    """Beyond what a pair or an image is wrong; see :mod:`pdd_arch.prepare.measures` for the numbers."""
 
-    Attributes:
-        shift: LR pixels.
-        colour: levels of 255, in the mean of a channel.
-        distance: bits of the hash.
-        sample: pairs of a set that are compared, evenly spread; None for all.
-    """
-
-    shift: float = MAX_SHIFT
-    colour: float = MAX_COLOUR
-    distance: int = MAX_HASH_DISTANCE
-    sample: int | None = None
+    shift: float  # LR pixels
+    colour: float  # levels of 255, in the mean of a channel
+    distance: int  # bits of the hash
+    sample: int | None  # pairs of a set that are compared, evenly spread; None for all
 
 
 def open_sets(target: str) -> list[ImageSet]:
-    """Sets of a prepared dataset, of an option file, or of a folder of images.
-
-    Raises:
-        PDDError: the target is none of these.
-    """
+    """Sets of a prepared dataset, of an option file, or of a folder of images; raises PDDError for anything else."""
     path = Path(target).expanduser()
     if path.suffix in ('.yml', '.yaml'):
         return _of_options(str(path))
@@ -86,18 +68,18 @@ def open_sets(target: str) -> list[ImageSet]:
             where=shown(path),
             way_out='Run the same `pdd prepare` again, which continues.',
         )
-    names = list_images(str(path), shown(path))
-    return [ImageSet(path.name, 'train', 1, {'lr': FileSource(str(path), names, shown(path))})]
+    source = FileSource(str(path), list_images(str(path), shown(path)), shown(path))
+    return [ImageSet(path.name, 'train', 1, {'lr': source})]
 
 
 def _of_manifest(home: Path) -> list[ImageSet]:
     try:
         described = json.loads((home / MANIFEST).read_text('utf-8'))['sets']
-        # what was cut from other images is as they are
+        # sub-images are as the images that they were cut from
         return [_of_description(home, one) for one in described if not one.get('derived')]
-    except PDDError:
-        raise
     except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, PDDError):
+            raise
         raise DataError(
             f'cannot be read ({type(error).__name__}: {error})',
             where=shown(home / MANIFEST),
@@ -118,13 +100,14 @@ def _of_description(home: Path, one: Mapping[str, Any]) -> ImageSet:
     return made
 
 
-def _unlisted(root: str, names: Sequence[str], listed: str) -> list[Problem]:
-    known = set(names)
-    folder = set(list_images(root, root))
+def _unlisted(root: str, names: Sequence[str], listed: str) -> Iterator[Problem]:
     # one folder may hold two sets (DF2K): only lists that name none of it speak against it
-    others = {n for meta in Path(listed).parent.glob('*.txt') for n, _ in parse_meta_info(str(meta), 'meta_info')}
+    lists = Path(listed).parent.glob('*.txt')
+    known = {*names, *(name for meta in lists for name, _ in parse_meta_info(str(meta), 'meta_info'))}
     text = 'is in the folder but in no list; BasicSR reads it where no list is named. Remove it, or prepare again.'
-    return [Problem('count', osp.join(root, name), text) for name in sorted(folder - known - others)]
+    for name in list_images(root, root):
+        if name not in known:
+            yield Problem('count', osp.join(root, name), text)
 
 
 def _of_options(path: str) -> list[ImageSet]:
@@ -141,7 +124,7 @@ def _of_options(path: str) -> list[ImageSet]:
         elif kind == 'SingleImageDataset':
             sets.append(ImageSet(phase, role, scale, {'lr': open_source(opt, 'lq', section)}))
         else:
-            text = f'`{section}.type` is {kind}, which is not looked at here.'
+            text = f'`{section}.type` is {kind}, which is not inspected here.'
             sets.append(ImageSet(phase, role, scale, {}, [Problem('count', path, text, is_error=False)]))
     if not sets:
         raise DataError('names no dataset', where=shown(path), way_out='Name an option file with a `datasets` section.')
@@ -149,36 +132,24 @@ def _of_options(path: str) -> list[ImageSet]:
 
 
 def _paired(opt: Mapping[str, Any], phase: str, role: str, scale: int) -> ImageSet:
-    section, made = f'datasets.{phase}', ImageSet(phase, role, scale, {})
+    section, problems, pairs = f'datasets.{phase}', [], {}
     hr, lr = (open_source(opt, side, section) for side in ('gt', 'lq'))
-    known, pairs = set(lr.names), {}
+    known = set(lr.names)
     for i, name in enumerate(hr.names):
         wanted = lq_name(name, opt.get('filename_tmpl', '{}'), section) if isinstance(hr, FileSource) else name
         if wanted in known:
             pairs[name] = wanted
         else:
             text = f'has no LR image {wanted} in {shown(lr.root)}. Add it, or correct `{section}.filename_tmpl`.'
-            made.problems.append(Problem('pair', hr.path(i), text))
-    made.sources = {'hr': _chosen(hr, list(pairs)), 'lr': _chosen(lr, list(pairs.values()))}
-    return made
-
-
-def _chosen(source: ImageSource, names: list[str]) -> ImageSource:
-    if isinstance(source, LmdbSource):
-        return LmdbSource(source.root, source.key, names)
-    return FileSource(source.root, names, source.key)
+            problems.append(Problem('pair', hr.path(i), text))
+    hr.names, lr.names = list(pairs), list(pairs.values())
+    return ImageSet(phase, role, scale, {'hr': hr, 'lr': lr}, problems)
 
 
 def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict[str, Any], list[Problem]]:
-    """Reads all of a set.
+    """What a set holds, in plain values, and what is wrong; all of it is read.
 
-    Args:
-        one: the set.
-        limits: of what is right.
-        thumbnails: grows by the set's images (of pairs: HR), for the search for duplicates.
-
-    Returns:
-        What it holds, in plain values, and what is wrong.
+    `thumbnails` grows by its images (of pairs: HR), for the search for duplicates.
     """
     problems = list(one.problems)
     facts: dict[str, list[Facts]] = {key: [] for key in one.sources}
@@ -197,10 +168,9 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
             except PDDError as error:
                 broken[key] += 1
                 problems.append(broken_file(source.path(i), error))
-        for key in ('hr', 'lr'):
-            if key in images:
-                thumbnails.add(one.sources[key].path(i), images[key])
-                break
+        if images:
+            key = 'hr' if 'hr' in images else 'lr'
+            thumbnails.add(one.sources[key].path(i), images[key])
         if len(images) == 2:
             wrong = list(_pair_problems(one, i, kinds))
             problems += wrong
@@ -208,11 +178,9 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
                 fits.append((one.sources['lr'].path(i), fit_of_pair(images['lr'], images['hr'])))
     problems += _mixture(one, facts)
     problems += [p for path, fit in fits for p in _fit_problems(path, fit, limits)]
-    held = {key: _summary(source, facts[key], broken[key]) for key, source in one.sources.items()}
-    told = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': held}
-    if fits:
-        told |= _fit_summary([fit for _, fit in fits])
-    return told, problems
+    images_held = {key: _summary(source, facts[key], broken[key]) for key, source in one.sources.items()}
+    held = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': images_held}
+    return held | (_fit_summary([fit for _, fit in fits]) if fits else {}), problems
 
 
 def _read(source: ImageSource, index: int) -> tuple[np.ndarray, Facts]:
@@ -259,21 +227,22 @@ def _fit_problems(path: str, fit: Fit, limits: Limits) -> Iterator[Problem]:
 
 def _summary(source: ImageSource, facts: Sequence[Facts], broken: int) -> dict[str, Any]:
     sizes = size_range(facts)
-    told: dict[str, Any] = {'where': source.root, 'count': len(source), 'broken': broken, 'different_sizes': len(sizes)}
-    if sizes:
-        told['sizes'] = {'min': list(sizes[0]), 'max': list(sizes[-1])}
-    told['formats'] = dict(Counter(f.kind for f in facts).most_common())
-    return told
+    return {
+        **{'where': source.root, 'count': len(source), 'broken': broken, 'different_sizes': len(sizes)},
+        **({'sizes': {'min': list(sizes[0]), 'max': list(sizes[-1])}} if sizes else {}),
+        'formats': dict(Counter(f.kind for f in facts).most_common()),
+    }
 
 
 def _fit_summary(fits: Sequence[Fit]) -> dict[str, Any]:
     shifts = [max(map(abs, fit.shift)) for fit in fits if fit.shift]
-    told: dict[str, Any] = {'compared': len(fits), 'shift_not_measurable': len(fits) - len(shifts)}
+    held: dict[str, Any] = {'compared': len(fits), 'shift_not_measurable': len(fits) - len(shifts)}
     if shifts:
-        told['shift'] = {'median': round(float(np.median(shifts)), 2), 'max': round(max(shifts), 2)}
-    told['colour'] = {
-        'mean': [round(float(v), 2) for v in np.mean([fit.mean for fit in fits], 0)],
-        'absolute': [round(float(v), 2) for v in np.mean([fit.absolute for fit in fits], 0)],
-        'max': round(float(np.abs([fit.mean for fit in fits]).max()), 2),
+        held['shift'] = {'median': round(statistics.median(shifts), 2), 'max': round(max(shifts), 2)}
+    means, absolutes = (np.array([getattr(fit, name) for fit in fits]) for name in ('mean', 'absolute'))
+    held['colour'] = {
+        'mean': means.mean(0).round(2).tolist(),
+        'absolute': absolutes.mean(0).round(2).tolist(),
+        'max': round(float(np.abs(means).max()), 2),
     }
-    return told
+    return held

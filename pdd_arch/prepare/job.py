@@ -1,8 +1,10 @@
 """A dataset from what was downloaded to what training reads."""
 
+import contextlib
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from pdd_arch.prepare.problems import Problem, raise_if_any, tell, write_report
 from pdd_arch.prepare.sub_images import cut_sub_images, make_lmdb
 from pdd_arch.prepare.verify import Facts, size_range, verify
 from pdd_arch.prepare.write import (
-    JOURNAL,
     MANIFEST,
     Made,
     is_in_place,
@@ -33,20 +34,7 @@ from pdd_arch.version import __version__
 
 @dataclass(frozen=True)
 class Choices:
-    """How to prepare.
-
-    Attributes:
-        out: folder of datasets; the layout's home goes below it.
-        only: parts; all when empty.
-        copy: copies instead of links.
-        quick: look at headers only.
-        skip_bad: leave out images with errors instead of stopping.
-        dry_run: write nothing.
-        sub_images: (size, step) of crops, or None.
-        lmdb: also make LMDBs.
-        workers: threads that cut sub-images.
-        json: file for the report, ``-`` for standard output, or None.
-    """
+    """How to prepare; the attributes are those of the command line."""
 
     out: Path
     only: tuple[str, ...] = ()
@@ -54,93 +42,70 @@ class Choices:
     quick: bool = False
     skip_bad: bool = False
     dry_run: bool = False
-    sub_images: tuple[int, int] | None = None
+    sub_images: tuple[int, int] | None = None  # size and step
     lmdb: bool = False
     workers: int = 4
-    json: str | None = None
+    json: str | None = None  # a file, or - for standard output
 
 
-def prepare(layout: Layout, sources: Sequence[str], choices: Choices) -> dict[str, Any]:
+def prepare(layout: Layout, sources: Sequence[str], choices: Choices) -> None:
     """Looks for a dataset, verifies it, and writes links, lists, and what else is chosen.
 
     Nothing but the journal of what was read is written unless all is well.
 
-    Returns:
-        The report, as ``--json`` has it.
-
     Raises:
         MissingFileError, DataError: something is missing or wrong; all of it has been written to standard output.
     """
-    home = choices.out / layout.home
+    home, quiet = choices.out / layout.home, choices.json == '-'
     found, problems = locate(layout, sources, choices.only)
     require_apart(sources, home)
     for part in found:
         for key, side in part.part.sides.items():
             if not is_in_place(part, key, choices.out):
                 require_apart(sources, choices.out / side.out)
-    if choices.dry_run or not found:
-        return _prepare(layout, found, problems, sources, choices, Journal(None))
-    with only_run(home):
-        with writing(home):
-            (home / JOURNAL).touch()
-        return _prepare(layout, found, problems, sources, choices, Journal(home / JOURNAL))
-
-
-def _prepare(
-    layout: Layout,
-    found: list[FoundPart],
-    problems: list[Problem],
-    sources: Sequence[str],
-    choices: Choices,
-    journal: Journal,
-) -> dict[str, Any]:
-    home, quiet = choices.out / layout.home, choices.json == '-'
+    writes = found and not choices.dry_run
+    with only_run(home) if writes else contextlib.nullcontext(Journal(None)) as journal:
+        if not quiet:
+            say(f'{layout.title}: {", ".join(map(shown, sources))} -> {shown(home)}')
+        facts, wrong = verify(found, layout, journal, deep=not choices.quick)
+        problems += wrong
+        if choices.skip_bad:
+            problems = _left_out(found, problems)
+        sets = [_describe(part, facts) for part in found]
+        report: dict[str, Any] = {'dataset': layout.title, 'home': str(home), 'sets': sets}
+        report |= {'problems': [asdict(p) for p in problems], 'complete': False}
+        if not quiet:
+            for one in sets:
+                counted = 'pairs' if one['hr'] and one['lr'] else 'images'
+                say(f'  {one["name"]}: {one["count"]} {counted}; pixels (height x width): {one["sizes"]}')
+            tell(problems)
+        try:
+            raise_if_any(problems, 'Nothing was prepared.')
+            if not choices.dry_run:
+                report |= {'sets': _write(layout, found, facts, journal, choices), 'complete': True}
+        finally:
+            if choices.json:
+                write_report(choices.json, report)
     if not quiet:
-        say(f'{layout.title}: {", ".join(map(shown, sources))} -> {shown(home)}')
-    facts, wrong = verify(found, layout, journal, deep=not choices.quick)
-    problems += wrong
-    if choices.skip_bad:
-        problems = _left_out(found, problems)
-    sets = [_describe(part, facts) for part in found]
-    report: dict[str, Any] = {'dataset': layout.title, 'home': str(home), 'sets': sets}
-    report |= {'problems': [asdict(p) for p in problems], 'complete': False}
-    if not quiet:
-        for one in sets:
-            counted = 'pairs' if one['hr'] and one['lr'] else 'images'
-            say(f'  {one["name"]}: {one["count"]} {counted}; pixels (height x width): {one["sizes"]}')
-        tell(problems)
-    try:
-        raise_if_any(problems, 'Nothing was prepared.')
-        if not choices.dry_run:
-            report |= {'sets': _write(layout, found, facts, journal, choices), 'complete': True}
-    finally:
-        if choices.json:
-            write_report(choices.json, report)
-    if not quiet:
-        _say_end(report, choices, home)
-    return report
+        _say_end(report, home)
 
 
 def _left_out(found: Sequence[FoundPart], problems: Sequence[Problem]) -> list[Problem]:
     """Drops images with errors; their errors become notes. What is missing stays an error."""
-    owners: dict[str, list[tuple[FoundPart, str]]] = {}
-    for part in found:
-        for images in part.files.values():
-            for name, path in images.items():
-                owners.setdefault(str(path), []).append((part, name))
-    kept = []
+    kept, bad = [], set()
     for problem in problems:
         if problem.is_error and problem.kind != 'missing':
-            for part, name in owners.get(problem.where, ()):
-                part.drop(name)
+            bad.add(problem.where)
             problem = replace(problem, is_error=False, text=f'{problem.text} Left out.')
         kept.append(problem)
     for part in found:
+        names = {name for images in part.files.values() for name, path in images.items() if str(path) in bad}
+        for images, name in itertools.product(part.files.values(), names):
+            images.pop(name, None)
         if not part.names:
             folder = next(iter(part.part.sides.values())).folders[0]
-            kept.append(
-                Problem('missing', folder, f'no image of part {part.part.name} is left. Mend the errors above.')
-            )
+            text = f'no image of part {part.part.name} is left. Mend the errors above.'
+            kept.append(Problem('missing', folder, text))
     return kept
 
 
@@ -152,7 +117,7 @@ def _describe(found: FoundPart, facts: dict[Path, Facts]) -> dict[str, Any]:
         ends = dict.fromkeys(f'{height}x{width}' for height, width in (*sizes[:1], *sizes[-1:]))
         texts.append(f'{key.upper()} {" to ".join(ends) or "nothing readable"}')
     described = {'name': part.name, 'role': part.role, 'scale': part.scale, 'count': len(found.names)}
-    return {**described, 'sizes': ', '.join(texts), 'hr': bool(part.hr), 'lr': bool(part.lr)}
+    return {**described, 'sizes': ', '.join(texts), 'hr': 'hr' in part.sides, 'lr': 'lr' in part.sides}
 
 
 def _write(
@@ -164,16 +129,14 @@ def _write(
         (home / MANIFEST).unlink(missing_ok=True)
     sets, folders = write_sets(found, facts, choices.out, home, journal, choices.copy)
     for folder, files in folders.items():
-        for name, made in _files_of(old, home, folder).items():
-            files.setdefault(name, made)
+        files.update(_files_of(old, home, folder) | files)
         require_no_others(folder, files.values())
-    whole = choices.out / layout.cut if layout.cut else None
+    whole = choices.out / layout.cut
     if choices.sub_images and whole in folders:
         # where there are sub-images, the LMDB is of these instead
         target = whole.with_name(f'{whole.name}_sub')
-        crops = folders[target] = cut_sub_images(
-            folders.pop(whole), target, *choices.sub_images, journal, choices.workers
-        )
+        crops = cut_sub_images(folders.pop(whole), target, *choices.sub_images, journal, choices.workers)
+        folders[target] = crops
         require_no_others(target, crops.values())
         # derived from other sets: `pdd check` looks at those
         one = {'name': target.name, 'role': 'train', 'scale': sets[0]['scale'], 'count': len(crops)}
@@ -204,8 +167,8 @@ def _files_of(sets: Sequence[dict[str, Any]], home: Path, folder: Path) -> dict[
     return files
 
 
-def _say_end(report: dict[str, Any], choices: Choices, home: Path) -> None:
-    if choices.dry_run:
+def _say_end(report: Mapping[str, Any], home: Path) -> None:
+    if not report['complete']:
         say('No error found; nothing was written (--dry-run).')
         return
     for one in report['sets']:

@@ -1,5 +1,6 @@
 """What an interrupted run has done, so that the next one need not do it again."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,9 @@ from pdd_arch.utils.atomic import writing
 
 
 class Journal:
-    """What is known of files, kept on disk.
+    """What is known of files, kept on disk for as long as their size and time of change stay the same.
 
-    A line is appended for each file; a last line that was cut off is passed over. A file counts as known while
-    its size and time of change are the same.
-
-    Args:
-        path: of the journal; None keeps it in memory.
+    A line is appended for each file; a last line that was cut off is passed over. `path` None keeps it in memory.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -22,11 +19,9 @@ class Journal:
         self._known: dict[str, dict[str, Any]] = {}
         if path and path.is_file():
             for line in path.read_text('utf-8', 'replace').splitlines():
-                try:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
                     self._known[entry['key']] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
 
     def get(self, key: str, file: Path) -> dict[str, Any] | None:
         """The entry of a key, if `file` has not changed since."""
@@ -35,8 +30,7 @@ class Journal:
 
     def put(self, key: str, file: Path, **facts: object) -> None:
         """Remembers facts that hold while `file` does not change."""
-        entry = {'key': key, 'stamp': _stamp(file), **facts}
-        self._known[key] = entry
+        entry = self._known[key] = {'key': key, 'stamp': _stamp(file), **facts}
         if self.path:
             # the line break comes first: a line that was cut off must not spoil this one
             with writing(self.path), self.path.open('a', encoding='utf-8') as log:
@@ -44,8 +38,7 @@ class Journal:
 
 
 def _stamp(file: Path) -> list[int] | None:
-    try:
+    with contextlib.suppress(OSError):
         status = file.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+        return [status.st_size, status.st_mtime_ns]
+    return None

@@ -36,7 +36,7 @@ _MIN_CONTRAST = 2.0  # levels of 255; flat images fit anything at any shift
 
 @dataclass(frozen=True)
 class Fit:
-    """Of a pair.
+    """How well a pair fits.
 
     Attributes:
         shift: (right, down) of LR against downsampled HR, in LR pixels; None where the image is too small or flat.
@@ -51,27 +51,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two images that are nearly the same.
-
-    Attributes:
-        train, test: their names.
-        distance: bits in which their hashes differ.
-        correlation: of their thumbnails.
-    """
+    """Two images that are nearly the same."""
 
     train: str
     test: str
-    distance: int
-    correlation: float
+    distance: int  # bits in which their hashes differ
+    correlation: float  # of their thumbnails
 
 
 def fit_of_pair(lr: np.ndarray, hr: np.ndarray) -> Fit:
-    """Compares an LR image with its HR image, downsampled to its size by area.
-
-    Args:
-        lr: (h, w, 3) BGR, uint8 or uint16.
-        hr: (H, W, 3) BGR, of any size with the same content.
-    """
+    """Compares an LR image with its HR image, downsampled to its size by area; both (H, W, 3) BGR uint8 or uint16."""
     height, width = lr.shape[:2]
     low = _levels(lr)
     small_hr = cv2.resize(_levels(hr), (width, height), interpolation=cv2.INTER_AREA)
@@ -86,7 +75,7 @@ def _rgb_means(image: np.ndarray) -> tuple[float, float, float]:
 
 
 def _overlap(low: np.ndarray, small_hr: np.ndarray, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """What both images show, so that a shift does not pass for a difference in colour."""
+    """The regions that show the same, so that a shift does not pass for a difference in colour."""
     height, width = low.shape[:2]
     right, down = (round(v) for v in shift or (0, 0))
     # a pair that far apart is no pair
@@ -125,7 +114,7 @@ class Thumbnails:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._hashes: list[int] = []
+        self.hashes: list[np.ndarray] = []  # (63,) bool
         self._small: list[np.ndarray] = []
 
     def add(self, name: str, image: np.ndarray) -> None:
@@ -135,15 +124,11 @@ class Thumbnails:
             return
         low = cv2.dct(small)[:8, :8].ravel()[1:]
         self.names.append(name)
-        self._hashes.append(int.from_bytes(np.packbits(low > np.median(low)).tobytes(), 'big'))
+        self.hashes.append(low > np.median(low))
         self._small.append(small.round().astype(np.uint8))  # a kilobyte: there may be a hundred thousand
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def hashes(self) -> np.ndarray:
-        return np.array(self._hashes, np.uint64)
 
     def centred(self, index: int) -> np.ndarray:
         """A thumbnail of mean 0 and length 1, flat."""
@@ -152,18 +137,15 @@ class Thumbnails:
         return values / np.linalg.norm(values)
 
 
-def near_duplicates(
-    train: Thumbnails, test: Thumbnails, max_distance: int = MAX_HASH_DISTANCE, min_correlation: float = MIN_CORRELATION
-) -> list[Duplicate]:
+def near_duplicates(train: Thumbnails, test: Thumbnails, max_distance: int = MAX_HASH_DISTANCE) -> list[Duplicate]:
     """For each test image the training image that is nearly the same, where there is one."""
     found = []
-    hashes = train.hashes
+    hashes = np.array(train.hashes)
     for i, one in enumerate(test.hashes if len(train) else ()):
-        differing = (hashes ^ one).view(np.uint8).reshape(len(hashes), 8)
-        distances = np.unpackbits(differing, axis=1).sum(1)
+        distances = np.count_nonzero(hashes != one, axis=1)
         wanted = test.centred(i)
         near = [(float(wanted @ train.centred(j)), j) for j in np.flatnonzero(distances <= max_distance).tolist()]
         correlation, j = max(near, default=(0.0, -1))
-        if j >= 0 and correlation >= min_correlation:
+        if correlation >= MIN_CORRELATION:
             found.append(Duplicate(train.names[j], test.names[i], int(distances[j]), round(correlation, 3)))
     return found

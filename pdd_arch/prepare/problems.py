@@ -17,19 +17,12 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is not as expected.
+    """One thing that is not as expected."""
 
-    Attributes:
-        kind: a word to count by: missing, pair, broken, scale, format, name, shift, colour, duplicate, count.
-        where: the file or folder.
-        text: what was expected, what was found, what to do.
-        is_error: False for what is worth knowing but may be meant; the exit status stays 0.
-    """
-
-    kind: str
-    where: str
-    text: str
-    is_error: bool = True
+    kind: str  # a word to count by: missing, pair, broken, scale, format, name, shift, colour, duplicate, count
+    where: str  # the file or folder
+    text: str  # what was expected, what was found, what to do
+    is_error: bool = True  # False for what is worth knowing but may be meant; the exit status stays 0
 
     def __str__(self) -> str:
         return f'{shown(self.where)}: {self.text}'
@@ -45,9 +38,8 @@ def tell(problems: Sequence[Problem]) -> None:
     """Writes problems to standard output, errors first, and at most ``SHOWN`` of a kind."""
     told: Counter[tuple[str, bool]] = Counter()
     for problem in sorted(problems, key=lambda p: not p.is_error):
-        kind = (problem.kind, problem.is_error)
-        told[kind] += 1
-        if told[kind] <= SHOWN:
+        told[problem.kind, problem.is_error] += 1
+        if told[problem.kind, problem.is_error] <= SHOWN:
             say(f'  {"error" if problem.is_error else "note"} [{problem.kind}] {problem}')
     for (name, _), count in told.items():
         if count > SHOWN:
@@ -63,11 +55,7 @@ def raise_if_any(problems: Sequence[Problem], outcome: str) -> None:
 
 
 def write_report(target: str, content: Mapping[str, object]) -> None:
-    """Writes a report as JSON to a file, or to standard output where `target` is ``-``.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Writes a report as JSON to a file (DataError if it cannot be written), or to standard output for ``-``."""
     text = json.dumps(content, indent=1)
     if target == '-':
         say(text)

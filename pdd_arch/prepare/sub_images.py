@@ -4,8 +4,8 @@ Sub-images: the grid and the names of BasicSR's ``scripts/data_preparation/extra
 of its package. LMDB: as its ``LmdbMaker``, which cannot continue one, makes it.
 """
 
-import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -33,28 +33,17 @@ def crop_positions(length: int, size: int, step: int) -> list[int]:
 
     A side shorter than `size` gives one crop, of all of it.
     """
-    if length <= size:
-        return [0]
-    positions = list(range(0, length - size + 1, step))
-    if length - (positions[-1] + size) > 0:
-        positions.append(length - size)
-    return positions
+    last = max(length - size, 0)
+    return [*range(0, last, step), last]
 
 
 def cut_sub_images(
     files: Mapping[str, Made], folder: Path, size: int, step: int, journal: Journal, workers: int
 ) -> dict[str, Made]:
-    """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...
+    """Cuts images (by common name) into ``NAME_s001.png``, ``NAME_s002.png``, ...
 
-    Images that an earlier run has finished, with the same size and step, are not cut again.
-
-    Args:
-        files: common name -> image.
-        folder: to write to; created.
-        size, step: side of a sub-image and distance between two, in pixels.
-        journal: remembers what was cut.
-        workers: threads; OpenCV works without Python's lock, but JPEGs are decoded one at a time
-            (`pdd_arch.images.decoder_messages`).
+    Images that an earlier run has finished, with the same size and step in pixels, are not cut again. The threads work
+    side by side in OpenCV, but for JPEGs, which are decoded one at a time (`pdd_arch.images.decoder_messages`).
 
     Returns:
         The sub-images by name without extension.
@@ -88,43 +77,38 @@ def cut_sub_images(
 
 
 def _crops(image: np.ndarray, name: str, size: int, step: int) -> Iterator[tuple[str, np.ndarray]]:
-    index = 0
-    for top in crop_positions(image.shape[0], size, step):
-        for left in crop_positions(image.shape[1], size, step):
-            index += 1
-            crop = np.ascontiguousarray(image[top : top + size, left : left + size])
-            yield f'{name}_s{index:03d}.png', crop
+    corners = itertools.product(*(crop_positions(length, size, step) for length in image.shape[:2]))
+    for index, (top, left) in enumerate(corners, 1):
+        yield f'{name}_s{index:03d}.png', np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: int = 1000) -> None:
-    """Puts images into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
+    """Puts images (by name) into an LMDB as BasicSR's tool makes it: key without extension, the file's bytes as value.
 
-    It is made under another name, which a later run continues, and gets its own when it is complete.
-
-    Args:
-        files: name -> image.
-        target: folder to make, ending in ``.lmdb``. One that is there, made of the same files, stays.
-        journal: remembers what it was made of.
-        batch: images between two commits, and so what a killed run loses at most.
+    It is made under another name, which a later run continues, and becomes `target` (``NAME.lmdb``) when complete.
+    One that is there already and was made of the same files stays. `batch` is the number of images between two commits,
+    and so what a killed run loses at most.
 
     Raises:
-        DataError: a name is not ASCII, which BasicSR's keys are; or the disk is full.
+        DataError: a name is not ASCII, as BasicSR's keys are, or the disk is full.
     """
     for name, made in files.items():
         if not name.isascii():
             raise DataError(
                 'names in an LMDB are ASCII', where=shown(made.path), way_out='Rename it, or leave out --lmdb.'
             )
-    wanted = {n: f'{n}.png ({f.height},{f.width},{f.channels}) 1' for n, (_, f) in sorted(files.items())}
-    made_of = _identity(files)
-    entry = journal.get(f'lmdb {target}', target / 'data.mdb')
-    if entry and entry['made_of'] == made_of and _lines(target) == list(wanted.values()):
-        return
+    meta_info = ''.join(f'{n}.png ({f.height},{f.width},{f.channels}) 1\n' for n, (_, f) in sorted(files.items()))
+    stats = {name: made.path.stat() for name, made in sorted(files.items())}
+    identity = ''.join(f'{name}\0{s.st_size}\0{s.st_mtime_ns}\0' for name, s in stats.items())
+    made_of = hashlib.sha256(identity.encode()).hexdigest()[:16]
     partial = target.with_name(f'.{target.stem}.{made_of}.partial.lmdb')
     with writing(target):
+        entry, listed = journal.get(f'lmdb {target}', target / 'data.mdb'), target / 'meta_info.txt'
+        if entry and entry['made_of'] == made_of and listed.is_file() and listed.read_bytes() == meta_info.encode():
+            return
         for other in set(target.parent.glob(f'.{target.stem}.*.partial.lmdb')) - {partial}:
             shutil.rmtree(other)
-        size = sum(-(-made.path.stat().st_size // _PAGE) + 1 for made in files.values()) * _PAGE * 5 // 4 + 2**26
+        size = sum(-(-s.st_size // _PAGE) + 1 for s in stats.values()) * _PAGE * 5 // 4 + 2**26
         try:
             with lmdb.open(str(partial), map_size=size) as env:
                 _fill(env, files, target.name, batch)
@@ -136,7 +120,7 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
                 where=shown(target),
                 way_out='Free space, then run the same command again.',
             ) from None
-        write_text(partial / 'meta_info.txt', ''.join(f'{line}\n' for line in wanted.values()))
+        write_text(partial / 'meta_info.txt', meta_info)
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
@@ -144,35 +128,15 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
 
 
 def _fill(env: lmdb.Environment, files: Mapping[str, Made], what: str, batch: int) -> None:
-    """Puts in what is not there yet; also when it is interrupted, what was put is committed."""
+    """Puts in what is not there yet; what was put is committed also when it is interrupted."""
     with env.begin() as reading:
         rest = [name for name in sorted(files) if reading.get(name.encode('ascii')) is None]
     transaction = env.begin(write=True)
     try:
         for count, name in enumerate(progress(rest, len(rest), what), 1):
-            put(transaction, name, read_content(files[name].path))
+            transaction.put(name.encode('ascii'), read_content(files[name].path))
             if count % batch == 0:
                 transaction.commit()
                 transaction = env.begin(write=True)
     finally:
         transaction.commit()
-
-
-def put(transaction: lmdb.Transaction, key: str, content: bytes) -> None:
-    """Puts an image into an LMDB."""
-    transaction.put(key.encode('ascii'), content)
-
-
-def _identity(files: Mapping[str, Made]) -> str:
-    """Of names, sizes and times of change."""
-    digest = hashlib.sha256()
-    for name, (path, _) in sorted(files.items()):
-        status = path.stat()
-        digest.update(f'{name}\0{status.st_size}\0{status.st_mtime_ns}\0'.encode())
-    return digest.hexdigest()[:16]
-
-
-def _lines(folder: Path) -> list[str]:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return (folder / 'meta_info.txt').read_text('ascii').splitlines()
-    return []

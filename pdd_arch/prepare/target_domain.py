@@ -18,7 +18,7 @@ from pdd_arch.prepare.layouts import Conversion, Layout, Part, Side
 from pdd_arch.prepare.locate import FoundPart, locate
 from pdd_arch.prepare.problems import Problem, raise_if_any
 from pdd_arch.prepare.verify import Facts, verify
-from pdd_arch.prepare.write import JOURNAL, MANIFEST, only_run, require_apart, require_no_others, write_sets
+from pdd_arch.prepare.write import MANIFEST, only_run, require_apart, require_no_others, write_sets
 from pdd_arch.utils.atomic import write_json, writing
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
@@ -43,24 +43,14 @@ def split(files: Sequence[Path], test: int, seed: int) -> dict[str, list[Path]]:
 def make_domain(
     name: str, photographs: Path, out: Path, scale: int = 4, test: int = 12, seed: int = 0
 ) -> dict[str, Any]:
-    """Write ``hr``, ``train_lr``, ``test_lr``, ``test_hr``, lists of them and ``domain.json`` below `out`.
+    """Writes ``hr``, ``train_lr``, ``test_lr``, ``test_hr``, their lists and ``domain.json``; returns what that holds.
 
-    Images that were made of the same file are not made again; each has random numbers of its own, by name, so that a
-    run that was interrupted ends with the same files. The description that `pdd check` reads is written last.
-
-    Args:
-        name: a key of ``DOMAINS``.
-        photographs: folder of HR photographs, at least 3 * `test` of them; not changed.
-        out: written to; created.
-        scale: of super-resolution. Sides are cut to multiples of it.
-        test: number of test pairs, at least 1.
-        seed: of the split and the degradation.
-
-    Returns:
-        What ``domain.json`` holds.
+    The sides of the photographs are cut to multiples of `scale`. Images that were made of the same file are not made
+    again; each has random numbers of its own, by name, so that a run that was interrupted ends with the same files. The
+    description that `pdd check` reads is written last.
 
     Raises:
-        OptionError: unknown domain, or too few photographs for the split.
+        OptionError: unknown domain, or too few photographs: at least 3 for each of the `test` test pairs.
         MissingFileError: no such folder.
         DataError: a photograph cannot be read, is too small or not to be told from another by its name; `out` holds
             another domain or other files, lies in the source, or cannot be written.
@@ -77,56 +67,54 @@ def make_domain(
     facts = _photographs(photographs, scale, 3 * test)
     require_apart([str(photographs)], out)
     parts = split(list(facts), test, seed)
-    declaration = {
+    declared = {
         'domain': name,
         'operations': DOMAINS[name].declaration(),
         'scale': scale,
         'seed': seed,
         'images': {part: [f.name for f in chosen] for part, chosen in parts.items()},
     }
-    declaration = json.loads(json.dumps(declaration))
+    declaration = json.loads(json.dumps(declared))  # as it is read again
 
     def degraded(image: np.ndarray, file: str) -> np.ndarray:
         # by the name, so that other images do not matter
-        lr = DOMAINS[name](to_float32(image), scale, zlib.crc32(f'{seed} {file}'.encode()))
-        return to_8_bit(lr)
+        return to_8_bit(DOMAINS[name](to_float32(image), scale, zlib.crc32(f'{seed} {file}'.encode())))
 
     hr = Conversion('8 bits', lambda image, _: to_8_bit(to_float32(image)))
     lr = Conversion(f'{name}, seed {seed}', degraded, scale)
+
+    def side(folder: str, how: Conversion) -> Side:
+        return Side((), (), folder, how, list_name=folder)
+
     layout = (
-        (Part('hr', 'train', scale, hr=_side('hr', hr)), parts['hr']),
-        (Part('train_lr', 'train', scale, lr=_side('train_lr', lr)), parts['target']),
-        (Part('test', 'test', scale, _side('test_hr', hr), _side('test_lr', lr)), parts['test']),
+        (Part('hr', 'train', scale, {'hr': side('hr', hr)}), parts['hr']),
+        (Part('train_lr', 'train', scale, {'lr': side('train_lr', lr)}), parts['target']),
+        (Part('test', 'test', scale, {'hr': side('test_hr', hr), 'lr': side('test_lr', lr)}), parts['test']),
     )
     found = [FoundPart(part, {key: {f.stem: f for f in files} for key in part.sides}) for part, files in layout]
-    with only_run(out):
+    with only_run(out) as journal:
         _declare(out, declaration)
         with writing(out):
             (out / MANIFEST).unlink(missing_ok=True)
-        sets, folders = write_sets(found, facts, out, out, Journal(out / JOURNAL))
+        sets, folders = write_sets(found, facts, out, out, journal)
         for folder, made in folders.items():
             require_no_others(folder, made.values())
         write_json(out / MANIFEST, {'pdd_arch': __version__, 'dataset': f'target domain {name}', 'sets': sets})
     return declaration
 
 
-def _side(folder: str, how: Conversion) -> Side:
-    return Side((), (), folder, how, list_name=folder)
-
-
 def _photographs(folder: Path, scale: int, least: int) -> dict[Path, Facts]:
     """All photographs of a folder, each of which can be read, has a name of its own and is large enough."""
-    part = Part('photographs', 'train', scale, hr=Side(('.',), ('{}',), 'hr'))
-    layout = Layout('synthetic', 'the HR photographs', '', (part,), 'Correct the name of the folder', None)
+    part = Part('photographs', 'train', scale, {'hr': Side(('.',), ('{}',), 'hr')})
+    layout = Layout('the HR photographs', '', (part,), 'Correct the name of the folder', None)
     found, problems = locate(layout, [str(folder)])
     facts, wrong = verify(found, layout, Journal(None), deep=False)
     problems += wrong
     for file, one in facts.items():
         if min(one.size) < scale:
-            text = (
-                f'is {one.height}x{one.width} pixels (height x width); at least {scale}x{scale} are expected at scale '
-            )
-            problems.append(Problem('scale', str(file), f'{text}{scale}. Remove it.'))
+            expected = f'at least {scale}x{scale} are expected at scale {scale}'
+            text = f'is {one.height}x{one.width} pixels (height x width); {expected}. Remove it.'
+            problems.append(Problem('scale', str(file), text))
     raise_if_any(problems, '')
     if len(facts) < least:
         raise OptionError(

@@ -4,7 +4,7 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,12 +26,13 @@ _WAY_OUT = 'Unpack or download it again.'
 _HEAD = 2**20  # bytes that hold what a header says of channels and depth
 # PNG colour types: grey, RGB, palette (decoded to RGB), grey and alpha, RGB and alpha
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_CHANNELS = {1: 'grayscale', 2: 'grayscale with alpha', 3: 'RGB', 4: 'RGB with alpha, or CMYK'}
 _PIL_CHANNELS = {'L': 1, '1': 1, 'LA': 2, 'RGBA': 4, 'PA': 4, 'CMYK': 4}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of an image file: height and width in pixels as decoded; channels and bits per channel as stored."""
+    """Height and width of an image in pixels, as decoded; channels and bits per channel as stored."""
 
     height: int
     width: int
@@ -45,7 +46,7 @@ class Facts:
     @property
     def kind(self) -> str:
         """``8-bit RGB`` and the like."""
-        return _format_text(self.channels, self.bits)
+        return f'{self.bits}-bit {_CHANNELS.get(self.channels, f"{self.channels} channels")}'
 
 
 def size_range(facts: Iterable[Facts]) -> list[tuple[int, int]]:
@@ -53,12 +54,8 @@ def size_range(facts: Iterable[Facts]) -> list[tuple[int, int]]:
     return sorted({f.size for f in facts}, key=lambda size: (size[0] * size[1], size))
 
 
-def read_facts(path: str | os.PathLike[str], deep: bool = True) -> Facts:
-    """Facts of a file.
-
-    Args:
-        path: image file.
-        deep: verify checksums and decode it; otherwise only its structure and header are looked at.
+def read_facts(path: Path, deep: bool) -> Facts:
+    """Facts of a file; `deep`: checksums are verified and it is decoded, otherwise only structure and header are read.
 
     Raises:
         DataError, MissingFileError: it is missing, broken, or no image.
@@ -82,8 +79,8 @@ def read_whole(path: str | os.PathLike[str]) -> tuple[np.ndarray, Facts]:
 
 def facts_of(image: np.ndarray) -> Facts:
     """Facts of an (H, W, 3) image of uint8 or uint16 whose file is not known."""
-    height, width = image.shape[:2]
-    return Facts(height, width, 3, image.dtype.itemsize * 8)
+    height, width, channels = image.shape
+    return Facts(height, width, channels, image.dtype.itemsize * 8)
 
 
 def _stored_format(content: bytes) -> tuple[int, int]:
@@ -100,29 +97,19 @@ def _stored_format(content: bytes) -> tuple[int, int]:
         return 3, 8
 
 
-def _format_text(channels: int, bits: int) -> str:
-    names = {1: 'grayscale', 2: 'grayscale with alpha', 3: 'RGB', 4: 'RGB with alpha, or CMYK'}
-    return f'{bits}-bit {names.get(channels, f"{channels} channels")}'
-
-
 def verify(
     found: Sequence[FoundPart], layout: Layout, journal: Journal, deep: bool = True
 ) -> tuple[dict[Path, Facts], list[Problem]]:
-    """Reads every file, and compares the sizes of pairs.
-
-    Returns:
-        Facts of the files that are whole, and what is wrong.
-    """
-    todo = list(dict.fromkeys(path for part in found for images in part.files.values() for path in images.values()))
+    """Facts of the files that are whole, and what is wrong; every file is read, and the sizes of pairs are compared."""
+    files = dict.fromkeys(path for part in found for images in part.files.values() for path in images.values())
     facts: dict[Path, Facts] = {}
     problems: list[Problem] = []
-    for path in progress(todo, len(todo), 'verifying'):
+    for path in progress(files, len(files), 'verifying'):
         try:
             facts[path] = _known_facts(path, journal, deep)
+            problems += format_problems(path, facts[path], layout.published_format)
         except PDDError as error:
             problems.append(broken_file(str(path), error, _WAY_OUT))
-            continue
-        problems += format_problems(path, facts[path], layout.published_format)
     for part in found:
         problems += _scale_problems(part, facts)
     return facts, problems
@@ -137,12 +124,11 @@ def _known_facts(path: Path, journal: Journal, deep: bool) -> Facts:
     return facts
 
 
-def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | None) -> Iterable[Problem]:
+def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | None) -> Iterator[Problem]:
     """Whether a file is stored as expected, (channels, bits); None expects RGB without alpha, of any depth."""
     if expected and expected != (facts.channels, facts.bits):
-        text = (
-            f'is {facts.kind}; {_format_text(*expected)} is expected, as published. Has it been converted? {_WAY_OUT}'
-        )
+        wanted = Facts(*facts.size, *expected).kind
+        text = f'is {facts.kind}; {wanted} is expected, as published. Has it been converted? {_WAY_OUT}'
         yield Problem('format', str(path), text)
     elif not expected and facts.channels in (2, 4):
         text = (
@@ -152,14 +138,12 @@ def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | 
         yield Problem('format', str(path), text, is_error=False)
 
 
-def _scale_problems(found: FoundPart, facts: dict[Path, Facts]) -> Iterable[Problem]:
-    if len(found.files) < 2:
-        return
+def _scale_problems(found: FoundPart, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
     part = found.part
     scale = part.source_scale or part.scale
     # BasicSR's rule: training pairs fit exactly
     slack = 0 if part.role == 'train' else scale - 1
-    for name in found.names:
+    for name in found.names if len(found.files) == 2 else ():
         hr, lr = (found.files[key][name] for key in ('hr', 'lr'))
         if hr in facts and lr in facts:
             text = scale_problem(facts[hr].size, facts[lr].size, scale, slack)

@@ -40,30 +40,29 @@ class Made(NamedTuple):
 
 
 @contextlib.contextmanager
-def only_run(home: Path) -> Iterator[None]:
-    """One process at a time writes to a folder, which is made where it is missing; a killed process holds nothing.
+def only_run(home: Path) -> Iterator[Journal]:
+    """Lets one process at a time write to a folder, which is made where it is missing, and gives its journal.
+
+    A killed process holds nothing, and leaves the journal, by which `pdd check` tells that the dataset is not complete.
 
     Raises:
-        DataError: another process does, or the folder cannot be made.
+        DataError: another process is writing to it, or it cannot be written.
     """
     with writing(home):
         home.mkdir(parents=True, exist_ok=True)
+        (home / JOURNAL).touch()
     taken = DataError(
         'another `pdd prepare` is writing to it',
         where=shown(home),
         way_out='Wait for it, or stop it; then run the same command again.',
     )
     with folder_held(home, taken):
-        yield
+        yield Journal(home / JOURNAL)
 
 
 def require_apart(sources: Iterable[str], out: Path) -> None:
-    """The source is never written to.
-
-    Raises:
-        DataError: `out` is, holds, or lies in a source.
-    """
-    made = out.expanduser().resolve()
+    """Raises DataError where `out` is, holds, or lies in a source, which is never written to."""
+    made = out.resolve()
     for source in sources:
         root = Path(source).expanduser().resolve()
         if made == root or root in made.parents or made in root.parents:
@@ -77,15 +76,7 @@ def require_apart(sources: Iterable[str], out: Path) -> None:
 def write_sets(
     found: Sequence[FoundPart], facts: Mapping[Path, Facts], out: Path, home: Path, journal: Journal, copy: bool = False
 ) -> tuple[list[dict[str, Any]], dict[Path, dict[str, Made]]]:
-    """Makes the images of all parts, and a list of each side.
-
-    Args:
-        found: the parts.
-        facts: of their files.
-        out: folder that the layout's folders are below.
-        home: folder of the dataset; the lists go below it.
-        journal: remembers what was converted.
-        copy: copies instead of links.
+    """Makes the images of all parts below `out`, and a list of each side below `home`.
 
     Returns:
         The sets as the manifest describes them, and what is in each folder that was written to, by common name.
@@ -140,16 +131,14 @@ def is_in_place(found: FoundPart, key: str, out: Path) -> bool:
 
 
 def require_no_others(folder: Path, made: Collection[Made]) -> None:
-    """BasicSR reads every file of a folder. Links of an earlier run are removed; anything else is an error.
+    """Removes links of an earlier run from a folder, of which BasicSR reads every file.
 
     Raises:
-        DataError: there is a file that was not made here.
+        DataError: there is any other file that was not made here.
     """
     ours = {one.path for one in made}
     with writing(folder):
-        for path in sorted(folder.iterdir()):
-            if path in ours:
-                continue
+        for path in sorted(p for p in folder.iterdir() if p not in ours):
             if path.is_symlink() or path.name.endswith(PARTIAL):
                 path.unlink()
             else:
@@ -219,20 +208,15 @@ def encode_png(image: np.ndarray) -> bytes:
 def write_list(
     home: Path, folder: Path, name: str, made: Mapping[str, Made], groups: Iterable[str] = ()
 ) -> dict[str, str]:
-    """BasicSR's list of a folder's images: ``name (height,width,channels)``, one a line.
+    """Writes BasicSR's list of a folder's images: ``name (height,width,channels)``, one a line.
 
-    Args:
-        home: folder of the dataset.
-        folder: with the images.
-        name: of the list.
-        made: common name -> image.
-        groups: beginnings of names that get a list of their own besides (cameras).
+    `groups` are beginnings of common names (cameras) that get a list of their own besides.
 
     Returns:
         ``folder`` and ``meta_info``, relative to `home`, as the manifest has them.
     """
     path = home / 'meta_info' / f'meta_info_{name}.txt'
-    lines = {stem: _line(one) for stem, one in sorted(made.items())}
+    lines = {stem: f'{p.name} ({f.height},{f.width},{f.channels})\n' for stem, (p, f) in sorted(made.items())}
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, ''.join(lines.values()))
@@ -241,7 +225,3 @@ def write_list(
         if members:
             write_text(path.with_name(f'meta_info_{name}_{group}.txt'), ''.join(members))
     return {'folder': os.path.relpath(folder, home), 'meta_info': os.path.relpath(path, home)}
-
-
-def _line(made: Made) -> str:
-    return f'{made.path.name} ({made.facts.height},{made.facts.width},{made.facts.channels})\n'
