@@ -19,7 +19,10 @@ FILLED = '\0'
 SECTIONS = ('path', 'train', 'val', 'logger', 'datasets')
 
 #: of torchrun, git, pip and Docker
-FOREIGN_FLAGS = {'--nproc_per_node', '--abbrev', '--always', '--dirty', '--force-reinstall', '--shm-size'}
+FOREIGN_FLAGS = {
+    *('--nproc_per_node', '--force-reinstall', '--shm-size'),
+    *('--abbrev', '--always', '--dirty', '--show-toplevel', '--error-unmatch'),  # of git
+}
 #: names of opened sources, which look like keys
 SOURCES = {'train.gt', 'train.lq'}
 #: files about option files of other code
