@@ -1,18 +1,16 @@
 """Checks of the losses and of the features that they compare."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torchvision
 from basicsr.utils.registry import LOSS_REGISTRY
-from torch import nn
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import check_layers
-from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.losses.distillation import DistillationLoss
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
@@ -28,39 +26,18 @@ _BELONG_ELSEWHERE = {
 _NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss')
 
 
-class Losses(NamedTuple):
-    """The losses of a run; None for those that it does not have."""
-
-    distill: DistillationLoss | None
-    perceptual: FeaturePerceptualLoss | None
-    pixel: nn.Module | None
-    gan: nn.Module | None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All feature layers that are compared, each once."""
-        return tuple(dict.fromkeys(layer for loss in self[:2] if loss is not None for layer in loss.layers))
-
-
 def build_losses(train: TrainOptions) -> Losses:
-    """The losses of the ``train`` section, without a feature network.
+    """The losses of the ``train`` section, on the CPU or the default device and without a feature network.
 
     Raises:
         OptionError: one cannot be built; names the option.
     """
-    perceptual, plain = train.perceptual_opt, {}
-    for key in ('pixel_opt', 'gan_opt'):
-        if getattr(train, key) is not None:
-            try:
-                plain[key] = build_registered(key, getattr(train, key).given())
-            except OptionError as e:  # what a class says of a wrong value may be long
-                raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
-    return Losses(
-        None if train.distill_opt is None else build_distill_loss(train.distill_opt.given()),
-        None if perceptual is None else build_perceptual_loss(perceptual.given()),
-        plain.get('pixel_opt'),
-        plain.get('gan_opt'),
-    )
+    sections = {key: getattr(train, key) for key in ('distill_opt', 'perceptual_opt', 'pixel_opt', 'gan_opt')}
+    given = {key: section.given() for key, section in sections.items() if section is not None}
+    try:
+        return Losses.from_options(given, torch.get_default_device())
+    except OptionError as e:  # what a class says of a wrong value may be long
+        raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
 
 
 def check_losses(train: AdaptationSettings) -> Losses:
@@ -73,8 +50,8 @@ def check_losses(train: AdaptationSettings) -> Losses:
         if getattr(train, key) is not None:
             _check_loss(key, getattr(train, key).given())
     losses, network = build_losses(train), train.feature_net.type
-    if losses.distill is not None:
-        check_layers(losses.distill.layers, network, 'train.distill_opt')
+    if losses.distillation is not None:
+        check_layers(losses.distillation.layers, network, 'train.distill_opt')
     if losses.perceptual is not None:
         check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
     return losses

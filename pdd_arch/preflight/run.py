@@ -17,7 +17,8 @@ from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
-from pdd_arch.preflight.losses import Losses, check_feature_size, check_losses
+from pdd_arch.models.losses import Losses
+from pdd_arch.preflight.losses import check_feature_size, check_losses
 from pdd_arch.preflight.metrics import check_metric_weights, check_validation
 from pdd_arch.preflight.networks import (
     check_networks,
@@ -102,7 +103,7 @@ def check_plan(options: RunOptions) -> Losses | None:
     if losses is not None:
         check_schedule(options.train)
         check_loader(options)
-        check_batch(options, losses.distill)
+        check_batch(options, losses.distillation)
         check_logger(options)
     check_validation(options)
     check_outputs(options)
