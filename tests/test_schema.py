@@ -22,8 +22,7 @@ from pdd_arch.losses.perceptual import CRITERIA
 from pdd_arch.options import reference, schema
 from pdd_arch.options.messages import describe, document, validated
 from pdd_arch.options.run_options import CommandLine, RunOptions
-from pdd_arch.options.sections import val_options
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.options.yaml_file import load_options
 
 OPTIONS = Path(__file__).parents[1] / 'options'

@@ -44,13 +44,7 @@ class Conversion:
 
 
 def convert_options(released: Mapping[str, Any]) -> Conversion:
-    """Convert the options of a released file.
-
-    Args:
-        released: as read from YAML.
-
-    Returns:
-        Options that have not been checked yet, and what could not be carried over.
+    """Convert the options of a released file, as read from YAML; the result has not been checked yet.
 
     Raises:
         OptionError: it is not a training file of the released code, or needs a network that is not here.

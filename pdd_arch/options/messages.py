@@ -20,20 +20,12 @@ Fields = dict[str, str]
 
 UNKNOWN = 'unknown key'
 
-#: characters of a key
-WORD = 200
-
 #: errors named beside the first one
 MORE = 3
 
 
 def validated(model: type[Model], value: object, where: str = '') -> Model:
-    """`value` as a `model`.
-
-    Args:
-        model: section or whole file.
-        value: its content.
-        where: path of the section, for messages: ``train``; empty for the whole file.
+    """`value` as a `model`; `where`: path of the section, for messages, empty for a whole file.
 
     Raises:
         OptionError: one line: the first thing that is wrong, and where the others are.
@@ -148,16 +140,16 @@ def _locate(root: Schema, value: object, error: ErrorDetails) -> _Place:
             keys.append(key)
         else:  # the name of a member of a union
             node = next((o for o in _alternatives(node) if o.get('$ref', '').endswith(f'/{key}')), node)
-            node = {'$ref': node.get('discriminator', {}).get('mapping', {})[key]} if _names(node, key) else node
+            node = {'$ref': _by_tag(node)[key]} if key in _by_tag(node) else node
     if error['type'].startswith('union_tag') and isinstance(value, Mapping):
-        tags = {'enum': list(node.get('discriminator', {}).get('mapping', {}))}
-        return _Place((*keys, 'type'), tags, node, value.get('type'))
+        return _Place((*keys, 'type'), {'enum': [*_by_tag(node)]}, node, value.get('type'))
     return _Place(tuple(keys), node, parent, value)
 
 
-def _names(node: Schema, key: str | int) -> bool:
-    """Whether `key` is a value of ``type`` by which pydantic chooses a member of the union `node`."""
-    return key in node.get('discriminator', {}).get('mapping', {})
+def _by_tag(node: Schema) -> Mapping[str | int, str]:
+    """References to the members of a union by the value of ``type`` by which pydantic chooses one."""
+    mapping: Mapping[str | int, str] = node.get('discriminator', {}).get('mapping', {})
+    return mapping
 
 
 def _alternatives(node: Schema) -> list[Schema]:
@@ -182,7 +174,8 @@ def _fields(error: ErrorDetails, root: Schema, place: _Place) -> Fields:
         hint = did_you_mean(place.keys[-1], known).strip()
         return {'what': UNKNOWN, 'way_out': hint or f'Known: {", ".join(known)}.'}
     if kind == 'invalid_key' or error['loc'][-1:] == ('[key]',):
-        return {'expected': 'words as keys' + (f' of at most {WORD} characters' if 'too_long' in kind else '')}
+        most = f' of at most {error["ctx"]["max_length"]} characters' if 'too_long' in kind else ''
+        return {'expected': f'words as keys{most}'}
     if kind in ('missing', 'union_tag_not_found'):
         example = f', for example {node["x-example"]}' if 'x-example' in node else ''
         return {'what': 'missing', 'expected': f'{describe(node, root)}{example}'}

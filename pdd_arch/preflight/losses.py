@@ -27,11 +27,7 @@ _NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'H
 
 
 def build_losses(train: TrainOptions) -> Losses:
-    """The losses of the ``train`` section, on the CPU or the default device and without a feature network.
-
-    Raises:
-        OptionError: one cannot be built; names the option.
-    """
+    """The losses of the ``train`` section, on the default device and without a feature network."""
     sections = {key: getattr(train, key) for key in ('distill_opt', 'perceptual_opt', 'pixel_opt', 'gan_opt')}
     given = {key: section.given() for key, section in sections.items() if section is not None}
     try:
@@ -41,11 +37,7 @@ def build_losses(train: TrainOptions) -> Losses:
 
 
 def check_losses(train: AdaptationSettings) -> Losses:
-    """The losses can be built, and the feature network has the layers that they name.
-
-    Raises:
-        OptionError: naming the option.
-    """
+    """The losses can be built, and the feature network has the layers that they name."""
     for key in ('distill_opt', 'pixel_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             _check_loss(key, getattr(train, key).given())
@@ -75,11 +67,7 @@ def _check_loss(key: str, options: Mapping[str, Any]) -> None:
 
 
 def check_feature_size(options: RunOptions, losses: Losses) -> None:
-    """The crop is large enough for the deepest feature layer that a loss compares.
-
-    Raises:
-        OptionError: naming ``gt_size`` and the layer.
-    """
+    """The crop is large enough for the deepest feature layer that a loss compares."""
     network, layers, scale = options.train.feature_net.type, losses.layers, options.pdd.scale
     size = getattr(options.pdd.datasets['train'], 'gt_size', None)
     if not layers or not isinstance(size, int) or fits(network, layers, size):
