@@ -21,9 +21,8 @@ from pdd_arch.losses import FeaturePerceptualLoss, distance_loss
 from pdd_arch.losses.perceptual import CRITERIA
 from pdd_arch.options import reference, schema
 from pdd_arch.options.messages import describe, document, validated
-from pdd_arch.options.run_options import CommandLine, RunOptions
-from pdd_arch.options.sections import val_options
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.options.yaml_file import load_options
 
 OPTIONS = Path(__file__).parents[1] / 'options'
@@ -82,7 +81,7 @@ def test_every_option_has_a_meaning():
     for model in reference.SECTIONS:
         for name, option in document(model)['properties'].items():
             assert option.get('description'), f'{model.__name__}.{name}'
-            assert describe(option, document(model)) != 'a value'
+            assert describe(option) != 'a value'
 
 
 def test_every_section_is_in_the_reference():
@@ -106,7 +105,7 @@ def test_features_have_the_options_of_their_signature():
 
 def choices(owner, option):
     """Fixed values of an option, whatever else it may be."""
-    return set(re.findall(r"'([^']+)'", describe(document(owner)['properties'][option], document(owner))))
+    return set(re.findall(r"'([^']+)'", describe(document(owner)['properties'][option])))
 
 
 def test_choices_are_those_of_the_code():
@@ -212,7 +211,7 @@ def test_basicsr_gets_a_dictionary_of_its_own():
 
 
 def test_debug_mode():
-    options = RunOptions.of(run_options(), command_line=CommandLine(debug=True))
+    options = RunOptions.of(run_options(), debug=True)
     opt = options.for_basicsr()
     assert opt['name'] == options.name == 'debug_tiny'
     assert (opt['logger']['print_freq'], opt['logger']['save_checkpoint_freq'], opt['val']['val_freq']) == (1, 8, 8)

@@ -25,10 +25,8 @@ from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.models.validator import Validator
-from pdd_arch.options.optimizers import optimizer_class
-from pdd_arch.options.sections import val_options
-from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_network
+from pdd_arch.options.settings import AdaptationSettings, val_options
+from pdd_arch.options.signatures import check_network, optimizer_class
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.registration import register
 from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of

@@ -9,8 +9,7 @@ from typing import Any
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import unknown_keys
-from pdd_arch.options.run_options import CommandLine, RunOptions
-from pdd_arch.options.schema import BasicOptions, Options
+from pdd_arch.options.run_options import RunOptions, schema_of
 from pdd_arch.options.yaml_file import load_options, parse_yaml
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
@@ -42,25 +41,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> RunOptions:
-    """The options of a command line, with names, types and limits checked.
+    """The options of a command line from `build_parser`, with names, types and limits checked.
 
     Args:
-        args: from :func:`build_parser`.
         root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        is_train: train or test.
-
-    Args:
-        args: of `build_parser`; `seed_drawn` is set: whether ``manual_seed`` was drawn here, not given.
-        root_path: folder below which the run writes.
-        is_train: train or test.
 
     Raises:
         PDDError: the option file cannot be read, or an option is wrong.
     """
-    command_line = CommandLine.of(args)
-    opt = load_options(command_line.opt)
-    apply_overrides(opt, command_line.force_yml)
-    return RunOptions.of(opt, is_train, root_path, command_line)
+    opt = load_options(args.opt)
+    apply_overrides(opt, args.force_yml)
+    return RunOptions.of(opt, is_train, root_path, args.launcher, args.auto_resume, args.debug)
 
 
 def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
@@ -82,7 +73,7 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
             value = parse_yaml(text.strip() or '~')
         except OptionError as e:
             raise OptionError(f'{show(text)} is not a plain YAML value ({e})', where=where) from None
-        section, schema = opt, Options if opt.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
+        section, schema = opt, schema_of(opt)
         for depth, key in enumerate(keys):
             place, known = tuple(keys[: depth + 1]), [*section, *([] if depth else schema.model_fields)]
             if key not in known and (not depth or place[:-1] in _NAMED_SECTIONS):

@@ -7,7 +7,7 @@ the released option files and of the code that reads them (`SRGANRefModel`, `Dis
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -30,27 +30,20 @@ _NO_TEACHER = 'with use_net_g_ema: true the teacher is the moving average, and n
 
 @dataclass
 class Conversion:
-    """A converted option file.
+    """A converted option file for `basicsr train`.
 
     Attributes:
-        options: as for `basicsr train`.
         not_carried: (key, value, reason) of each value that has no counterpart.
         remarks: what means something else although it was carried over.
     """
 
     options: dict[str, Any]
-    not_carried: list[tuple[str, object, str]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    not_carried: list[tuple[str, object, str]]
+    remarks: list[str]
 
 
 def convert_options(released: Mapping[str, Any]) -> Conversion:
-    """Convert the options of a released file.
-
-    Args:
-        released: as read from YAML.
-
-    Returns:
-        Options that have not been checked yet, and what could not be carried over.
+    """Convert the options of a released file, as read from YAML; the result has not been checked yet.
 
     Raises:
         OptionError: it is not a training file of the released code, or needs a network that is not here.
@@ -64,7 +57,6 @@ def convert_options(released: Mapping[str, Any]) -> Conversion:
             'datasets.train_t and train.domain_opt',
         )
     source = Source(released)
-    remarks: list[str] = []
     top = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'find_unused_parameters')
     out: dict[str, Any] = {key: source.take(key) for key in top if source.has(key)} | {'model_type': 'PDDModel'}
     scale = out.get('scale', 4)
@@ -84,18 +76,17 @@ def convert_options(released: Mapping[str, Any]) -> Conversion:
     out['path'] = _paths(source, uses_ema)
     out['train'] = _train(source, uses_ema)
     if source.has('val'):
-        out['val'] = _validation(source, remarks)
-    sections: dict[str, type[schema.Section]] = {'logger': schema.LoggerOptions, 'dist_params': schema.DistOptions}
-    for key, section in sections.items():
+        out['val'] = _validation(source)
+    for key, known in (('logger', schema.LoggerOptions.model_fields), ('dist_params', schema.DistOptions.model_fields)):
         if source.has(key):
-            out[key] = _known(source, key, section)
+            out[key] = source.take_known(key, known)
     source.drop('', UNKNOWN)
     if out['path'].get('param_key_g', 'params') != 'params_ema' and uses_ema:
-        remarks.append(
+        source.remarks.append(
             'path.param_key_g: the released code starts the moving average from params_ema of that file whatever '
             'this key says; here it starts from the same weights as the trained network.'
         )
-    return Conversion(out, source.not_carried, remarks)
+    return Conversion(out, source.not_carried, source.remarks)
 
 
 # ---------------------------------------------------------------- networks and weights
@@ -165,9 +156,7 @@ def _train(source: Source, uses_ema: bool) -> dict[str, Any]:
     if source.has('train.perceptual_opt'):
         out['perceptual_opt'] = _perceptual(source, feature_net)
         out.setdefault('feature_net', feature_net)
-    for key in ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter'):
-        if source.has(f'train.{key}'):
-            out[key] = whole(take(f'train.{key}'))
+    out |= source.take_known('train', ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter'))
     source.only('train.fix_backbone', False, 'the released code reads it and does nothing with it')
     return out
 
@@ -218,33 +207,25 @@ def _pixel(source: Source) -> dict[str, Any]:
 
 def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
     path = 'train.perceptual_opt'
-    shared = {'vgg_type': ('type', 'vgg19'), 'use_input_norm': ('use_input_norm', True)}
-    for name, (ours, default) in (shared | {'range_norm': ('range_norm', False)}).items():
-        wanted = feature_net.setdefault(ours, default)
+    for ours, default in (('type', 'vgg19'), ('use_input_norm', True), ('range_norm', False)):
+        wanted, name = feature_net.setdefault(ours, default), 'vgg_type' if ours == 'type' else ours
         source.only(f'{path}.{name}', wanted, f'one train.feature_net serves all losses: {ours} {wanted}')
-    out = _known(source, path, schema.PerceptualOptions)
-    return {'type': 'PerceptualLoss', **out}
+    return {'type': 'PerceptualLoss', **source.take_known(path, schema.PerceptualOptions.model_fields)}
 
 
 # ---------------------------------------------------------------- validation and logs
-def _known(source: Source, path: str, section: type[schema.Section]) -> dict[str, Any]:
-    """The values of a section that ours has too; whole numbers written as 5e3 become whole numbers."""
-    return {name: whole(source.take(f'{path}.{name}')) for name in source.names(path) if name in section.model_fields}
-
-
 def _validation_data(source: Source, path: str) -> dict[str, Any]:
     kind = source.take_a(f'{path}.type', 'PairedImageDataset')
     sets: dict[str, type[schema.Section]] = {
         'PairedImageDataset': schema.PairedSet,
         'SingleImageDataset': schema.SingleSet,
     }
-    section = sets.get(kind)
-    if section is None:
+    if kind not in sets:
         return {'type': kind, **source.take_all(path)}
-    return {'type': kind, **_known(source, path, section)}
+    return {'type': kind, **source.take_known(path, sets[kind].model_fields)}
 
 
-def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
+def _validation(source: Source) -> dict[str, Any]:
     metrics = {}
     for name in source.names('val.metrics'):
         path = f'val.metrics.{name}'
@@ -255,12 +236,12 @@ def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
             continue
         if kind == 'calculate_lpips':
             source.drop(f'{path}.test_y_channel', "neither code's LPIPS reads it")
-            remarks.append(
+            source.remarks.append(
                 f'{path}: the released metric hands BGR images to LPIPS and converts nothing; here they are RGB, as '
                 'LPIPS is defined. The numbers differ.'
             )
         metrics[name] = {'type': kind, **source.take_all(path)}
-    out = _known(source, 'val', schema.ValOptions)
+    out = source.take_known('val', schema.ValOptions.model_fields)
     return {**out, 'metrics': metrics} if metrics else out
 
 

@@ -1,11 +1,10 @@
 """The options of one run: the validated file, the command line, and what follows from them."""
 
-import argparse
 import os
 import random
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -17,37 +16,6 @@ from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import registered_as
 from pdd_arch.utils.wording import did_you_mean
 
-#: sections that the schema leaves optional, as the other command does without them
-_TRAIN_SECTIONS, _TEST_SECTIONS = ('train', 'logger'), ('val',)
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    """BasicSR's flags, and ``--check``.
-
-    Attributes:
-        opt: the option file.
-        launcher: ``none``, ``pytorch`` or ``slurm``.
-        auto_resume: whether to continue from the newest training state.
-        debug: BasicSR's debug mode.
-        check: whether to say what would run instead of running it.
-        force_yml: entries such as ``train:ema_decay=0.99``.
-    """
-
-    opt: str = ''
-    launcher: str = 'none'
-    auto_resume: bool = False
-    debug: bool = False
-    check: bool = False
-    force_yml: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> 'CommandLine':
-        """What a parser with the flags of `pdd_arch.options.command_line.build_parser` has found."""
-        return cls(
-            **{field.name: getattr(args, field.name) for field in fields(cls)} | {'force_yml': (*args.force_yml,)}
-        )
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -55,22 +23,23 @@ class RunOptions:
 
     Attributes:
         file: the options of the file and ``--force_yml``.
-        command_line: the other flags.
-        is_train: training or test.
         root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        name: of the run and its output folders; ``debug_...`` in debug mode.
-        seed: of all random numbers.
+        name: name of the output folders; ``debug_...`` in debug mode.
+        seed: seed of all random numbers.
         seed_drawn: whether the seed was drawn at this start, not given; a resumed run takes its state's instead.
+        distributed: whether a launcher has started this process among others.
+        auto_resume: whether to continue from the newest training state.
         adaptation: the ``train`` section with all defaults; None in a test and for other models than `PDDModel`.
     """
 
     file: Options | BasicOptions
-    command_line: CommandLine
     is_train: bool
     root_path: str
     name: str
     seed: int
     seed_drawn: bool
+    distributed: bool
+    auto_resume: bool
     adaptation: AdaptationSettings | None
     _given: Mapping[str, Any]
 
@@ -80,15 +49,15 @@ class RunOptions:
         given: Mapping[str, Any],
         is_train: bool = True,
         root_path: str = '',
-        command_line: CommandLine = CommandLine(),
+        launcher: str = 'none',
+        auto_resume: bool = False,
+        debug: bool = False,
     ) -> 'RunOptions':
         """The options of a file.
 
         Args:
             given: content of the file, with ``--force_yml`` applied; it belongs to the result.
-            is_train: training or test.
             root_path: folder of all outputs; the current one by default.
-            command_line: the other flags.
 
         Raises:
             OptionError: a name, type or value is wrong, or options do not go together; names the key.
@@ -98,15 +67,15 @@ class RunOptions:
         if is_train and isinstance(file, Options):
             assert file.train is not None
             adaptation = AdaptationSettings.of(file.train, file.network_teacher is not None, file.network_d is not None)
-        drawn = file.manual_seed is None
         return cls(
             file=file,
-            command_line=command_line,
             is_train=is_train,
             root_path=root_path or os.getcwd(),
-            name=f'debug_{file.name}' if command_line.debug and not file.name.startswith('debug') else file.name,
+            name=f'debug_{file.name}' if debug and not file.name.startswith('debug') else file.name,
             seed=random.randint(1, 10000) if file.manual_seed is None else file.manual_seed,
-            seed_drawn=drawn,
+            seed_drawn=file.manual_seed is None,
+            distributed=launcher != 'none',
+            auto_resume=auto_resume,
             adaptation=adaptation,
             _given=given,
         )
@@ -124,11 +93,6 @@ class RunOptions:
         return self.adaptation
 
     @property
-    def distributed(self) -> bool:
-        """Whether a launcher has started this process among others."""
-        return self.command_line.launcher != 'none'
-
-    @property
     def output_folder(self) -> str:
         """``experiments/NAME`` of a training, ``results/NAME`` of a test."""
         return os.path.join(self.root_path, 'experiments' if self.is_train else 'results', self.name)
@@ -140,7 +104,7 @@ class RunOptions:
     def for_basicsr(self) -> dict[str, Any]:
         """BasicSR's option dictionary, a new one at each call: what the file holds, and what BasicSR derives."""
         opt = deepcopy(dict(self._given))
-        opt |= {'auto_resume': self.command_line.auto_resume, 'is_train': self.is_train, 'dist': self.distributed}
+        opt |= {'auto_resume': self.auto_resume, 'is_train': self.is_train, 'dist': self.distributed}
         opt |= {'name': self.name, 'manual_seed': self.seed}
         # one by one: sections may be the same object, by an alias of YAML
         opt['datasets'] = {phase: deepcopy(dataset) for phase, dataset in opt['datasets'].items()}
@@ -167,18 +131,21 @@ class RunOptions:
         return opt
 
 
+def schema_of(given: Mapping[str, Any]) -> type[Options | BasicOptions]:
+    """What an option file is checked against: for other models than `PDDModel`, what every BasicSR run has."""
+    return Options if given.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
+
+
 def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicOptions:
     """The content of an option file: names, types and limits are right, and the sections of the command are there.
-
-    Only what every BasicSR run has is checked for other models than `PDDModel`.
 
     Raises:
         OptionError: naming the key, what was expected and what was found.
     """
-    ours = given.get('model_type', 'PDDModel') == 'PDDModel'
-    file = validated(Options, dict(given)) if ours else validated(BasicOptions, dict(given))
+    file = validated(schema_of(given), dict(given))
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
-    for section in _TRAIN_SECTIONS if is_train else _TEST_SECTIONS:
+    # the schema leaves them optional, as the other command does without them
+    for section in ('train', 'logger') if is_train else ('val',):
         if getattr(file, section) is None:
             hint = did_you_mean(section, map(str, given)).strip()
             raise OptionError('missing', where=section, expected='a section', way_out=hint)

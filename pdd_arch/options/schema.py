@@ -57,13 +57,11 @@ Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
 def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', alias: str | None = None) -> Any:
-    """A field with its meaning.
+    """A field with its meaning, a clause for the reference; without a `default` the option is required.
 
     Args:
-        meaning: a clause for the reference.
-        default: its value where the file has none; by default the option is required.
         shown: stands for the default in the reference, where that depends on other options.
-        example: of a value, as YAML.
+        example: an example of a value, as YAML.
         alias: its key in the file, where the name of the field is another.
     """
     notes = {'x-default': shown, 'x-example': example}

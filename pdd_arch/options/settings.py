@@ -1,11 +1,13 @@
-"""The ``train`` section with the defaults filled in that depend on other options."""
+"""Sections as classes that BasicSR builds from a dictionary read them: defaults that depend on others filled in."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ConfigDict
+
 from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import Count, FeatureNetOptions, TrainOptions
+from pdd_arch.options.schema import Count, FeatureNetOptions, TrainOptions, ValOptions
 from pdd_arch.utils.wording import one_of
 
 #: options of BasicSR's perceptual loss that belong to the feature network of all losses, and their names there
@@ -31,10 +33,7 @@ class AdaptationSettings(TrainOptions):
 
     @classmethod
     def from_options(cls, opt: Mapping[str, Any]) -> 'AdaptationSettings':
-        """The settings of a model that is built from BasicSR's option dictionary.
-
-        Args:
-            opt: the whole dictionary; other sections than ``train`` are not checked here.
+        """The settings of a model that is built from BasicSR's option dictionary, of which only ``train`` is checked.
 
         Raises:
             OptionError: a value is impossible, or two do not go together.
@@ -50,12 +49,7 @@ class AdaptationSettings(TrainOptions):
 
     @classmethod
     def of(cls, train: TrainOptions, has_teacher: bool, has_discriminator: bool) -> 'AdaptationSettings':
-        """The settings of a validated section.
-
-        Args:
-            train: the section.
-            has_teacher: whether there is a ``network_teacher``.
-            has_discriminator: whether there is a ``network_d``.
+        """The settings of a validated section, beside which there is a ``network_teacher`` or ``network_d``, or not.
 
         Raises:
             OptionError: two options do not go together.
@@ -138,3 +132,16 @@ def _shared_feature_net(train: TrainOptions) -> FeatureNetOptions:
                 way_out=f'Set train.feature_net.{shared_key} instead.',
             )
     return shared
+
+
+class ValSection(ValOptions):
+    """``val`` of a model that is built without BasicSR's validation loop, which alone needs ``save_img``."""
+
+    model_config = ConfigDict(extra='ignore')
+
+    save_img: bool = False
+
+
+def val_options(opt: Mapping[str, Any]) -> ValSection:
+    """The ``val`` section of BasicSR's whole option dictionary; all defaults where there is none."""
+    return validated(ValSection, opt.get('val') or {}, 'val')

@@ -1,29 +1,24 @@
-"""Registered classes and functions, and their keywords, judged by their signature."""
+"""Classes and functions that options name, and their keywords, judged by their signature."""
 
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
 
 from pdd_arch.errors import OptionError
+from pdd_arch.options.schema import Optimizer
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
+#: classes of torch.optim that need more than a gradient, or are no optimizer
+_UNSUITABLE = ('Optimizer', 'LBFGS', 'SparseAdam')
+
 
 def registered_as(what: str, registry: Registry, kind: str, where: str) -> Callable[..., Any]:
-    """The class or function of a registry that an option names.
-
-    Args:
-        what: in a word: ``network``, ``metric`` ...
-        registry: BasicSR's.
-        kind: the name.
-        where: key of the option.
-
-    Raises:
-        OptionError: nothing of that name is registered.
-    """
+    """The class or function of a registry that the option `where` names; `what` it is, in a word: ``metric``."""
     found = registered(registry, kind)
     if not callable(found):
         hint = did_you_mean(kind, registry.keys()).strip()
@@ -32,12 +27,10 @@ def registered_as(what: str, registry: Registry, kind: str, where: str) -> Calla
 
 
 def check_network(key: str, options: Mapping[str, Any], scale: int | None = None) -> None:
-    """The network of a section is registered and takes the options given.
+    """The network of a section (`key`: ``network_g``) is registered and takes the options given.
 
     Args:
-        key: of the section: ``network_g``.
-        options: the section.
-        scale: that its own scale must be, if it has one.
+        scale: scale that its own must be, if it has one.
 
     Raises:
         OptionError: unknown type, or an option that it does not have.
@@ -60,10 +53,8 @@ def check_keywords(
     """`target` takes the keywords `given`, and has those that it needs.
 
     Args:
-        path: of the section, for messages.
+        path: path of the section, for messages.
         kind: name of the target.
-        target: class or function.
-        given: the keywords.
         filled: keywords that the caller adds.
 
     Raises:
@@ -89,9 +80,6 @@ def check_kinds(path: str, target: Callable[..., Any], given: Mapping[str, Any])
     """Values are of the kind of the parameter's default: a switch, a number, a word.
 
     Weights and the like are used long after they are set: a word among them would stop the run in the middle.
-
-    Raises:
-        OptionError: naming the keyword.
     """
     parameters = inspect.signature(target).parameters
     for name, value in given.items():
@@ -108,9 +96,45 @@ def check_kinds(path: str, target: Callable[..., Any], given: Mapping[str, Any])
             raise OptionError(where=f'{path}.{name}', expected=expected, found=show(value))
 
 
+def check_arguments(
+    path: str, target: Callable[..., Any], options: Mapping[str, Any], filled: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The keywords in a section for `target`, which its ``type`` names, checked by name and kind."""
+    given = {k: v for k, v in options.items() if k != 'type'}
+    check_keywords(path, options['type'], target, given, filled)
+    check_kinds(path, target, given)
+    return given
+
+
 def _is_number(value: object) -> bool:
-    """A finite number, and no switch."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
+
+
+def optimizer_class(kind: str, where: str) -> type[torch.optim.Optimizer]:
+    """The class of ``torch.optim`` that the optimizer section at `where` names.
+
+    Raises:
+        OptionError: there is none of that name, or it does not work on gradients alone.
+    """
+    known = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and name not in _UNSUITABLE}
+    if kind not in known:
+        raise OptionError(
+            f'unknown optimizer {kind!r}',
+            where=f'{where}.type',
+            expected='a class of torch.optim that works on gradients alone, for example Adam',
+            way_out=did_you_mean(kind, known).strip(),
+        )
+    return known[kind]
+
+
+def check_optimizer(options: Optimizer, where: str) -> None:
+    """The optimizer of the section at `where` exists and takes the options given."""
+    optimizer = optimizer_class(options.type, where)
+    given = check_arguments(where, optimizer, options.given(), filled=('params',))
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(2, 2))], **given)
+    except Exception as e:  # whatever an optimizer makes of wrong values
+        raise OptionError(f'{options.type}: {" ".join(str(e).split())[:200]}', where=where) from None

@@ -33,7 +33,6 @@ class OptionLoader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As the safe loader, within the limits."""
         is_alias = self.check_event(yaml.AliasEvent)
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
@@ -62,19 +61,17 @@ class OptionLoader(yaml.SafeLoader):
         return 1 + sum(self._sizes[id(child)] for child in children)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """As the safe loader, but a repeated key is an error: the first value would be lost silently."""
         seen = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE:
                 continue  # merged keys may be overridden; anything but a scalar is the safe loader's to judge
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if key in seen:  # the first value would be lost silently
                 raise yaml.constructor.ConstructorError(None, None, f'key {key!r} appears twice', key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        """As the safe loader; numbers have a limit."""
         if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
             problem = f'a number of {len(node.value)} characters'
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
@@ -112,8 +109,7 @@ def load_options(path: str | Path) -> dict[str, Any]:
     """Read an option file; mappings keep their order, nothing in it is executed.
 
     Raises:
-        MissingFileError: no such file.
-        OptionError: not readable, too large, not UTF-8, not valid YAML, not a mapping, or a tag that would run code.
+        MissingFileError, OptionError: no such file, or it is no readable, valid and harmless YAML mapping in UTF-8.
     """
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else f'does not exist (looked from {os.getcwd()})'

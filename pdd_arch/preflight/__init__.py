@@ -1,1 +1,4 @@
-"""Checks that need the disk, weights or a GPU, made before anything is created or trained."""
+"""Checks that need the disk, weights or a GPU, made before anything is created or trained.
+
+Each raises the `PDDError` that fits, which names the option and the way out.
+"""

@@ -26,11 +26,7 @@ def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
 
 
 def check_dataset_types(options: RunOptions) -> None:
-    """Every dataset has a phase that BasicSR knows, a registered type for it and a name of its own.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """Every dataset has a phase that BasicSR knows, a registered type for it and a name of its own."""
     names: dict[str, str] = {}
     for phase, dataset in options.pdd.datasets.items():
         where = f'datasets.{show_key(phase)}'
@@ -59,11 +55,7 @@ def check_dataset_types(options: RunOptions) -> None:
 
 
 def check_loader(options: RunOptions) -> None:
-    """How the training data is loaded.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """How the training data is loaded."""
     data, where = options.pdd.datasets['train'], 'datasets.train'
     for key, least in (('num_worker_per_gpu', 0), ('batch_size_per_gpu', 1)):
         if getattr(data, key) is None:
@@ -81,11 +73,7 @@ def check_loader(options: RunOptions) -> None:
 
 
 def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
-    """The batch can be divided as asked, and losses that compare its images with each other get enough of them.
-
-    Raises:
-        OptionError: ``batch_size_per_gpu`` or ``accumulate`` does not fit.
-    """
+    """The batch can be divided as asked, and losses that compare its images with each other get enough of them."""
     train, key, batch = options.train, 'batch_size_per_gpu', options.pdd.datasets['train'].batch_size_per_gpu
     mine, processes = samples_of_a_step(options)
     if mine % train.accumulate:
@@ -105,36 +93,22 @@ def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
 
 
 def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[ImageSource, ImageSource]]]:
-    """Look at the images that the options name: they are there and fit together.
-
-    Returns:
-        Number of images and opened sources, by name, as in `pdd_arch.preflight.run.Preflight`.
-
-    Raises:
-        MissingFileError, DataError, OptionError: naming the dataset's key and the file.
-    """
+    """Look at the images that the options name; gives `counts` and `sources` of `pdd_arch.preflight.run.Preflight`."""
     counts: dict[str, int] = {}
     sources: dict[str, tuple[ImageSource, ImageSource]] = {}
     for phase, dataset in options.for_basicsr()['datasets'].items():
         if dataset['type'] == 'UnpairedAdaptationDataset':
-            gt, lq = sources[phase] = open_sources(dataset)
-            counts |= {f'{phase}.gt': len(gt), f'{phase}.lq': len(lq)}
-            length = max(len(gt), len(lq))
+            sources[phase] = open_sources(dataset)
+            counts[phase] = max(map(len, sources[phase]))
         elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
-            length = counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
-        else:
-            continue
-        if options.is_train and phase == 'train':
-            _check_epoch(options, length)
+            counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
+        if options.is_train and phase == 'train' and phase in counts:
+            _check_epoch(options, counts[phase])
     return counts, sources
 
 
 def _check_epoch(options: RunOptions, length: int) -> None:
-    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations.
-
-    Raises:
-        DataError: it does not.
-    """
+    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations."""
     ratio = options.pdd.datasets['train'].dataset_enlarge_ratio
     mine, processes = samples_of_a_step(options)
     if length * ratio / processes < mine:

@@ -1,22 +1,19 @@
 """Checks of the losses and of the features that they compare."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-import torchvision
 from basicsr.utils.registry import LOSS_REGISTRY
-from torch import nn
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features.feature_net import check_layers
-from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
+from pdd_arch.features.feature_net import FeatureNet, check_layers
 from pdd_arch.losses.distillation import DistillationLoss
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_keywords, check_kinds, registered_as
+from pdd_arch.options.signatures import check_arguments, registered_as
 
 #: losses that another option is for, and which
 _BELONG_ELSEWHERE = {
@@ -28,53 +25,24 @@ _BELONG_ELSEWHERE = {
 _NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss')
 
 
-class Losses(NamedTuple):
-    """The losses of a run; None for those that it does not have."""
-
-    distill: DistillationLoss | None
-    perceptual: FeaturePerceptualLoss | None
-    pixel: nn.Module | None
-    gan: nn.Module | None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All feature layers that are compared, each once."""
-        return tuple(dict.fromkeys(layer for loss in self[:2] if loss is not None for layer in loss.layers))
-
-
 def build_losses(train: TrainOptions) -> Losses:
-    """The losses of the ``train`` section, without a feature network.
-
-    Raises:
-        OptionError: one cannot be built; names the option.
-    """
-    perceptual, plain = train.perceptual_opt, {}
-    for key in ('pixel_opt', 'gan_opt'):
-        if getattr(train, key) is not None:
-            try:
-                plain[key] = build_registered(key, getattr(train, key).given())
-            except OptionError as e:  # what a class says of a wrong value may be long
-                raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
-    return Losses(
-        None if train.distill_opt is None else build_distill_loss(train.distill_opt.given()),
-        None if perceptual is None else build_perceptual_loss(perceptual.given()),
-        plain.get('pixel_opt'),
-        plain.get('gan_opt'),
-    )
+    """The losses of the ``train`` section, on the default device and without a feature network."""
+    sections = {key: getattr(train, key) for key in ('distill_opt', 'perceptual_opt', 'pixel_opt', 'gan_opt')}
+    given = {key: section.given() for key, section in sections.items() if section is not None}
+    try:
+        return Losses.from_options(given, torch.get_default_device())
+    except OptionError as e:  # what a class says of a wrong value may be long
+        raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
 
 
 def check_losses(train: AdaptationSettings) -> Losses:
-    """The losses can be built, and the feature network has the layers that they name.
-
-    Raises:
-        OptionError: naming the option.
-    """
+    """The losses can be built, and the feature network has the layers that they name."""
     for key in ('distill_opt', 'pixel_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             _check_loss(key, getattr(train, key).given())
     losses, network = build_losses(train), train.feature_net.type
-    if losses.distill is not None:
-        check_layers(losses.distill.layers, network, 'train.distill_opt')
+    if losses.distillation is not None:
+        check_layers(losses.distillation.layers, network, 'train.distill_opt')
     if losses.perceptual is not None:
         check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
     return losses
@@ -92,41 +60,31 @@ def _check_loss(key: str, options: Mapping[str, Any]) -> None:
         raise OptionError(
             f'{kind} is no adversarial loss', where=f'{where}.type', way_out='Use GANLoss, or train.pixel_opt.'
         )
-    given = {k: v for k, v in options.items() if k != 'type'}
-    check_keywords(where, kind, loss, given)
-    check_kinds(where, loss, given)
+    check_arguments(where, loss, options)
 
 
 def check_feature_size(options: RunOptions, losses: Losses) -> None:
-    """The crop is large enough for the deepest feature layer that a loss compares.
-
-    Raises:
-        OptionError: naming ``gt_size`` and the layer.
-    """
+    """The crop is large enough for the deepest feature layer that a loss compares."""
     network, layers, scale = options.train.feature_net.type, losses.layers, options.pdd.scale
     size = getattr(options.pdd.datasets['train'], 'gt_size', None)
-    if not layers or not isinstance(size, int) or fits(network, layers, size):
+    if not layers or not isinstance(size, int):
         return
-    least = next(n for n in range(size + 1, 1024) if fits(network, layers, n))
+    with torch.device('meta'):
+        feature_net = FeatureNet(layers, network, 'random')
+    if _fits(feature_net, size):
+        return
+    least = next(n for n in range(size + 1, 1024) if _fits(feature_net, n))
     raise OptionError(
-        f'{size} pixels leave nothing at layer {_deepest(layers, network)[0]} of {network}, the deepest of the losses',
+        f'{size} pixels leave nothing at layer {max(layers, key=check_layers(layers, network).__getitem__)} of '
+        f'{network}, the deepest of the losses',
         where='datasets.train.gt_size',
         way_out=f'Use at least {-(-least // scale) * scale}, or layers nearer to the image.',
     )
 
 
-def _deepest(layers: Iterable[str], network: str) -> tuple[str, int]:
-    """The last of the layers that an image reaches, and its position."""
-    positions = check_layers(layers, network)
-    return max(((name, positions[name]) for name in layers), key=lambda item: item[1])
-
-
-def fits(network: str, layers: Iterable[str], size: int) -> bool:
-    """Whether an image of `size` pixels still has features at the deepest of the layers."""
-    _, position = _deepest(layers, network)
-    with torch.device('meta'):
-        features = getattr(torchvision.models, network)(weights=None).features[: position + 1]
-        try:
-            return bool(features(torch.empty(1, 3, size, size)).numel())
-        except RuntimeError:
-            return False
+def _fits(feature_net: FeatureNet, size: int) -> bool:
+    """Whether an image of `size` pixels still has features at all layers."""
+    try:
+        return all(maps.numel() for maps in feature_net(torch.empty(1, 3, size, size, device='meta')).values())
+    except RuntimeError:
+        return False

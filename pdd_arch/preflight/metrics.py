@@ -5,27 +5,21 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import torch
-import torchvision
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.features.feature_net import FeatureNet, check_layers, imagenet_features
+from pdd_arch.errors import OptionError
+from pdd_arch.features.feature_net import check_layers, load_trunk
 from pdd_arch.metrics import dists_metric, feature_distance, lpips_metric
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
-from pdd_arch.options.signatures import check_keywords, check_kinds, registered_as
+from pdd_arch.options.signatures import check_arguments, registered_as
 from pdd_arch.preflight.networks import NAMED_WEIGHTS, is_cached, require_file
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 
 
 def check_validation(options: RunOptions) -> None:
-    """The ``val`` section is complete where BasicSR reads it without asking, and its metrics can be computed.
-
-    Raises:
-        OptionError, MissingFileError: naming the key.
-    """
+    """The ``val`` section is complete where BasicSR reads it without asking, and its metrics can be computed."""
     val = options.pdd.val
     if val is None:
         return
@@ -41,7 +35,7 @@ def check_validation(options: RunOptions) -> None:
                 way_out='Install it with: pip install pyiqa',
             )
         trunk = _trunk(given, where)
-        if trunk is not None and trunk.weights not in (NAMED_WEIGHTS if trunk.layers else ('imagenet',)):
+        if trunk is not None and trunk.weights not in (NAMED_WEIGHTS if trunk.depth else ('imagenet',)):
             require_file(trunk.where, trunk.weights)
         parameter = inspect.signature(metric).parameters.get('img2')
         if parameter is None or parameter.default is not inspect.Parameter.empty:
@@ -56,26 +50,12 @@ def check_validation(options: RunOptions) -> None:
 
 
 def check_metric(options: Mapping[str, Any], where: str) -> Callable[..., Any]:
-    """The metric of a section is registered and takes the options given.
-
-    Args:
-        options: the section.
-        where: its key.
-
-    Returns:
-        The metric.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """The metric of a section (`where`: its key), which is registered and takes the options given."""
     metric = registered_as('metric', METRIC_REGISTRY, options['type'], f'{where}.type')
-    given = {k: v for k, v in options.items() if k not in ('type', 'better')}
-    check_keywords(where, options['type'], metric, given, filled=('img', 'img2'))
-    check_kinds(where, metric, given)
-    if given.get('input_order', 'HWC') not in ('HWC', 'CHW'):
-        raise OptionError(
-            where=f'{where}.input_order', expected=one_of(('HWC', 'CHW')), found=show(given['input_order'])
-        )
+    without = {k: v for k, v in options.items() if k != 'better'}
+    order = check_arguments(where, metric, without, filled=('img', 'img2')).get('input_order', 'HWC')
+    if order not in ('HWC', 'CHW'):
+        raise OptionError(where=f'{where}.input_order', expected=one_of(('HWC', 'CHW')), found=show(order))
     return metric
 
 
@@ -86,16 +66,12 @@ class _Trunk(NamedTuple):
     weights: str
     #: of the option that names the weights
     where: str
-    #: compared; none: the metric's own, which are not compared with random weights
-    layers: tuple[str, ...] = ()
+    #: layers from its input on that are used; None: all, and no random weights
+    depth: int | None = None
 
 
 def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
-    """The network of a metric; None for metrics without one.
-
-    Raises:
-        OptionError: an option of the network is wrong.
-    """
+    """The network of a metric; None for metrics without one."""
     kind, weights = options['type'], options.get('weights', 'imagenet')
     if kind == 'calculate_dists':
         return _Trunk(dists_metric.TRUNK, weights, f'{where}.weights')
@@ -112,8 +88,9 @@ def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
         if layers is not None and (not isinstance(layers, list) or not all(isinstance(n, str) for n in layers)):
             raise OptionError(where=f'{where}.layers', expected='a list of layer names', found=show(layers))
         chosen = feature_distance.network_options(options.get('feature_net'), layers)
-        check_layers(chosen['layers'], chosen['type'], f'{where}.layers')
-        return _Trunk(chosen['type'], chosen['weights'], f'{where}.feature_net.weights', (*chosen['layers'],))
+        positions = check_layers(chosen['layers'], chosen['type'], f'{where}.layers')
+        depth = max(positions[name] for name in chosen['layers']) + 1
+        return _Trunk(chosen['type'], chosen['weights'], f'{where}.feature_net.weights', depth)
     return None
 
 
@@ -121,11 +98,7 @@ def check_metric_weights(options: RunOptions, fetch: bool) -> None:
     """The weights of the metrics can be had and belong to their networks.
 
     Args:
-        options: of the run.
         fetch: whether they may be downloaded.
-
-    Raises:
-        MissingFileError, WeightsError: naming the metric.
     """
     val = options.pdd.val
     for name, section in ((val and val.metrics) or {}).items():
@@ -134,17 +107,7 @@ def check_metric_weights(options: RunOptions, fetch: bool) -> None:
         if section.type == 'calculate_dists' and (fetch or dists_metric.is_at_hand(own)):
             dists_metric.read_channel_weights(own, where)
         trunk = _trunk(given, where)
-        try:
-            if trunk is None or trunk.weights == 'random':
-                continue
-            if trunk.weights != 'imagenet':
-                FeatureNet(trunk.layers or _last_layer(trunk.network), type=trunk.network, weights=trunk.weights)
-            elif fetch or is_cached(trunk.network):
-                imagenet_features(trunk.network)
-        except PDDError as e:
-            raise e.within(where, ': ') from None
-
-
-def _last_layer(network: str) -> tuple[str]:
-    with torch.device('meta'):
-        return (f'features.{len(getattr(torchvision.models, network)(weights=None).features) - 1}',)
+        if trunk is None or trunk.weights == 'random':
+            continue
+        if trunk.weights != 'imagenet' or fetch or is_cached(trunk.network):
+            load_trunk(trunk.network, trunk.weights, trunk.where, trunk.depth)

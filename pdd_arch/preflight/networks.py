@@ -1,18 +1,17 @@
 """Checks that weight files are there and belong to their networks, before anything is created or moved aside."""
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
-from pdd_arch.features.feature_net import FeatureNet
+from pdd_arch.features.feature_net import FeatureNet, imagenet_file
 from pdd_arch.inference import required_multiple
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import Options
@@ -30,11 +29,7 @@ _LETTERS = ('g', 'teacher', 'd')
 
 
 def check_networks(file: Options) -> None:
-    """The networks of a file are registered and take the options given.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """The networks of a file are registered and take the options given."""
     for letter in _LETTERS:
         section = getattr(file, f'network_{letter}')
         if section is not None:
@@ -42,12 +37,7 @@ def check_networks(file: Options) -> None:
 
 
 def check_weight_files(options: RunOptions) -> None:
-    """Every weight file that an option names exists.
-
-    Raises:
-        MissingFileError: one does not.
-        OptionError: weights for a network that is not there.
-    """
+    """Every weight file that an option names exists, and its network is there."""
     file = options.pdd
     for letter in _LETTERS:
         network, weights = getattr(file, f'network_{letter}'), getattr(file.path, f'pretrain_network_{letter}')
@@ -64,11 +54,7 @@ def check_weight_files(options: RunOptions) -> None:
 
 
 def require_file(where: str, value: object) -> None:
-    """`value` is the path of a file, or stands for one.
-
-    Raises:
-        OptionError, MissingFileError: it is not.
-    """
+    """`value` is the path of a file, or stands for one."""
     if not isinstance(value, str):
         raise OptionError(where=where, expected='a path', found=show(value))
     if zoo.is_zoo(value):
@@ -88,18 +74,10 @@ def require_file(where: str, value: object) -> None:
 
 
 def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
-    """Build the networks of a run without memory for their weights.
+    """Build the networks of a run, by section, most of them on the ``meta`` device: without memory for their weights.
 
     Args:
-        options: of a `PDDModel`.
         fetch: whether a checkpoint that a network comes from may be downloaded.
-
-    Returns:
-        The networks by section, most of them on the ``meta`` device.
-
-    Raises:
-        OptionError: a network cannot be built, or has another scale than the run.
-        MissingFileError: it comes from a checkpoint that is not here.
     """
     networks = {}
     for letter in _LETTERS if options.is_train else ('g',):
@@ -116,12 +94,7 @@ def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: 
     """Read the weights that a run starts from, and compare them with their networks.
 
     Args:
-        options: of a `PDDModel`.
-        networks: from :func:`open_networks`.
         fetch: whether published weights may be downloaded; those that are not here are left out otherwise.
-
-    Raises:
-        MissingFileError, WeightsError: weights cannot be had, or belong to another network.
     """
     resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
     paths, opened = options.pdd.path, OpenedWeights()
@@ -142,15 +115,11 @@ def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: 
     """The feature network of a training run with its weights, on the CPU.
 
     Args:
-        train: its settings.
-        layers: that its losses compare.
+        layers: layers that its losses compare.
         fetch: whether torchvision's weights may be downloaded.
 
     Returns:
         None where no loss compares features, weights are random, or may not be fetched.
-
-    Raises:
-        MissingFileError, WeightsError: the weights cannot be had, or belong to another network.
     """
     options = train.feature_net
     missing = options.weights == 'imagenet' and not fetch and not is_cached(options.type)
@@ -164,8 +133,7 @@ def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: 
 
 def is_cached(network: str) -> bool:
     """Whether torchvision's weights of a network have been downloaded before."""
-    url = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
-    return (Path(torch.hub.get_dir()) / 'checkpoints' / os.path.basename(url)).is_file()
+    return imagenet_file(network)[1].is_file()
 
 
 def _at_hand(file: str) -> bool:
@@ -185,23 +153,18 @@ def _build_without_memory(key: str, options: Mapping[str, Any], fetch: bool) -> 
             where=f'{key}.path',
             way_out=f'A run would fetch {entry.url}; fetch it and put it there to check it first.',
         )
-    net: nn.Module
     if given.get('path') is None:
-        try:
-            with torch.device('meta'):
-                net = network(**given)
-                return net
-        except Exception:  # built again below: an error of the options comes again, one of the meta device does not
-            pass
+        # an error of the options comes again below, one of the meta device does not
+        with contextlib.suppress(Exception), torch.device('meta'):
+            return network(**given)
     try:
-        net = network(**given)
+        return network(**given)
     except PDDError as e:
         raise e.within(key, ': ') from None
     except Exception as e:  # whatever a network's constructor makes of wrong values
         reason = ' '.join(str(e).split())[:200]
         problem = f'{kind} cannot be built with these options ({type(e).__name__}: {reason})'
         raise OptionError(problem, where=key) from None
-    return net
 
 
 def _check_scale(key: str, net: nn.Module, scale: int) -> None:

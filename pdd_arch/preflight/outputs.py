@@ -9,11 +9,7 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 
 
 def check_logger(options: RunOptions) -> None:
-    """What the log and the checkpoints need is there.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """What the log and the checkpoints need is there."""
     logger = options.pdd.logger
     assert logger is not None
     project = None if logger.wandb is None else logger.wandb.project
@@ -59,11 +55,7 @@ def _check_best(options: RunOptions, best: str) -> None:
 
 
 def check_outputs(options: RunOptions) -> None:
-    """The folders that the run writes to can be made.
-
-    Raises:
-        OptionError: a file is in the way, or the folder is not writable.
-    """
+    """The folders that the run writes to can be made."""
     folders = [options.output_folder]
     if options.pdd.logger is not None and options.pdd.logger.use_tb_logger:
         folders.append(os.path.join(options.root_path, 'tb_logger', options.name))

@@ -12,12 +12,13 @@ from torch import nn
 from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
-from pdd_arch.options.optimizers import check_optimizer
+from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options
 from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.signatures import check_optimizer
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
-from pdd_arch.preflight.losses import Losses, check_feature_size, check_losses
+from pdd_arch.preflight.losses import check_feature_size, check_losses
 from pdd_arch.preflight.metrics import check_metric_weights, check_validation
 from pdd_arch.preflight.networks import (
     check_networks,
@@ -35,10 +36,8 @@ class Preflight:
     """What the checks of a run have opened, so that the run need not open it again.
 
     Attributes:
-        options: of the run.
-        losses: of a training run of `PDDModel`.
-        counts: number of images (or pairs) by source: ``train.gt`` and ``train.lq`` of unpaired data, else the name of
-            the dataset's section.
+        losses: losses of a training run of `PDDModel`.
+        counts: number of images or pairs by the dataset's section; of unpaired data, those of the larger domain.
         sources: opened and validated sources (HR, target domain) of unpaired data, by the dataset's section.
         networks: by section, most of them on the ``meta`` device.
         weights: contents of the weight files of the networks.
@@ -61,11 +60,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
     Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
 
     Args:
-        options: of the run.
         fetch: whether published weights may be downloaded.
-
-    Raises:
-        OptionError, MissingFileError, DataError, WeightsError: naming the option key and the way out.
     """
     with _logger_left_alone():
         found = Preflight(options, check_plan(options))
@@ -84,9 +79,6 @@ def check_plan(options: RunOptions) -> Losses | None:
 
     Returns:
         The losses of a training run of `PDDModel`.
-
-    Raises:
-        OptionError, MissingFileError: naming the option key and the way out.
     """
     check_device(options)
     file = options.file
@@ -102,7 +94,7 @@ def check_plan(options: RunOptions) -> Losses | None:
     if losses is not None:
         check_schedule(options.train)
         check_loader(options)
-        check_batch(options, losses.distill)
+        check_batch(options, losses.distillation)
         check_logger(options)
     check_validation(options)
     check_outputs(options)
@@ -110,11 +102,7 @@ def check_plan(options: RunOptions) -> Losses | None:
 
 
 def check_device(options: RunOptions) -> None:
-    """CUDA must be there when it is asked for; running on the CPU instead would be a silent surprise.
-
-    Raises:
-        OptionError: ``num_gpu`` is more than this machine has.
-    """
+    """CUDA must be there when it is asked for; running on the CPU instead would be a silent surprise."""
     asked = options.file.num_gpu
     if asked == 'auto':
         return
@@ -129,11 +117,7 @@ def check_device(options: RunOptions) -> None:
 
 
 def check_schedule(train: AdaptationSettings) -> None:
-    """Optimizers can be built, and schedules are complete and cover the run.
-
-    Raises:
-        OptionError: naming the key.
-    """
+    """Optimizers can be built, and schedules are complete and cover the run."""
     check_optimizer(train.optim_g, 'train.optim_g')
     if train.optim_d is not None:
         check_optimizer(train.optim_d, 'train.optim_d')
