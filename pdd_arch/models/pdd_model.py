@@ -140,7 +140,7 @@ class PDDModel(SRModel):
         ema.load_state_dict(bare(self.net_g).state_dict())
         path = self.opt['path']
         if path.get('resume_state') and 'network_g' not in (path.get('ignore_resume_networks') or ()):
-            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
+            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema', 'g')
         return ema.eval().requires_grad_(False)
 
     def _build_teacher(self) -> nn.Module:
@@ -163,7 +163,7 @@ class PDDModel(SRModel):
         path = self.opt['path']
         if (file := path.get(f'pretrain_network_{letter}')) is not None:
             key = path.get(f'param_key_{letter}', 'params')
-            self.load_network(net, file, path.get(f'strict_load_{letter}', True), key)
+            self.load_network(net, file, path.get(f'strict_load_{letter}', True), key, letter)
 
     def _build_feature_net(self, settings: AdaptationSettings) -> FeatureNet | None:
         if not self.losses.layers:
@@ -189,17 +189,22 @@ class PDDModel(SRModel):
         return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=search)
 
     def load_network(
-        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+        self,
+        net: nn.Module,
+        load_path: str,
+        strict: bool = True,
+        param_key: str | None = 'params',
+        letter: str | None = None,
     ) -> None:
-        """As BasicSR's, with errors that name the option, the file and what differs.
+        """As BasicSR's, with errors that name the file, what differs, and the options of network `letter`, if given.
 
         Raises:
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
-        option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
+        option = 'weights' if letter is None else f'path.pretrain_network_{letter}'
+        key_option = None if letter is None else f'path.param_key_{letter}'
         net, logger = bare(net), get_root_logger()
         content = self.run.opened_weights.read(load_path, option)
-        key_option = option.replace('pretrain_network_', 'param_key_') if option != 'weights' else None
         state = state_dict_of(content, param_key, load_path, option, net, key_option)
         check_finite(state, load_path, option)
         if param_key is not None and param_key not in content:

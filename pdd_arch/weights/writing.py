@@ -18,8 +18,8 @@ from pdd_arch.utils.hashing import sha256_of
 class CheckpointWriter:
     """Writes files that belong together: all of them are on disk before the first becomes visible.
 
-    Use it as a context: :meth:`add` every file, then :meth:`publish`. Whatever goes wrong in between, no temporary
-    file is left and nothing that was there before is touched.
+    In a ``with`` block, :meth:`add` every file, then :meth:`publish`. Whatever goes wrong in between, no temporary file
+    is left and nothing that was there before is touched.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,7 @@ class CheckpointWriter:
         self._staged.clear()
 
     def add(self, content: Mapping[str, object], path: str | Path) -> str:
-        """Write `content` beside its final place and flush it to disk.
-
-        Returns:
-            SHA-256 of the file.
+        """Write `content` beside its final place and flush it to disk; gives the SHA-256 of the file.
 
         Raises:
             WeightsError: it cannot be written (disk full, read-only ...).
