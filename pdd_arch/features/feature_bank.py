@@ -30,13 +30,12 @@ class FeatureBank:
             ``{name: {layer: (N, C, h, w)}}``, at least float32 also under autocast: distances between nearly
             equal features lose their digits in half precision.
         """
-        wanted = {name: tuple(dict.fromkeys(chosen)) for name, chosen in layers.items()}
+        wanted = {name: unique for name, chosen in layers.items() if (unique := tuple(dict.fromkeys(chosen)))}
         batches: dict[tuple[bool, torch.Size, torch.dtype], list[str]] = {}
-        for name, chosen in wanted.items():
-            if chosen:
-                image = images[name]
-                with_gradient = image.requires_grad and torch.is_grad_enabled()
-                batches.setdefault((with_gradient, image.shape[1:], image.dtype), []).append(name)
+        for name in wanted:
+            image = images[name]
+            with_gradient = image.requires_grad and torch.is_grad_enabled()
+            batches.setdefault((with_gradient, image.shape[1:], image.dtype), []).append(name)
         found: dict[str, Features] = {}
         for (with_gradient, *_), names in batches.items():
             union = tuple(dict.fromkeys(layer for name in names for layer in wanted[name]))
@@ -48,7 +47,7 @@ class FeatureBank:
             for i, name in enumerate(names):
                 found[name] = {layer: parts[layer][i] for layer in wanted[name]}
                 if not with_gradient and len(wanted[name]) < len(union):
-                    # a part of a stack keeps the whole stack, in layers that only the other images are wanted of
+                    # a part keeps the whole stack alive, also in layers that only the other images need
                     found[name] = {layer: part.clone() for layer, part in found[name].items()}
         return found
 
