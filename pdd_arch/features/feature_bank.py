@@ -6,6 +6,7 @@ import torch
 
 from pdd_arch.features.feature_net import FeatureNet
 
+#: layer -> (N, C, h, w)
 Features = dict[str, torch.Tensor]
 
 

@@ -85,7 +85,7 @@ def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[
 def load_trunk(
     network: str, weights: str = 'imagenet', where: str = 'feature_net.weights', depth: int | None = None
 ) -> nn.Sequential:
-    """Torchvision's ``features`` of a network with weights, in float32 on the CPU; the first `depth` layers only, if given.
+    """Torchvision's ``features`` of a network, or the first `depth` of them, with weights, in float32 on the CPU.
 
     Raises:
         MissingFileError: the weights do not exist, or cannot be downloaded.

@@ -12,7 +12,7 @@ from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import check_layers
 from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, build_registered
 from pdd_arch.losses.distillation import DistillationLoss
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.losses.supervised import FeaturePerceptualLoss
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import TrainOptions
 from pdd_arch.options.settings import AdaptationSettings

@@ -116,21 +116,20 @@ def state_dict_of(
     Raises:
         WeightsError: the key is absent, or what it names is not a state dict.
     """
-
-    def other_key(key: str) -> str:
-        if key_option is not None:
-            return f'Set {key_option}: {key}'
-        return f'Give a file that {"is a state dict" if param_key is None else f"holds a state dict under {param_key!r}"}.'
-
-    nested = [k for k in PARAM_KEYS if isinstance(content.get(k), Mapping)]
     if param_key == 'params_ema' and 'params_ema' not in content and 'params' in content:
         param_key = 'params'
+    wanted = 'is a state dict' if param_key is None else f'holds a state dict under {param_key!r}'
+    nested = [k for k in PARAM_KEYS if isinstance(content.get(k), Mapping)]
+
+    def advice(key: str) -> str:
+        return f'Give a file that {wanted}.' if key_option is None else f'Set {key_option}: {key}'
+
     if param_key is not None and param_key not in content:
         raise WeightsError(
             f'{path} has no key {param_key!r}',
             where=where,
             found=str(nested or sorted(map(str, content))[:4]),
-            way_out=other_key(nested[0] if nested else '~'),
+            way_out=advice(nested[0] if nested else '~'),
         )
     state = content if param_key is None else content[param_key]
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -138,7 +137,7 @@ def state_dict_of(
             f'{path} holds no state dict under {param_key!r}',
             where=where,
             expected='a dictionary of tensors',
-            way_out=other_key(nested[0] if nested else 'the key that holds the state dict'),
+            way_out=advice(nested[0] if nested else 'the key that holds the state dict'),
         )
     odd = next((k for k, v in state.items() if not isinstance(k, str) or _is_odd(v)), None)
     if odd is not None:

@@ -1,21 +1,49 @@
-"""Perceptual and style loss on features that have been computed.
+"""Supervised losses of the synthetic domain: on the Haar transform of images, and on features of the shared network."""
 
-BasicSR's ``PerceptualLoss`` runs its own VGG on both images; here the features come from the bank, so that the
-student's output goes through the feature network once for this loss and the distillation together.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
 
+from pdd_arch.errors import OptionError
+from pdd_arch.features import Features
 from pdd_arch.losses.distillation import check_choice, checked_layers
-from pdd_arch.losses.functional import INTRA_CRITERIA, frobenius_of_parts, gram_matrix, weighted_sum
+from pdd_arch.losses.functional import INTRA_CRITERIA, frobenius_of_parts, gram_matrix, haar_wavelet_loss, weighted_sum
+from pdd_arch.utils.registration import register
 
 CRITERIA = {name: INTRA_CRITERIA[name] for name in ('l1', 'l2', 'fro')}
 
 
+@register(LOSS_REGISTRY)
+class HaarWaveletLoss(nn.Module):
+    """``loss_weight * (w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|)`` of the difference.
+
+    Args:
+        loss_weight: weight of the whole term (0.5 in the paper's option files).
+        weights: weights of the low, the mixed and the high band ([1, 0.1, 0.01] in the paper's option files).
+
+    Raises:
+        OptionError: `weights` are not three numbers.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, weights: Sequence[float] = (1.0, 0.5, 0.1)) -> None:
+        super().__init__()
+        if isinstance(weights, str) or not isinstance(weights, Sequence) or len(weights) != 3:
+            raise OptionError(where='weights', expected='three numbers [LL, HL and LH, HH]', found=repr(weights))
+        self.loss_weight = loss_weight
+        self.weights = (float(weights[0]), float(weights[1]), float(weights[2]))
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss of images (N, C, H, W) with even H and W."""
+        return self.loss_weight * haar_wavelet_loss(pred, target, self.weights)
+
+
 class FeaturePerceptualLoss:
-    """BasicSR's ``PerceptualLoss`` as a function of features.
+    """BasicSR's ``PerceptualLoss`` as a function of features that have been computed.
+
+    BasicSR's runs its own VGG on both images; here the student's output goes through the feature network once for this
+    loss and the distillation together.
 
     Args:
         layer_weights: layer name -> weight.
@@ -45,17 +73,11 @@ class FeaturePerceptualLoss:
         """Layers whose features are compared."""
         return tuple(self.layer_weights) if self.perceptual_weight or self.style_weight else ()
 
-    def terms(self, student: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``l_g_percep`` and ``l_g_style``, weighted; a term of weight 0 is absent.
-
-        Args:
-            student, target: features ``{layer: (N, C, h, w)}`` of S(x_s) and y_s.
-        """
+    def terms(self, student: Features, target: Features) -> dict[str, torch.Tensor]:
+        """``l_g_percep`` and ``l_g_style``, weighted, of the features of S(x_s) and y_s; without terms of weight 0."""
         return self.combine(self.statistics(student, target))
 
-    def statistics(
-        self, student: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+    def statistics(self, student: Features, target: Features) -> dict[str, torch.Tensor]:
         """By layer and term: the value of a part of a batch, (1,)."""
         found = {}
         for k in self.layer_weights:
