@@ -26,8 +26,7 @@ DEFAULT_LAYERS = {
 
 @functools.lru_cache(maxsize=4)
 def _network(options: str) -> FeatureNet:
-    chosen = json.loads(options)
-    return FeatureNet(**chosen).to(device())
+    return FeatureNet(**json.loads(options)).to(device())
 
 
 def network_options(feature_net: Mapping[str, Any] | None, layers: Sequence[str] | None) -> dict[str, Any]:
@@ -38,11 +37,7 @@ def network_options(feature_net: Mapping[str, Any] | None, layers: Sequence[str]
 
 
 def network(options: Mapping[str, Any]) -> FeatureNet:
-    """The network of :func:`network_options`, built once per process.
-
-    Raises:
-        OptionError, MissingFileError, WeightsError: from `FeatureNet`.
-    """
+    """The network of :func:`network_options`, built once per process; raises as `FeatureNet`."""
     return _network(json.dumps(dict(options), sort_keys=True))
 
 

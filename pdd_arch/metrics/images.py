@@ -13,12 +13,7 @@ def device() -> torch.device:
 
 
 def to_tensor(img: np.ndarray, crop_border: int, input_order: str = 'HWC') -> torch.Tensor:
-    """BasicSR's image (BGR, [0, 255]) as (1, 3, H, W), RGB, [0, 1], float32, without its border.
-
-    Args:
-        img: (H, W, 3), (3, H, W) with ``input_order: CHW``, or (H, W).
-        crop_border: pixels cut from each side.
-        input_order: ``HWC`` | ``CHW``.
+    """BasicSR's image (BGR or (H, W) gray, [0, 255]) as (1, 3, H, W), RGB, [0, 1], float32, without its border.
 
     Raises:
         DataError: nothing is left after the crop.

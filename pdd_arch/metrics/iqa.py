@@ -26,8 +26,7 @@ def network(name: str) -> Any:
         import pyiqa
     except ImportError as e:
         raise OptionError(
-            'calculate_iqa needs the package pyiqa (non-commercial licence)',
-            way_out='Install it with: pip install pyiqa',
+            'calculate_iqa needs the package pyiqa (non-commercial licence)', way_out='Install it: pip install pyiqa'
         ) from e
     try:
         return pyiqa.create_metric(name, device=device())
@@ -38,8 +37,7 @@ def network(name: str) -> Any:
         raise MissingFileError(
             f'pyiqa could not build {name!r} ({type(e).__name__}: {reason})',
             where=METRIC,
-            way_out='It downloads its weights itself: run it once on a machine with internet access and copy its '
-            'cache.',
+            way_out='It downloads its weights itself: run it once on a machine with internet access, and copy its cache.',
         ) from None
 
 
@@ -66,11 +64,9 @@ def calculate_iqa(
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.
     """
     model = network(metric)
-    if model.metric_mode != 'FR':
-        images: tuple[torch.Tensor, ...] = (to_tensor(img, crop_border, input_order),)
-    elif img2 is None:
-        raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
-    else:
-        images = to_tensors(img, img2, crop_border, input_order)
     with torch.no_grad():
-        return model(*images).item()
+        if model.metric_mode != 'FR':
+            return model(to_tensor(img, crop_border, input_order)).item()
+        if img2 is None:
+            raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
+        return model(*to_tensors(img, img2, crop_border, input_order)).item()

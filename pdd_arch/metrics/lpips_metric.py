@@ -22,11 +22,7 @@ TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 
 @functools.lru_cache(maxsize=4)
 def network(net: str, weights: str) -> lpips.LPIPS:
-    """The network of :func:`calculate_lpips`, built once per process.
-
-    Raises:
-        OptionError, MissingFileError, WeightsError: it cannot be built.
-    """
+    """The network of :func:`calculate_lpips`, built once per process."""
     if net not in TRUNKS:
         raise OptionError(
             f'unknown network {net!r}',
@@ -50,14 +46,11 @@ def network(net: str, weights: str) -> lpips.LPIPS:
 
 
 def distance(model: lpips.LPIPS, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """LPIPS of pairs, as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
+    """LPIPS of pairs, (N,), as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
 
     Args:
         model: in evaluation mode.
         a, b: (N, 3, H, W), RGB, [0, 1].
-
-    Returns:
-        (N,).
     """
     maps = model.net(model.scaling_layer(2 * torch.cat([a, b]) - 1))
     layers = []
