@@ -18,14 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
-from pdd_arch.inference import (
-    TiledUpscaler,
-    cover,
-    forward_padded,
-    forward_tiled,
-    plan_tiles,
-    required_multiple,
-)
+from pdd_arch.inference import TiledUpscaler, forward_padded, forward_tiled, required_multiple
+from pdd_arch.inference.tiling import cover, plan_tiles
 
 BENCHMARK = Path(__file__).parents[1] / 'experiments' / 'benchmark'
 _MEASURES = runpy.run_path(str(BENCHMARK / 'receptive_field.py'))

@@ -52,11 +52,8 @@ class Tile:
 
     def place(self, scale: int) -> tuple[slice, slice]:
         """Rows and columns of the upscaled image to which that part belongs."""
-        rows, columns = self.rows, self.columns
-        return (
-            slice(rows.keep_start * scale, rows.keep_stop * scale),
-            slice(columns.keep_start * scale, columns.keep_stop * scale),
-        )
+        rows, columns = (slice(s.keep_start * scale, s.keep_stop * scale) for s in (self.rows, self.columns))
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -135,8 +132,4 @@ def _round_up(number: int, multiple: int) -> int:
 
 def _mirrored(span: Span, length: int) -> np.ndarray:
     """Indices of a span in a side that is continued by its mirror image, the last pixel not repeated."""
-    if length == 1:
-        return np.zeros(span.stop - span.start, dtype=np.intp)
-    period = 2 * (length - 1)
-    index = np.arange(span.start, span.stop) % period
-    return np.minimum(index, period - index)
+    return np.pad(np.arange(length), (0, max(0, span.stop - length)), 'reflect')[span.start : span.stop]

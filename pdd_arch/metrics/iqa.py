@@ -37,7 +37,7 @@ def network(name: str) -> Any:
         raise MissingFileError(
             f'pyiqa could not build {name!r} ({type(e).__name__}: {reason})',
             where=METRIC,
-            way_out='It downloads its weights itself: run it once on a machine with internet access, and copy its cache.',
+            way_out='It downloads its weights itself: run it once with internet access, and copy its cache.',
         ) from None
 
 
