@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.utils.wording import check_choice, did_you_mean
 from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.download import download
 
@@ -45,13 +45,7 @@ def check_layers(layers: Iterable[str], network: str, where: str = 'feature_net'
     Raises:
         OptionError: unknown network or layer.
     """
-    if network not in NETWORK_TYPES:
-        raise OptionError(
-            f'unknown network {network!r}',
-            where='feature_net.type',
-            expected=one_of(NETWORK_TYPES),
-            way_out=did_you_mean(network, NETWORK_TYPES).strip(),
-        )
+    check_choice('feature_net.type', network, NETWORK_TYPES, 'network')
     positions = layer_positions(network)
     for name in layers:
         if name not in positions:

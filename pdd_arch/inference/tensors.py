@@ -66,6 +66,7 @@ def forward_tiled(
         scale = output.shape[-1] // window.shape[-1]
         if result is None:
             result = output.new_empty((*output.shape[:-2], height * scale, width * scale))
-        result[(..., *part.place(scale))] = part.kept(output, scale)
+        place = (..., *part.place(scale))
+        result[place] = part.kept(output, scale)
     assert result is not None  # there is a window at least
     return result

@@ -8,7 +8,7 @@ beyond a border (with zeros, mostly) is then the same as without tiles.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -78,12 +78,6 @@ class TilePlan:
     def width(self) -> int:
         """Columns of every window."""
         return self.column_spans[0].stop - self.column_spans[0].start
-
-    def batches(self, size: int) -> Iterator[list[Tile]]:
-        """The windows in groups of at most `size`."""
-        tiles = iter(self)
-        while group := list(islice(tiles, size)):
-            yield group
 
 
 def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, fit: bool = True) -> TilePlan:

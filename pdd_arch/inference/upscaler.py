@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import islice
 
 import numpy as np
 import torch
@@ -68,18 +69,13 @@ class TiledUpscaler:
         if not isinstance(net, nn.Module):
             raise OptionError(where='net', expected='a torch.nn.Module', found=type(net).__name__)
         align = required_multiple(net) if align is None else align
-        for name, value, least in (
-            ('scale', scale, 1),
-            ('tile', tile, 0),
-            ('overlap', overlap, 0),
-            ('batch', batch, 1),
-            ('align', align, 1),
-        ):
+        self.scale, self.tile, self.overlap, self.batch, self.align = scale, tile, overlap, batch, align
+        for name, least in dict(scale=1, tile=0, overlap=0, batch=1, align=1).items():
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise OptionError(where=name, expected=f'a whole number of at least {least}', found=show(value))
         if not isinstance(precision, str) or precision not in PRECISIONS:
             raise OptionError(where='precision', expected=one_of(PRECISIONS), found=show(precision))
-        self.scale, self.tile, self.overlap, self.batch, self.align = scale, tile, overlap, batch, align
         self.precision, self.compile = precision, compile
         self.device = _usable_device(device)
         if precision == 'fp16' and self.device.type == 'cpu':
@@ -122,9 +118,9 @@ class TiledUpscaler:
         _check_image(image)
         plan = self.plan(*image.shape[:2])
         result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), image.dtype)
-        done = 0
-        for tiles in plan.batches(min(self.batch, len(plan))):
-            self._upscale_batch(image, tiles, result, min(self.batch, len(plan)) if self.compile else len(tiles))
+        done, size, windows = 0, min(self.batch, len(plan)), iter(plan)
+        while tiles := list(islice(windows, size)):
+            self._upscale_batch(image, tiles, result, size if self.compile else len(tiles))
             done += len(tiles)
             if progress is not None:
                 progress(done, len(plan))

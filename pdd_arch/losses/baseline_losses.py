@@ -10,9 +10,10 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet, Features
 from pdd_arch.losses.distance_loss import INTRA_LAYERS
-from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
 from pdd_arch.losses.functional import weighted_sum
 from pdd_arch.utils.registration import register
+from pdd_arch.utils.wording import check_choice
 
 
 class _RealDomainLoss(DistillationLoss):
@@ -50,7 +51,6 @@ class OutputDistillationLoss(_RealDomainLoss):
         self.loss_weight = loss_weight
 
     def terms(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
         return {'l_distill': self.loss_weight * F.l1_loss(images.student_real, images.teacher_real)}
 
 
@@ -81,7 +81,6 @@ class FeatureDistillationLoss(_RealDomainLoss):
         self.layer_weights, self.loss_weight, self.criterion = weights, loss_weight, criteria[criterion]
 
     def terms(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
         student, teacher = features.student_real, features.teacher_real
         total = weighted_sum(self.layer_weights, lambda k: self.criterion(student[k], teacher[k]))
         return {'l_distill': self.loss_weight * total}
@@ -129,8 +128,6 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         }
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
-
         def contrast(layer: str) -> torch.Tensor:
             student, teacher = statistics[f'student {layer}'], statistics[f'teacher {layer}']
             if (n := len(student)) < 2:

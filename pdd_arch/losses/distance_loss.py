@@ -9,8 +9,9 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet, Features
 from pdd_arch.losses import functional
-from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
 from pdd_arch.utils.registration import register
+from pdd_arch.utils.wording import check_choice
 
 #: layer weights of the released option files (VGG19)
 INTER_LAYERS = {'conv2_1': 0.25, 'conv3_1': 0.25, 'conv4_1': 0.25, 'conv5_1': 0.25}

@@ -9,7 +9,6 @@ from typing_extensions import NamedTuple  # typing's own is generic from Python 
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureBank, FeatureNet, Features
-from pdd_arch.utils.wording import did_you_mean, one_of
 
 T = TypeVar('T')
 
@@ -103,15 +102,3 @@ def checked_layers(name: str, layers: Mapping[str, float]) -> dict[str, float]:
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise OptionError(where=f'{name}.{layer}', expected='a number', found=repr(weight))
     return {str(k): float(v) for k, v in layers.items()}
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise OptionError unless `value` is one of the choices of the option `name`."""
-    choices = tuple(choices)
-    if value not in choices:
-        raise OptionError(
-            f'unknown value {value!r}',
-            where=name,
-            expected=one_of(choices),
-            way_out=did_you_mean(value, choices).strip(),
-        )

@@ -8,9 +8,10 @@ from torch import nn
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features import Features
-from pdd_arch.losses.distillation import check_choice, checked_layers
+from pdd_arch.losses.distillation import checked_layers
 from pdd_arch.losses.functional import INTRA_CRITERIA, frobenius_of_parts, gram_matrix, haar_wavelet_loss, weighted_sum
 from pdd_arch.utils.registration import register
+from pdd_arch.utils.wording import check_choice
 
 CRITERIA = {name: INTRA_CRITERIA[name] for name in ('l1', 'l2', 'fro')}
 
@@ -89,13 +90,10 @@ class FeaturePerceptualLoss:
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """:meth:`terms` of a whole batch from the concatenated statistics of its parts."""
-        terms = {}
-        if self.perceptual_weight:
-            terms['l_g_percep'] = self.perceptual_weight * self._total('percep', statistics)
-        if self.style_weight:
-            terms['l_g_style'] = self.style_weight * self._total('style', statistics)
-        return terms
-
-    def _total(self, name: str, statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
         whole = frobenius_of_parts if self.couples_images else torch.mean
-        return weighted_sum(self.layer_weights, lambda k: whole(statistics[f'{name} {k}']))
+
+        def total(term: str) -> torch.Tensor:
+            return weighted_sum(self.layer_weights, lambda k: whole(statistics[f'{term} {k}']))
+
+        weights = {'percep': self.perceptual_weight, 'style': self.style_weight}
+        return {f'l_g_{term}': weight * total(term) for term, weight in weights.items() if weight}

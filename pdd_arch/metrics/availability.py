@@ -12,11 +12,10 @@ from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.errors import MissingFileError, PDDError
 from pdd_arch.features.feature_net import NETWORK_TYPES, imagenet_file
 from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.options.signatures import registered_as
 
 #: which values of a metric are better, where it is known: ``better`` need not be said then
 DIRECTIONS = {
@@ -63,12 +62,7 @@ def _build(options: Mapping[str, Any], fetch: bool) -> None:
     """Build the network of a metric; raises PDDError if it cannot be built, or not without an unwanted download."""
     kind, weights = options['type'], options.get('weights', 'imagenet')
     missing: list[tuple[str, Path]] = []
-    if registered(METRIC_REGISTRY, kind) is None:
-        raise OptionError(
-            f'no metric {kind!r} is registered',
-            where='type',
-            way_out=did_you_mean(kind, METRIC_REGISTRY.keys()).strip(),
-        )
+    registered_as('metric', METRIC_REGISTRY, kind, 'type')
     if kind == 'calculate_lpips':
         net = options.get('net', 'alex')
         missing = _missing_trunk(lpips_metric.TRUNKS.get(net, net), weights)

@@ -112,7 +112,6 @@ def calculate_dists(
         dists_weights: the metric's own weights: ``official``, or the path of a file with ``alpha`` and ``beta``.
         resize: downsample images whose shorter side is over 256 pixels to that, as piq always and the authors'
             script do; IQA-PyTorch, with which the paper's tables were made, compares them as they are.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         MissingFileError, WeightsError: the network cannot be built. Never replaced silently.

@@ -73,7 +73,6 @@ def calculate_feature_distance(
         input_order: ``HWC`` | ``CHW``.
         feature_net: options of a `FeatureNet`; VGG16 with ImageNet weights by default.
         layers: layers to compare; one per resolution by default.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Returns:
         A number in [0, 4]; 0 for equal images.

@@ -58,7 +58,6 @@ def calculate_iqa(
         metric: pyiqa's name.
         img2: ground truth; used by full-reference metrics only.
         input_order: ``HWC`` | ``CHW``.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import load_trunk
 from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.utils.wording import check_choice
 from pdd_arch.weights.checkpoints import read_checkpoint
 
 #: LPIPS's name of the trunk, and torchvision's
@@ -23,13 +22,7 @@ TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 @functools.lru_cache(maxsize=4)
 def network(net: str, weights: str) -> lpips.LPIPS:
     """The network of :func:`calculate_lpips`, built once per process."""
-    if net not in TRUNKS:
-        raise OptionError(
-            f'unknown network {net!r}',
-            where='calculate_lpips net',
-            expected=one_of(TRUNKS),
-            way_out=did_you_mean(net, TRUNKS).strip(),
-        )
+    check_choice('calculate_lpips net', net, TRUNKS, 'network')
     # the package would fetch the trunk itself, without a choice of the file, and draw a hundred million random
     # weights before: here it lays out the layers only
     with warnings.catch_warnings(), torch.device('meta'):
@@ -78,7 +71,6 @@ def calculate_lpips(
         input_order: ``HWC`` | ``CHW``.
         net: ``alex`` (the paper) | ``vgg`` | ``squeeze``.
         weights: weights of the trunk: ``imagenet``, or the path of a torchvision state dict.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         OptionError, MissingFileError, WeightsError: the network cannot be built. Never replaced silently.

@@ -29,16 +29,11 @@ CHUNK = 2**20
 
 
 def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
-    """Bring a file to its place, unless it is there already.
+    """Bring a file from ``https://`` or ``file:`` to `target`, unless it is there, and verify its hash either way.
 
     Args:
-        url: ``https://`` or ``file:``.
-        target: where the file belongs.
         sha256: hash of the file in hex: all 64 digits, or the first 8 or more (as in torchvision's file names).
         where: option key or argument that wants the file.
-
-    Returns:
-        `target`, whose hash has been verified.
 
     Raises:
         WeightsError: the hash is wrong (of what was fetched, or of a file that lay there: it is left alone), or

@@ -6,7 +6,6 @@ A reader sees the old file or the new one, never half of one, also after a power
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -28,7 +27,7 @@ class CheckpointWriter:
     def __enter__(self) -> 'CheckpointWriter':
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(self, *_error: object) -> None:
         for temporary, _ in self._staged:
             temporary.unlink(missing_ok=True)
         self._staged.clear()
@@ -54,8 +53,7 @@ class CheckpointWriter:
     def publish(self, replacing: Path | None = None) -> None:
         """Give every file its name, in the order of :meth:`add`.
 
-        Args:
-            replacing: an older file that vouches for the others (a training state): it goes before they change.
+        An older file that vouches for the others (a training state), `replacing`, goes before they change.
 
         Raises:
             WeightsError: a file cannot be renamed.
