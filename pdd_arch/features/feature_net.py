@@ -1,7 +1,7 @@
 """Frozen ImageNet networks as feature extractors (phi in the paper, section 3.2)."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.download import download
 
 NETWORK_TYPES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1')
+
+#: layer -> (N, C, h, w)
+Features = dict[str, torch.Tensor]
 
 # convolutions of each block, separated by max pooling (Simonyan and Zisserman 2015, table 1)
 VGG_BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}
@@ -189,6 +192,45 @@ class FeatureNet(nn.Module):
             if i in taps:
                 maps[i] = x if self.feature_scale == 1 else x * self.feature_scale
         return {name: maps[self._position[name]] for name in wanted}
+
+    def extract(self, images: Mapping[str, torch.Tensor], layers: Mapping[str, Iterable[str]]) -> dict[str, Features]:
+        """Features of named images, each computed once, whichever losses want it.
+
+        Images that need no gradient (teacher outputs, ground truth, detached student outputs) go through the network
+        together without a graph; those that do go together with one. Images of another size form batches of their own.
+
+        Args:
+            images: ``{name: (N, 3, H, W)}``; a tensor that requires grad gets features that do.
+            layers: ``{name: layer names}``; images without layers are skipped.
+
+        Returns:
+            ``{name: {layer: (N, C, h, w)}}``, at least float32 also under autocast: distances between nearly
+            equal features lose their digits in half precision.
+        """
+        wanted = {name: unique for name, chosen in layers.items() if (unique := tuple(dict.fromkeys(chosen)))}
+        batches: dict[tuple[bool, torch.Size, torch.dtype], list[str]] = {}
+        for name in wanted:
+            image = images[name]
+            with_gradient = image.requires_grad and torch.is_grad_enabled()
+            batches.setdefault((with_gradient, image.shape[1:], image.dtype), []).append(name)
+        found: dict[str, Features] = {}
+        for (with_gradient, *_), names in batches.items():
+            union = tuple(dict.fromkeys(layer for name in names for layer in wanted[name]))
+            with torch.set_grad_enabled(with_gradient):
+                stacked = images[names[0]] if len(names) == 1 else torch.cat([images[n] for n in names])
+                maps = {k: _full_precision(v) for k, v in self(stacked, union).items()}
+                sizes = [images[n].shape[0] for n in names]
+                parts = {k: v.split(sizes) for k, v in maps.items()}
+            for i, name in enumerate(names):
+                found[name] = {layer: parts[layer][i] for layer in wanted[name]}
+                if not with_gradient and len(wanted[name]) < len(union):
+                    # a part keeps the whole stack alive, also in layers that only the other images need
+                    found[name] = {layer: part.clone() for layer, part in found[name].items()}
+        return found
+
+
+def _full_precision(x: torch.Tensor) -> torch.Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @functools.lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ from torch import nn
 from typing_extensions import NamedTuple  # typing's own is generic from Python 3.11 on
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureBank, FeatureNet, Features
+from pdd_arch.features import FeatureNet, Features
 
 T = TypeVar('T')
 
@@ -90,7 +90,7 @@ class DistillationLoss(nn.Module):
                 way_out='Give feature_net: {type: vgg19, weights: imagenet} (in an option file: once, under train).',
             )
         given = {k: v for k, v in images._asdict().items() if v is not None}
-        found = FeatureBank(self.feature_net).extract(given, dict.fromkeys(given, self.layers))
+        found = self.feature_net.extract(given, dict.fromkeys(given, self.layers))
         return self.terms(images, Views(**found))
 
 

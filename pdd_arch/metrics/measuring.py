@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from basicsr.metrics import calculate_metric
 
+from pdd_arch.metrics.availability import better
+
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray
 #: method name -> image name -> one value per measure
@@ -36,7 +38,7 @@ def registered_measure(name: str, options: Mapping[str, Any], decimals: int = 4)
     def compute(output: Image, truth: Image) -> float:
         return float(calculate_metric({'img': output, 'img2': truth}, options))
 
-    return Measure(name, options.get('better', 'higher'), compute, decimals)
+    return Measure(name, better(options), compute, decimals)
 
 
 def measure_methods(

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.models.checkpointer import Checkpointer
 from pdd_arch.models.forward_pass import Batch, Terms
 from pdd_arch.models.losses import Losses
@@ -85,8 +85,8 @@ class PDDModel(SRModel):
         self.best_metric_results = self.validator.best  # BasicSR's name
         if self.settings is None:
             return
-        features = FeatureBank(self.feature_net) if self.feature_net is not None else None
-        networks = Networks(self.net_g, getattr(self, 'net_g_ema', None), self.net_teacher, self.net_d, features)
+        ema = getattr(self, 'net_g_ema', None)
+        networks = Networks(self.net_g, ema, self.net_teacher, self.net_d, self.feature_net)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == 'fp16')
         self.steps = GuardedSteps(scaler, self.settings.max_nonfinite)
         optimizers = dict(zip(('net_g', 'net_d'), self.optimizers, strict=False))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.losses import Views
 from pdd_arch.models.frozen import FrozenConvolutions
 from pdd_arch.options.run_options import RunOptions
@@ -161,7 +161,7 @@ def _feature_terms(
             layers += distill.layers
         if perceptual is not None and name in ('student_syn', 'target'):
             layers += perceptual.layers
-    features = {} if feature_net is None else FeatureBank(feature_net).extract(images, wanted)
+    features = {} if feature_net is None else feature_net.extract(images, wanted)
     terms: dict[str, torch.Tensor] = {}
     if distill is not None:
         views = Views(*(features.get(name, {}) for name in Views._fields))
