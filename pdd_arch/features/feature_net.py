@@ -218,7 +218,8 @@ class FeatureNet(nn.Module):
             union = tuple(dict.fromkeys(layer for name in names for layer in wanted[name]))
             with torch.set_grad_enabled(with_gradient):
                 stacked = images[names[0]] if len(names) == 1 else torch.cat([images[n] for n in names])
-                maps = {k: _full_precision(v) for k, v in self(stacked, union).items()}
+                half = (torch.float16, torch.bfloat16)
+                maps = {k: v.float() if v.dtype in half else v for k, v in self(stacked, union).items()}
                 sizes = [images[n].shape[0] for n in names]
                 parts = {k: v.split(sizes) for k, v in maps.items()}
             for i, name in enumerate(names):
@@ -227,10 +228,6 @@ class FeatureNet(nn.Module):
                     # a part keeps the whole stack alive, also in layers that only the other images need
                     found[name] = {layer: part.clone() for layer, part in found[name].items()}
         return found
-
-
-def _full_precision(x: torch.Tensor) -> torch.Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @functools.lru_cache(maxsize=2)

@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.inference.tiling import TilePlan
 from pdd_arch.inference.upscaler import TiledUpscaler
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.wording import show
@@ -134,7 +133,7 @@ class AdaptiveUpscaler(TiledUpscaler):
                     raise
                 reason = ' '.join(str(error).split())[:200]
             # outside the handler: the error holds the tensors of the network alive
-            self._reduce_tile(self.plan(*image.shape[:2]), reason)
+            self._reduce_tile(image, reason)
 
     def fitting_tile(self) -> int:
         """The largest of ``TILES`` that the free memory has room for, or the smallest; 256 if memory is unknown."""
@@ -152,11 +151,12 @@ class AdaptiveUpscaler(TiledUpscaler):
         room = free * _USABLE[self.device.type]
         return next((t for t in sizes if (t + 2 * self.overlap) ** 2 * needed <= room), sizes[-1])
 
-    def _reduce_tile(self, plan: TilePlan, reason: str) -> None:
+    def _reduce_tile(self, image: np.ndarray, reason: str) -> None:
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()
         # what a window contributes, which is less than the tile in a small image
-        used = max(span.keep_stop - span.keep_start for span in (*plan.row_spans, *plan.column_spans))
+        spans = (span for tile in self.plan(*image.shape[:2]) for span in (tile.rows, tile.columns))
+        used = max(span.keep_stop - span.keep_start for span in spans)
         if used <= TILES[-1]:
             raise PDDError(
                 f'out of memory on {self.device} even with tiles of {used} pixels ({reason})',

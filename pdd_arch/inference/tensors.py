@@ -59,9 +59,8 @@ def forward_tiled(
         return forward_padded(net, x, multiple)
     result: torch.Tensor | None = None
     for part in plan_tiles(height, width, tile, overlap, multiple):
-        rows, columns = part.rows, part.columns
-        # a window may reach over the end of the image, where it is continued
-        window = x[..., rows.start : min(rows.stop, height), columns.start : min(columns.stop, width)]
+        # a window that reaches over the end of the image is cut there, and continued by `forward_padded`
+        window = x[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop]
         output = forward_padded(net, window, multiple)
         scale = output.shape[-1] // window.shape[-1]
         if result is None:

@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import islice
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 
 from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
 from pdd_arch.inference.tensors import required_multiple
-from pdd_arch.inference.tiling import Tile, TilePlan, plan_tiles
+from pdd_arch.inference.tiling import Tile, plan_tiles
 from pdd_arch.utils.wording import one_of, show
 
 #: name -> type that the network computes in
@@ -95,7 +94,7 @@ class TiledUpscaler:
         """As :meth:`upscale`."""
         return self.upscale(image)
 
-    def plan(self, height: int, width: int) -> TilePlan:
+    def plan(self, height: int, width: int) -> list[Tile]:
         """The windows into which an image of that many LR pixels is cut."""
         return plan_tiles(height, width, self.tile, self.overlap, self.align, fit=not self.compile)
 
@@ -118,12 +117,12 @@ class TiledUpscaler:
         _check_image(image)
         plan = self.plan(*image.shape[:2])
         result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), image.dtype)
-        done, size, windows = 0, min(self.batch, len(plan)), iter(plan)
-        while tiles := list(islice(windows, size)):
+        size = min(self.batch, len(plan))
+        for done in range(0, len(plan), size):
+            tiles = plan[done : done + size]
             self._upscale_batch(image, tiles, result, size if self.compile else len(tiles))
-            done += len(tiles)
             if progress is not None:
-                progress(done, len(plan))
+                progress(done + len(tiles), len(plan))
         return result
 
     @torch.inference_mode()

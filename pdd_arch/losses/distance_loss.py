@@ -98,7 +98,7 @@ class PairwiseDistanceLoss(DistillationLoss):
         return checked
 
     def statistics(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
-        """By layer: the inter-model norm, (1,); the intra-model value or norms, (1,), or flat features, (N, F)."""
+        """By layer: the inter-model norm, (1,); the intra-model value or norms, (1,), or feature maps."""
         found = {
             f'inter {k}': functional.inter_model_loss(*_layer(features, k), distance=self.inter_distance).reshape(1)
             for k in self.inter_layers

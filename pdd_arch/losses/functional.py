@@ -150,34 +150,25 @@ def intra_model_loss(
 
 
 # ---------------------------------------------------------------- batch-matrix reading of the intra term
-def pairwise_distances(features: torch.Tensor) -> torch.Tensor:
-    """Distances ||F_i - F_j||_2 between all pairs i < j of a batch, F flattened and divided by sqrt(C h w).
+def batch_matrix_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Huber loss between the distances of all pairs of images in a batch, of two models on the same batch.
 
-    From (N, C, h, w) to (N (N - 1) / 2,): the symmetric matrix without its zero diagonal, each pair once.
+    A distance is ||F_i - F_j||_2 of feature maps (N, C, h, w), flattened and divided by sqrt(C h w). It is divided by
+    the mean over the pairs (relational knowledge distillation, Park et al., CVPR 2019): only proportions count.
 
     Raises:
         ValueError: N < 2, which has no pair.
     """
-    n = features.shape[0]
-    if n < 2:
+    if len(student) < 2:
         raise ValueError(
-            f'batch_matrix compares the images of a batch with each other and needs at least 2, found {n}. '
+            f'batch_matrix compares the images of a batch with each other and needs at least 2, found {len(student)}. '
             'Use batch_size_per_gpu >= 2, or intra_pairing: cross_domain.'
         )
-    flat = features.reshape(n, -1)
-    # pdist's gradient is 0, not NaN, for a pair of equal images
-    return F.pdist(flat / flat.shape[1] ** 0.5)
-
-
-def batch_matrix_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Huber loss between the pairwise distance matrices of two models on the same batch.
-
-    Each matrix is divided by its mean off-diagonal distance (relational knowledge distillation, Park et al.,
-    CVPR 2019), so that only the proportions of the distances count. Feature maps are (N, C, h, w), N >= 2.
-    """
 
     def proportions(features: torch.Tensor) -> torch.Tensor:
-        distances = pairwise_distances(features)
+        flat = features.flatten(1)
+        # each pair once; pdist's gradient is 0, not NaN, for a pair of equal images
+        distances = F.pdist(flat / flat.shape[1] ** 0.5)
         return distances / distances.mean().clamp_min(torch.finfo(distances.dtype).tiny)
 
     return F.smooth_l1_loss(proportions(student), proportions(teacher))
@@ -196,11 +187,3 @@ def haar_transform(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
     a, b = half[..., 0::2, 0::2], half[..., 1::2, 0::2]
     c, d = half[..., 0::2, 1::2], half[..., 1::2, 1::2]
     return a + b + c + d, -a - b + c + d, -a + b - c + d, a - b - c + d
-
-
-def haar_wavelet_loss(pred: torch.Tensor, target: torch.Tensor, weights: tuple[float, float, float]) -> torch.Tensor:
-    """Weighted L1 on the Haar bands of the difference: w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|."""
-    # the transform is linear: the transform of the difference is the difference of the transforms
-    ll, hl, lh, hh = haar_transform(pred - target)
-    mixed = torch.cat((hl, lh), dim=1)
-    return weights[0] * ll.abs().mean() + weights[1] * mixed.abs().mean() + weights[2] * hh.abs().mean()

@@ -117,6 +117,6 @@ def calculate_dists(
         MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(weights, dists_weights)
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.no_grad():
         return model(a, b, resize).item()

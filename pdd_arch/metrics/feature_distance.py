@@ -81,6 +81,6 @@ def calculate_feature_distance(
         OptionError, MissingFileError, WeightsError: from `FeatureNet`.
     """
     net = network(network_options(feature_net, layers))
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.no_grad():
         return feature_distance(a, b, net).item()

@@ -8,7 +8,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import MissingFileError, OptionError
-from pdd_arch.metrics.images import device, to_tensor, to_tensors
+from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
 
 METRIC = 'calculate_iqa metric'
@@ -63,9 +63,10 @@ def calculate_iqa(
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.
     """
     model = network(metric)
-    with torch.no_grad():
-        if model.metric_mode != 'FR':
-            return model(to_tensor(img, crop_border, input_order)).item()
+    images = [img]
+    if model.metric_mode == 'FR':
         if img2 is None:
             raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
-        return model(*to_tensors(img, img2, crop_border, input_order)).item()
+        images.append(img2)
+    with torch.no_grad():
+        return model(*to_tensors(*images, crop_border=crop_border, input_order=input_order)).item()

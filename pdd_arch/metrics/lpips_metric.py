@@ -76,6 +76,6 @@ def calculate_lpips(
         OptionError, MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(net, weights)
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.inference_mode():
         return distance(model, a, b).item()

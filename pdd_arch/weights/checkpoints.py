@@ -82,7 +82,11 @@ def read_checkpoint(path: str | Path, where: str = 'weights', lazy: bool = False
             expected='a dictionary of tensors',
             way_out='Save the state dict of the network, not something else.',
         )
-    return zoo.state_under_params(content) if zoo.is_zoo(path) else dict(content)
+    if not zoo.is_zoo(path):
+        return dict(content)
+    # authors nest the weights under params_ema (the average, which they deploy), under params, or not at all
+    key = next((k for k in ('params_ema', 'params') if k in content), None)
+    return {'params': dict(content if key is None else content[key])}
 
 
 def _load(file: Path, lazy: bool) -> object:

@@ -111,7 +111,10 @@ def _transfer(url: str, part: Path, where: str) -> None:
             raise
         # nothing lies behind what we have: it is complete, or of another file; the hash will tell
         return
-    start = _start(response)
+    start = 0
+    if response.status == 206:  # the server continues; -1: it does not say where
+        match = re.match(r'bytes (\d+)-', response.headers.get('Content-Range', ''))
+        start = int(match[1]) if match else -1
     if start not in (0, have):
         response.close()
         response, start = _request(url, 0, where), 0
@@ -133,22 +136,13 @@ def _request(url: str, start: int, where: str) -> addinfourl:
     return response
 
 
-def _start(response: addinfourl) -> int:
-    """Where in the file an answer begins: 0 unless the server continues; -1 where it does not say."""
-    if getattr(response, 'status', None) != 206:
-        return 0
-    match = re.match(r'bytes (\d+)-', response.headers.get('Content-Range', ''))
-    return int(match[1]) if match else -1
-
-
 def _copy(response: addinfourl, file: IO[bytes], start: int, total: int | None, name: str) -> None:
     get_root_logger().info(f'Downloading {name}' + (f', {total / 2**20:.1f} MiB' if total else ''))
     with tqdm(desc=name, total=total, initial=start, unit='B', unit_scale=True, disable=None, leave=False) as bar:
         while chunk := response.read(CHUNK):
             file.write(chunk)
             bar.update(len(chunk))
-    done = file.tell()
-    if total is not None and done != total:
+    if total is not None and (done := file.tell()) != total:
         raise OSError(f'the connection ended after {done} of {total} bytes; start again to continue')
 
 
@@ -173,7 +167,7 @@ def _check_scheme(url: str, asked: str, where: str, allowed: tuple[str, ...] = (
 
 
 def _reason(e: Exception) -> str:
-    if isinstance(e, urllib.error.URLError) and not isinstance(e, urllib.error.HTTPError):
-        e = e.reason if isinstance(e.reason, Exception) else e
+    reason = getattr(e, 'reason', None)  # of an HTTPError, a text
+    e = reason if isinstance(reason, Exception) else e
     text = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
     return ' '.join(f'{type(e).__name__}: {text}'.split())

@@ -8,7 +8,6 @@ each entry, state for the same address. A file that differs is refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -134,12 +133,3 @@ def fetch(path: str, where: str = 'weights') -> Path:
     """The file of ``zoo:NAME``, see :func:`pdd_arch.weights.download.download`."""
     entry = generalist(path, where)
     return download(entry.url, entry.file, entry.sha256, where)
-
-
-def state_under_params(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a published file, in BasicSR's form ``{'params': state dict}``.
-
-    Their authors nest the weights under ``params_ema`` (the average, which they deploy), ``params``, or not at all.
-    """
-    key = next((k for k in ('params_ema', 'params') if k in content), None)
-    return {'params': dict(content if key is None else content[key])}
