@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from pdd_arch.errors import MissingFileError, WeightsError
-from pdd_arch.weights.checkpoints import check_finite, read_checkpoint, state_dict_of
-from pdd_arch.weights.opened import OpenedWeights
+from pdd_arch.weights.checkpoints import OpenedWeights, check_finite, read_checkpoint, state_dict_of
 from pdd_arch.weights.writing import write_checkpoint
 
 

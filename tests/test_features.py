@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from pdd_arch.errors import MissingFileError, OptionError, WeightsError
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.features.feature_net import NETWORK_TYPES, layer_positions
 
 
@@ -174,7 +174,7 @@ def test_bank_equals_single_passes(image):
     net = FeatureNet(['features.0', 'features.4'], type='squeezenet1_1', weights='random').double()
     images = {'a': image.double(), 'b': image.double().flip(0).requires_grad_(), 'c': image[..., :32].double()}
     layers = {'a': ['features.0'], 'b': ['features.4'], 'c': ['features.4', 'features.0']}
-    found = FeatureBank(net).extract(images, layers)
+    found = net.extract(images, layers)
     for name, wanted in layers.items():
         assert list(found[name]) == wanted
         for layer in wanted:
@@ -188,5 +188,5 @@ def test_bank_runs_once_for_constants_and_once_with_gradients(image):
     calls = []
     net.register_forward_pre_hook(lambda module, args: calls.append((len(args[0]), torch.is_grad_enabled())))
     images = {'a': image, 'b': image, 'c': image.clone().requires_grad_(), 'd': image}
-    FeatureBank(net).extract(images, {'a': ['features.0'], 'b': ['features.0'], 'c': ['features.0'], 'd': []})
+    net.extract(images, {'a': ['features.0'], 'b': ['features.0'], 'c': ['features.0'], 'd': []})
     assert sorted(calls) == [(2, True), (4, False)]

@@ -8,7 +8,8 @@ from photo_material import Nearest, doubled, pattern
 from torch import nn
 
 from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.inference import TILES, AdaptiveUpscaler, TiledUpscaler, bytes_per_pixel, free_memory, memory
+from pdd_arch.inference import AdaptiveUpscaler, TiledUpscaler, memory
+from pdd_arch.inference.memory import TILES, bytes_per_pixel, free_memory
 from pdd_arch.utils import host_memory
 
 GPU = torch.device('cuda')

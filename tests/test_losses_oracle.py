@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from basicsr.losses import build_loss
 from torch.overrides import TorchFunctionMode
 
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.losses import FeaturePerceptualLoss
 
 FIXTURES = np.load(Path(__file__).parent / 'oracle' / 'losses.npz')
@@ -182,7 +182,7 @@ def test_perceptual_loss(case, recipes, feature_nets):
     pred, target = (torch.from_numpy(a).to(DTYPES[precision]) for a in recipes.pair_inputs())
     pred.requires_grad_()
     images = {'pred': pred, 'target': target}
-    features = FeatureBank(feature_nets(gain, precision)).extract(images, dict.fromkeys(images, loss.layers))
+    features = feature_nets(gain, precision).extract(images, dict.fromkeys(images, loss.layers))
     value = loss.terms(features['pred'], features['target'])[f'l_g_{term}']
     assert_close(f'{case}/value', value.item(), precision)
     value.backward()

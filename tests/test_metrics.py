@@ -317,9 +317,9 @@ def test_missing_weights_are_named_before_anything_starts(offline, trunks):
     assert "Did you mean 'calculate_lpips'" in missing['other']
     assert all(reason.startswith(f'metrics.{name}: not computed: ') for name, reason in missing.items())
     # asked to fetch, it says what stood in the way
-    said = availability.why_not(dict(type='calculate_dists', crop_border=4), fetch=True)
-    assert 'vgg16-397923af.pth, which is not at' in said
-    assert 'OSError: offline' in said
+    _, said = availability.availability(dict(dists=dict(type='calculate_dists', crop_border=4)), fetch=True)
+    assert 'vgg16-397923af.pth, which is not at' in said['dists']
+    assert 'OSError: offline' in said['dists']
 
 
 def test_what_a_number_means():

@@ -18,7 +18,7 @@ from pdd_arch.features import FeatureNet
 from pdd_arch.features.feature_net import NETWORK_TYPES
 from pdd_arch.inference import PRECISIONS
 from pdd_arch.losses import FeaturePerceptualLoss, distance_loss
-from pdd_arch.losses.perceptual import CRITERIA
+from pdd_arch.losses.supervised import CRITERIA
 from pdd_arch.options import reference, schema
 from pdd_arch.options.messages import describe, document, validated
 from pdd_arch.options.run_options import RunOptions

@@ -202,8 +202,8 @@ def overlaps(args: argparse.Namespace, net: torch.nn.Module) -> list[dict]:
         theirs = make('RealESRGANer', net, args, tile=args.overlap_tile, overlap=overlap)(image) - whole
         plan = method.plan(*image.shape[:2])
         borders = [
-            steps(difference, [s.keep_start * SCALE for s in plan.column_spans[1:]]),
-            steps(difference.transpose(1, 0, 2), [s.keep_start * SCALE for s in plan.row_spans[1:]]),
+            steps(difference, [k * SCALE for k in sorted({t.columns.keep_start for t in plan})[1:]]),
+            steps(difference.transpose(1, 0, 2), [k * SCALE for k in sorted({t.rows.keep_start for t in plan})[1:]]),
         ]
         at, elsewhere = (np.concatenate([b[i] for b in borders]) for i in (0, 1))
         rows.append(

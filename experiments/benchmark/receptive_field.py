@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.inference import cover, required_multiple
-from pdd_arch.inference.tiling import Tile
+from pdd_arch.inference import required_multiple
+from pdd_arch.inference.tiling import Tile, cover
 
 #: LR pixels; wider than any gap in a kernel that networks have
 _FIRST_REACH = 128

@@ -172,10 +172,10 @@ draw('3_features', rows, cell=160)
 #     L_inter = sum_k lambda_k || Gram(f_k(t) - f_k(t')) - Gram(f_k(s) - f_k(s')) ||_F
 
 # %%
-rows, inter, most = [], 0.0, 64
+rows, inter, most, gram_change = [], 0.0, 64, F.INTER_DISTANCES['gram_change']
 print('4. inter-model:  layer        |Gram real|  |Gram synthetic|  |difference|  weight')
 for layer, weight in INTER_LAYERS.items():
-    real, synthetic = F.inter_gram_change(f_t[layer], f_t1[layer]), F.inter_gram_change(f_s[layer], f_s1[layer])
+    real, synthetic = (gram_change(a[layer], b[layer]) for a, b in ((f_t, f_t1), (f_s, f_s1)))
     distance = torch.linalg.vector_norm(real - synthetic)
     assert torch.isclose(distance, F.inter_model_loss(f_t[layer], f_t1[layer], f_s[layer], f_s1[layer]))
     inter += weight * distance
@@ -194,10 +194,10 @@ draw('4_gram_matrices', rows, cell=190)
 # smaller than that distribution's own; only what exceeds it can be learned away: the column "excess".
 
 # %%
-rows, intra = [], 0.0
+rows, intra, intra_l1 = [], 0.0, F.INTRA_DISTANCES['l1']
 print('5. intra-model:  layer        cross-entropy  of G with itself       excess  weight')
 for layer, weight in INTRA_LAYERS.items():
-    ours, theirs = F.intra_l1(f_t[layer], f_s[layer]), F.intra_l1(f_t1[layer], f_s1[layer])
+    ours, theirs = (intra_l1(a[layer], b[layer]) for a, b in ((f_t, f_s), (f_t1, f_s1)))
     value, least = F.channel_cross_entropy(ours, theirs), F.channel_cross_entropy(theirs, theirs)
     intra += weight * value
     print(f'                 {layer:<12} {value:13.6f}  {least:16.6f}  {value - least:11.3e}  {weight}')

@@ -44,13 +44,9 @@ def SpandrelNet(path: str, scale: int | None = None) -> nn.Module:
 
 
 def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
-    """The network that :func:`SpandrelNet` returns for a checkpoint, and its upscaling factor.
+    """The network that :func:`SpandrelNet` returns for the checkpoint that `where` names, and its upscaling factor.
 
     Of two state dicts in the file, ``params_ema`` comes before ``params``.
-
-    Args:
-        path: see :func:`SpandrelNet`.
-        where: option key or argument that named the file, for error messages.
 
     Raises:
         OptionError: spandrel is not installed.
@@ -64,8 +60,7 @@ def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
             'SpandrelNet needs the package spandrel', where=where, way_out='Install it: pip install spandrel'
         ) from e
     state = canonicalize_state_dict(read_checkpoint(path, where))
-    net = _basicsr_rrdbnet(state)
-    if net is not None:
+    if (net := _basicsr_rrdbnet(state)) is not None:
         return net.requires_grad_(True), net.scale
     try:
         loaded = ModelLoader(device='cpu').load_from_state_dict(state)
@@ -90,7 +85,7 @@ def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
 
 
 def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> RRDBNet | None:
-    """The network if it is an RRDBNet of BasicSR under any names, else None."""
+    """BasicSR's RRDBNet with these weights, under whatever names; None for another network."""
     if rrdbnet_layout(state) is None:
         return None
     state = rename_rrdbnet(state)
@@ -108,7 +103,6 @@ def _basicsr_compact(net: nn.Module) -> nn.Module | None:
     """BasicSR's own SRVGGNetCompact for spandrel's, with its weights; None for another network."""
     if type(net).__name__ != 'SRVGGNetCompact':
         return None
-    sizes = (net.num_in_ch, net.num_out_ch, net.num_feat, net.num_conv, net.upscale)
-    own = SRVGGNetCompact(*sizes, act_type=net.act_type)
+    own = SRVGGNetCompact(net.num_in_ch, net.num_out_ch, net.num_feat, net.num_conv, net.upscale, net.act_type)
     own.load_state_dict(net.state_dict())
     return own

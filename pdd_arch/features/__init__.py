@@ -1,6 +1,5 @@
-"""Features of images: the frozen network phi, and the bank that computes each feature once an iteration."""
+"""Features of images: the frozen network phi, which computes each feature once an iteration."""
 
-from pdd_arch.features.feature_bank import FeatureBank
-from pdd_arch.features.feature_net import FeatureNet
+from pdd_arch.features.feature_net import FeatureNet, Features
 
-__all__ = ['FeatureBank', 'FeatureNet']
+__all__ = ['FeatureNet', 'Features']

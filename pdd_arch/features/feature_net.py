@@ -1,7 +1,7 @@
 """Frozen ImageNet networks as feature extractors (phi in the paper, section 3.2)."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -10,15 +10,14 @@ import torchvision
 from torch import nn
 
 from pdd_arch.errors import OptionError, WeightsError
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.utils.wording import check_choice, did_you_mean
 from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.download import download
 
 NETWORK_TYPES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1')
 
-# torchvision's own normalisation of ImageNet images in [0, 1]
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+#: layer -> (N, C, h, w)
+Features = dict[str, torch.Tensor]
 
 # convolutions of each block, separated by max pooling (Simonyan and Zisserman 2015, table 1)
 VGG_BLOCKS = {'vgg16': (2, 2, 3, 3, 3), 'vgg19': (2, 2, 4, 4, 4)}
@@ -36,39 +35,20 @@ def layer_positions(network: str) -> dict[str, int]:
 
     VGG: ``conv3_4``, ``relu3_4``, ``pool3`` as in BasicSR, and ``features.N``; the others: ``features.N``.
     """
-    names = {f'features.{i}': i for i in range(len(_empty_trunk(network)))}
-    position = 0
+    vgg: list[str] = []
     for block, convs in enumerate(VGG_BLOCKS.get(network, ()), start=1):
-        for i in range(1, convs + 1):
-            names[f'conv{block}_{i}'] = position
-            names[f'relu{block}_{i}'] = position + 1
-            position += 2
-        names[f'pool{block}'] = position
-        position += 1
-    return names
+        vgg += [f'{kind}{block}_{i}' for i in range(1, convs + 1) for kind in ('conv', 'relu')] + [f'pool{block}']
+    numbered = [f'features.{i}' for i in range(len(_empty_trunk(network)))]
+    return {name: i for names in (numbered, vgg) for i, name in enumerate(names)}
 
 
 def check_layers(layers: Iterable[str], network: str, where: str = 'feature_net') -> dict[str, int]:
-    """Check that the network is known and has all of the layers.
-
-    Args:
-        layers: layer names.
-        network: one of ``NETWORK_TYPES``.
-        where: option that named the layers, for error messages.
-
-    Returns:
-        All layer names of the network with their positions.
+    """Positions of all layers of a network, after checking that it has those that the option `where` names.
 
     Raises:
         OptionError: unknown network or layer.
     """
-    if network not in NETWORK_TYPES:
-        raise OptionError(
-            f'unknown network {network!r}',
-            where='feature_net.type',
-            expected=one_of(NETWORK_TYPES),
-            way_out=did_you_mean(network, NETWORK_TYPES).strip(),
-        )
+    check_choice('feature_net.type', network, NETWORK_TYPES, 'network')
     positions = layer_positions(network)
     for name in layers:
         if name not in positions:
@@ -92,9 +72,6 @@ def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[
     """Torchvision's IMAGENET1K_V1 weights: from its cache, or downloaded once; the hash is verified either way.
 
     The tensors may still be in the file: copy those that are kept.
-
-    Raises:
-        MissingFileError, WeightsError: see :func:`pdd_arch.weights.download.download`.
     """
     url, target = imagenet_file(network)
     # torchvision's file names end in the first digits of their hash: vgg19-dcbb9e9d.pth
@@ -105,19 +82,13 @@ def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[
 def load_trunk(
     network: str, weights: str = 'imagenet', where: str = 'feature_net.weights', depth: int | None = None
 ) -> nn.Sequential:
-    """Torchvision's ``features`` of a network with weights, in float32 on the CPU.
-
-    Args:
-        network: one of ``NETWORK_TYPES``.
-        weights: ``imagenet``, or the path of a torchvision state dict (full model or ``features.*``).
-        where: option that named the weights, for error messages.
-        depth: number of layers from the input on; None: all of them.
+    """Torchvision's ``features`` of a network, or the first `depth` of them, with weights, in float32 on the CPU.
 
     Raises:
         MissingFileError: the weights do not exist, or cannot be downloaded.
         WeightsError: they are of another network.
     """
-    # of AlexNet's file, a quarter of a gigabyte, the trunk is a twenty-fifth: the rest stays in the file
+    # the trunk is a twenty-fifth of AlexNet's file of a quarter of a gigabyte: the rest stays in the file
     state = imagenet_features(network, where) if weights == 'imagenet' else read_checkpoint(weights, where, lazy=True)
     features = _empty_trunk(network, depth)
     own = features.state_dict()
@@ -189,13 +160,14 @@ class FeatureNet(nn.Module):
             for module in self.features[position + 1 : position + 2]:
                 if isinstance(module, nn.ReLU):
                     module.inplace = False
-        self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer('std', torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        # torchvision's own normalisation of ImageNet images in [0, 1]
+        self.register_buffer('mean', torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
+        self.register_buffer('std', torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode: bool = True) -> 'FeatureNet':
-        """Stay in evaluation mode: the network is a fixed yardstick."""
+        """The network is a fixed yardstick and stays in evaluation mode."""
         return super().train(False)
 
     def forward(self, x: torch.Tensor, layers: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
@@ -220,6 +192,42 @@ class FeatureNet(nn.Module):
             if i in taps:
                 maps[i] = x if self.feature_scale == 1 else x * self.feature_scale
         return {name: maps[self._position[name]] for name in wanted}
+
+    def extract(self, images: Mapping[str, torch.Tensor], layers: Mapping[str, Iterable[str]]) -> dict[str, Features]:
+        """Features of named images, each computed once, whichever losses want it.
+
+        Images that need no gradient (teacher outputs, ground truth, detached student outputs) go through the network
+        together without a graph; those that do go together with one. Images of another size form batches of their own.
+
+        Args:
+            images: ``{name: (N, 3, H, W)}``; a tensor that requires grad gets features that do.
+            layers: ``{name: layer names}``; images without layers are skipped.
+
+        Returns:
+            ``{name: {layer: (N, C, h, w)}}``, at least float32 also under autocast: distances between nearly
+            equal features lose their digits in half precision.
+        """
+        wanted = {name: unique for name, chosen in layers.items() if (unique := tuple(dict.fromkeys(chosen)))}
+        batches: dict[tuple[bool, torch.Size, torch.dtype], list[str]] = {}
+        for name in wanted:
+            image = images[name]
+            with_gradient = image.requires_grad and torch.is_grad_enabled()
+            batches.setdefault((with_gradient, image.shape[1:], image.dtype), []).append(name)
+        found: dict[str, Features] = {}
+        for (with_gradient, *_), names in batches.items():
+            union = tuple(dict.fromkeys(layer for name in names for layer in wanted[name]))
+            with torch.set_grad_enabled(with_gradient):
+                stacked = images[names[0]] if len(names) == 1 else torch.cat([images[n] for n in names])
+                half = (torch.float16, torch.bfloat16)
+                maps = {k: v.float() if v.dtype in half else v for k, v in self(stacked, union).items()}
+                sizes = [images[n].shape[0] for n in names]
+                parts = {k: v.split(sizes) for k, v in maps.items()}
+            for i, name in enumerate(names):
+                found[name] = {layer: parts[layer][i] for layer in wanted[name]}
+                if not with_gradient and len(wanted[name]) < len(union):
+                    # a part keeps the whole stack alive, also in layers that only the other images need
+                    found[name] = {layer: part.clone() for layer, part in found[name].items()}
+        return found
 
 
 @functools.lru_cache(maxsize=2)

@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.inference.tiling import TilePlan
 from pdd_arch.inference.upscaler import TiledUpscaler
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.wording import show
@@ -20,10 +19,6 @@ from pdd_arch.utils.wording import show
 AUTO = 'auto'
 #: LR pixels a side that tiles are chosen from, and never made smaller than the last one
 TILES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
-#: a processor's caches gain nothing by larger ones, and progress is seen more often
-LARGEST_ON_CPU = 512
-#: where nothing is known about memory
-_FALLBACK = 256
 _PROBE = 64  # LR pixels a side of the window that is measured
 # other programs take memory as well, and convolutions need some that no tensor shows
 _USABLE = {'cpu': 0.4, 'cuda': 0.7}
@@ -45,13 +40,11 @@ def free_memory(device: torch.device) -> int | None:
         # what torch holds and does not use counts as free
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
-    if device.type != 'cpu':
-        return None
-    return available_host_memory()
+    return available_host_memory() if device.type == 'cpu' else None
 
 
 class _PeakOfTensors(TorchDispatchMode):
-    """Records the largest total size in bytes of the tensors that exist at one time, of those made in its context."""
+    """Records the largest total size in bytes that the tensors made in its context have at one time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,11 +76,7 @@ def bytes_per_pixel(net: nn.Module, align: int = 1) -> float:
     """Memory that a network needs per LR pixel of a window, measured with a small one.
 
     On a GPU it is the peak allocation, workspaces included; elsewhere the largest total size of the tensors that
-    existed at one time.
-
-    Args:
-        net: maps (N, 3, h, w) to (N, 3, h * scale, w * scale).
-        align: what sides of an input must be a multiple of.
+    existed at one time. Sides of an input must be multiples of `align`.
     """
     side = -(-_PROBE // align) * align
     parameter = next(net.parameters(), torch.zeros(1))
@@ -110,11 +99,7 @@ class AdaptiveUpscaler(TiledUpscaler):
     Args:
         tile: LR pixels that a window contributes per side at first; ``auto``: as many as the free memory allows, chosen
             for the first image. When memory runs out it is halved, down to the smallest of ``TILES``, and stays so.
-        say: called with a sentence for the user when the tile is reduced.
-        others: see `TiledUpscaler`.
-
-    Raises:
-        OptionError: an argument is impossible.
+        say: called with a sentence for the user when the tile becomes smaller.
     """
 
     def __init__(
@@ -148,14 +133,15 @@ class AdaptiveUpscaler(TiledUpscaler):
                     raise
                 reason = ' '.join(str(error).split())[:200]
             # outside the handler: the error holds the tensors of the network alive
-            self._reduce_tile(self.plan(*image.shape[:2]), reason)
+            self._reduce_tile(image, reason)
 
     def fitting_tile(self) -> int:
-        """The largest of ``TILES`` that the free memory has room for; the smallest if there is none."""
+        """The largest of ``TILES`` that the free memory has room for, or the smallest; 256 if memory is unknown."""
         free = free_memory(self.device)
         if free is None:
-            return _FALLBACK
-        sizes = [t for t in TILES if self.device.type != 'cpu' or t <= LARGEST_ON_CPU]
+            return 256
+        # larger ones gain nothing in a processor's caches, and progress is seen more often
+        sizes = [t for t in TILES if self.device.type != 'cpu' or t <= 512]
         try:
             needed = bytes_per_pixel(self._net, self.align) * self.batch
         except (RuntimeError, MemoryError) as error:
@@ -165,17 +151,17 @@ class AdaptiveUpscaler(TiledUpscaler):
         room = free * _USABLE[self.device.type]
         return next((t for t in sizes if (t + 2 * self.overlap) ** 2 * needed <= room), sizes[-1])
 
-    def _reduce_tile(self, plan: TilePlan, reason: str) -> None:
+    def _reduce_tile(self, image: np.ndarray, reason: str) -> None:
         if self.device.type == 'cuda':
             torch.cuda.empty_cache()
         # what a window contributes, which is less than the tile in a small image
-        used = max(span.keep_stop - span.keep_start for span in (*plan.row_spans, *plan.column_spans))
-        smaller = max(used // 2, TILES[-1])
+        spans = (span for tile in self.plan(*image.shape[:2]) for span in (tile.rows, tile.columns))
+        used = max(span.keep_stop - span.keep_start for span in spans)
         if used <= TILES[-1]:
             raise PDDError(
                 f'out of memory on {self.device} even with tiles of {used} pixels ({reason})',
                 way_out='Close other programs, reduce the overlap, use half precision on a GPU, or upscale on another '
                 'device.',
             )
-        self._say(f'out of memory with tiles of {used} pixels; going on with {smaller}')
-        self.tile = smaller
+        self.tile = max(used // 2, TILES[-1])
+        self._say(f'out of memory with tiles of {used} pixels; going on with {self.tile}')

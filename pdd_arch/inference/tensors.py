@@ -29,15 +29,9 @@ def required_multiple(net: nn.Module) -> int:
 
 
 def forward_padded(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """``net(x)`` for an `x` of any size: continued by its mirror image to the right and below, and cut afterwards.
+    """``net(x)``, (N, C, h * scale, w * scale), for an `x` (N, C, h, w) of any size.
 
-    Args:
-        net: maps (N, C, h, w) to (N, C, h * scale, w * scale).
-        x: (N, C, h, w).
-        multiple: from :func:`required_multiple`.
-
-    Returns:
-        (N, C, h * scale, w * scale).
+    It is continued by its mirror image to the right and below to a multiple of `multiple`; the output is cut.
     """
     height, width = x.shape[-2:]
     below, right = -height % multiple, -width % multiple
@@ -53,24 +47,20 @@ def forward_padded(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor,
 def forward_tiled(
     net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int, tile: int = 0, overlap: int = 32
 ) -> torch.Tensor:
-    """:func:`forward_padded` in windows: what the network needs on the way is that of one window.
+    """:func:`forward_padded` in windows, so that the network needs memory for one window only.
 
     Args:
         net, x, multiple: see there.
         tile: LR pixels that a window contributes per side; 0: no windows.
         overlap: LR pixels that it takes in beyond (`pdd_arch.inference.TiledUpscaler` says what networks need).
-
-    Returns:
-        (N, C, h * scale, w * scale), on the device of `x`.
     """
     height, width = x.shape[-2:]
     if tile == 0:
         return forward_padded(net, x, multiple)
     result: torch.Tensor | None = None
     for part in plan_tiles(height, width, tile, overlap, multiple):
-        rows, columns = part.rows, part.columns
-        # a window may reach over the end of the image, where it is continued
-        window = x[..., rows.start : min(rows.stop, height), columns.start : min(columns.stop, width)]
+        # a window that reaches over the end of the image is cut there, and continued by `forward_padded`
+        window = x[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop]
         output = forward_padded(net, window, multiple)
         scale = output.shape[-1] // window.shape[-1]
         if result is None:

@@ -6,9 +6,8 @@ window never reaches over a border of the image, and ends exactly there where it
 beyond a border (with zeros, mostly) is then the same as without tiles.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -52,46 +51,14 @@ class Tile:
 
     def place(self, scale: int) -> tuple[slice, slice]:
         """Rows and columns of the upscaled image to which that part belongs."""
-        rows, columns = self.rows, self.columns
-        return (
-            slice(rows.keep_start * scale, rows.keep_stop * scale),
-            slice(columns.keep_start * scale, columns.keep_stop * scale),
-        )
+        rows, columns = (slice(s.keep_start * scale, s.keep_stop * scale) for s in (self.rows, self.columns))
+        return rows, columns
 
 
-@dataclass(frozen=True)
-class TilePlan:
-    """The windows of one image, all of the shape `height` x `width`, row by row."""
-
-    row_spans: tuple[Span, ...]
-    column_spans: tuple[Span, ...]
-
-    def __len__(self) -> int:
-        return len(self.row_spans) * len(self.column_spans)
-
-    def __iter__(self) -> Iterator[Tile]:
-        return (Tile(rows, columns) for rows in self.row_spans for columns in self.column_spans)
-
-    @property
-    def height(self) -> int:
-        """Rows of every window."""
-        return self.row_spans[0].stop - self.row_spans[0].start
-
-    @property
-    def width(self) -> int:
-        """Columns of every window."""
-        return self.column_spans[0].stop - self.column_spans[0].start
-
-    def batches(self, size: int) -> Iterator[list[Tile]]:
-        """The windows in groups of at most `size`."""
-        tiles = iter(self)
-        while group := list(islice(tiles, size)):
-            yield group
-
-
-def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, fit: bool = True) -> TilePlan:
-    """Windows for an image, see :func:`cover`."""
-    return TilePlan(cover(height, tile, overlap, align, fit), cover(width, tile, overlap, align, fit))
+def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, fit: bool = True) -> list[Tile]:
+    """The windows of an image, all of one shape, row by row; see :func:`cover`."""
+    rows, columns = (cover(length, tile, overlap, align, fit) for length in (height, width))
+    return [Tile(*spans) for spans in product(rows, columns)]
 
 
 def cover(length: int, tile: int, overlap: int, align: int = 1, fit: bool = True) -> tuple[Span, ...]:
@@ -135,8 +102,4 @@ def _round_up(number: int, multiple: int) -> int:
 
 def _mirrored(span: Span, length: int) -> np.ndarray:
     """Indices of a span in a side that is continued by its mirror image, the last pixel not repeated."""
-    if length == 1:
-        return np.zeros(span.stop - span.start, dtype=np.intp)
-    period = 2 * (length - 1)
-    index = np.arange(span.start, span.stop) % period
-    return np.minimum(index, period - index)
+    return np.pad(np.arange(length), (0, max(0, span.stop - length)), 'reflect')[span.start : span.stop]

@@ -11,7 +11,7 @@ from torch import nn
 
 from pdd_arch.errors import DataError, NumbersError, OptionError, PDDWarning
 from pdd_arch.inference.tensors import required_multiple
-from pdd_arch.inference.tiling import Tile, TilePlan, plan_tiles
+from pdd_arch.inference.tiling import Tile, plan_tiles
 from pdd_arch.utils.wording import one_of, show
 
 #: name -> type that the network computes in
@@ -68,18 +68,13 @@ class TiledUpscaler:
         if not isinstance(net, nn.Module):
             raise OptionError(where='net', expected='a torch.nn.Module', found=type(net).__name__)
         align = required_multiple(net) if align is None else align
-        for name, value, least in (
-            ('scale', scale, 1),
-            ('tile', tile, 0),
-            ('overlap', overlap, 0),
-            ('batch', batch, 1),
-            ('align', align, 1),
-        ):
+        self.scale, self.tile, self.overlap, self.batch, self.align = scale, tile, overlap, batch, align
+        for name, least in dict(scale=1, tile=0, overlap=0, batch=1, align=1).items():
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise OptionError(where=name, expected=f'a whole number of at least {least}', found=show(value))
         if not isinstance(precision, str) or precision not in PRECISIONS:
             raise OptionError(where='precision', expected=one_of(PRECISIONS), found=show(precision))
-        self.scale, self.tile, self.overlap, self.batch, self.align = scale, tile, overlap, batch, align
         self.precision, self.compile = precision, compile
         self.device = _usable_device(device)
         if precision == 'fp16' and self.device.type == 'cpu':
@@ -99,7 +94,7 @@ class TiledUpscaler:
         """As :meth:`upscale`."""
         return self.upscale(image)
 
-    def plan(self, height: int, width: int) -> TilePlan:
+    def plan(self, height: int, width: int) -> list[Tile]:
         """The windows into which an image of that many LR pixels is cut."""
         return plan_tiles(height, width, self.tile, self.overlap, self.align, fit=not self.compile)
 
@@ -122,12 +117,12 @@ class TiledUpscaler:
         _check_image(image)
         plan = self.plan(*image.shape[:2])
         result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), image.dtype)
-        done = 0
-        for tiles in plan.batches(min(self.batch, len(plan))):
-            self._upscale_batch(image, tiles, result, min(self.batch, len(plan)) if self.compile else len(tiles))
-            done += len(tiles)
+        size = min(self.batch, len(plan))
+        for done in range(0, len(plan), size):
+            tiles = plan[done : done + size]
+            self._upscale_batch(image, tiles, result, size if self.compile else len(tiles))
             if progress is not None:
-                progress(done, len(plan))
+                progress(done + len(tiles), len(plan))
         return result
 
     @torch.inference_mode()

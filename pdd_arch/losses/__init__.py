@@ -3,8 +3,7 @@
 from pdd_arch.losses.baseline_losses import ContrastiveDistillationLoss, FeatureDistillationLoss, OutputDistillationLoss
 from pdd_arch.losses.distance_loss import PairwiseDistanceLoss
 from pdd_arch.losses.distillation import DistillationLoss, Views
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
-from pdd_arch.losses.wavelet_loss import HaarWaveletLoss
+from pdd_arch.losses.supervised import FeaturePerceptualLoss, HaarWaveletLoss
 
 __all__ = [
     'ContrastiveDistillationLoss',

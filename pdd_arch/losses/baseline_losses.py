@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureNet
+from pdd_arch.features import FeatureNet, Features
 from pdd_arch.losses.distance_loss import INTRA_LAYERS
-from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
 from pdd_arch.losses.functional import weighted_sum
 from pdd_arch.utils.registration import register
+from pdd_arch.utils.wording import check_choice
 
 
 class _RealDomainLoss(DistillationLoss):
@@ -49,8 +50,7 @@ class OutputDistillationLoss(_RealDomainLoss):
         super().__init__(None, ())
         self.loss_weight = loss_weight
 
-    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
+    def terms(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
         return {'l_distill': self.loss_weight * F.l1_loss(images.student_real, images.teacher_real)}
 
 
@@ -80,8 +80,7 @@ class FeatureDistillationLoss(_RealDomainLoss):
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.criterion = weights, loss_weight, criteria[criterion]
 
-    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
+    def terms(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
         student, teacher = features.student_real, features.teacher_real
         total = weighted_sum(self.layer_weights, lambda k: self.criterion(student[k], teacher[k]))
         return {'l_distill': self.loss_weight * total}
@@ -119,9 +118,7 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         super().__init__(feature_net, weights)
         self.layer_weights, self.loss_weight, self.temperature = weights, loss_weight, temperature
 
-    def statistics(
-        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
+    def statistics(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
         """By layer and model: the normalised mean features of each image, (N, C)."""
         models = {'student': features.student_real, 'teacher': features.teacher_real}
         return {
@@ -131,19 +128,13 @@ class ContrastiveDistillationLoss(_RealDomainLoss):
         }
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``l_distill``."""
-        total = weighted_sum(
-            self.layer_weights, lambda k: self._contrast(statistics[f'student {k}'], statistics[f'teacher {k}'])
-        )
-        return {'l_distill': self.loss_weight * total}
+        def contrast(layer: str) -> torch.Tensor:
+            student, teacher = statistics[f'student {layer}'], statistics[f'teacher {layer}']
+            if (n := len(student)) < 2:
+                raise ValueError(
+                    'ContrastiveDistillationLoss takes its negatives from the batch and needs at least 2 images, '
+                    f'found {n}. Use batch_size_per_gpu >= 2.'
+                )
+            return F.cross_entropy(student @ teacher.T / self.temperature, torch.arange(n, device=student.device))
 
-    def _contrast(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-        """InfoNCE of normalised features (N, C)."""
-        n = student.shape[0]
-        if n < 2:
-            raise ValueError(
-                f'ContrastiveDistillationLoss takes its negatives from the batch and needs at least 2 images, found '
-                f'{n}. Use batch_size_per_gpu >= 2.'
-            )
-        similarity = student @ teacher.T / self.temperature
-        return F.cross_entropy(similarity, torch.arange(n, device=student.device))
+        return {'l_distill': self.loss_weight * weighted_sum(self.layer_weights, contrast)}

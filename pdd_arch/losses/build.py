@@ -1,6 +1,7 @@
 """From option sections to losses, with errors that name the option."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import DistillationLoss
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.losses.supervised import FeaturePerceptualLoss
 from pdd_arch.utils.registration import registered
 from pdd_arch.utils.wording import did_you_mean
 
@@ -21,7 +22,7 @@ def build_registered(key: str, options: Mapping[str, Any]) -> nn.Module:
     """A registered loss from ``train.<key>``.
 
     Raises:
-        OptionError: unknown type, unknown keyword or impossible value, naming the option.
+        OptionError: unknown type, unknown keyword or impossible value.
     """
     kind = options.get('type')
     loss: Any = registered(LOSS_REGISTRY, kind)
@@ -31,22 +32,14 @@ def build_registered(key: str, options: Mapping[str, Any]) -> nn.Module:
             where=f'train.{key}.type',
             way_out=did_you_mean(kind, LOSS_REGISTRY.keys()).strip(),
         )
-    try:
-        # not BasicSR's build_loss: it logs, and options are checked before the logger exists
+    # not BasicSR's build_loss: it logs, and options are checked before the logger exists
+    with _errors_of(f'train.{key}', kind):
         built: nn.Module = loss(**{k: deepcopy(v) for k, v in options.items() if k != 'type'})
-    except OptionError as e:
-        raise e.within(f'train.{key}') from e
-    except (TypeError, NotImplementedError, ValueError) as e:
-        raise OptionError(f'{kind}: {e}', where=f'train.{key}') from e
     return built
 
 
 def build_distill_loss(options: Mapping[str, Any]) -> DistillationLoss:
-    """The loss of ``train.distill_opt``, without a feature network of its own.
-
-    Raises:
-        OptionError: see `build_registered`; or the loss is not a `DistillationLoss`.
-    """
+    """The loss of ``train.distill_opt``, without a feature network of its own; raises as `build_registered`."""
     loss = build_registered('distill_opt', {k: v for k, v in options.items() if k != 'feature_net'})
     if not isinstance(loss, DistillationLoss):
         raise OptionError(
@@ -58,14 +51,16 @@ def build_distill_loss(options: Mapping[str, Any]) -> DistillationLoss:
 
 
 def build_perceptual_loss(options: Mapping[str, Any]) -> FeaturePerceptualLoss:
-    """The loss of ``train.perceptual_opt``.
-
-    Raises:
-        OptionError: unknown keyword or impossible value.
-    """
-    try:
+    """The loss of ``train.perceptual_opt``; raises as `build_registered`."""
+    with _errors_of('train.perceptual_opt', 'PerceptualLoss'):
         return FeaturePerceptualLoss(**{k: v for k, v in options.items() if k not in _NOT_THE_LOSS})
+
+
+@contextlib.contextmanager
+def _errors_of(where: str, kind: object) -> Iterator[None]:
+    try:
+        yield
     except OptionError as e:
-        raise e.within('train.perceptual_opt') from e
-    except TypeError as e:
-        raise OptionError(str(e), where='train.perceptual_opt') from e
+        raise e.within(where) from e
+    except (TypeError, NotImplementedError, ValueError) as e:
+        raise OptionError(f'{kind}: {e}', where=where) from e

@@ -7,10 +7,11 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureNet
+from pdd_arch.features import FeatureNet, Features
 from pdd_arch.losses import functional
-from pdd_arch.losses.distillation import DistillationLoss, Views, check_choice, checked_layers
+from pdd_arch.losses.distillation import DistillationLoss, Views, checked_layers
 from pdd_arch.utils.registration import register
+from pdd_arch.utils.wording import check_choice
 
 #: layer weights of the released option files (VGG19)
 INTER_LAYERS = {'conv2_1': 0.25, 'conv3_1': 0.25, 'conv4_1': 0.25, 'conv5_1': 0.25}
@@ -91,21 +92,17 @@ class PairwiseDistanceLoss(DistillationLoss):
         """The layers of a term, none if its weight is 0."""
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
             raise OptionError(where=f'{term}_weight', expected='a number of at least 0', found=repr(weight))
-        if not weight:
-            return {}
-        checked = checked_layers(f'{term}_layers', layers)
-        if not checked:
+        checked = checked_layers(f'{term}_layers', layers) if weight else {}
+        if weight and not checked:
             raise OptionError('empty', where=f'{term}_layers', expected=f'at least one layer (or {term}_weight: 0)')
         return checked
 
-    def statistics(
-        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
-        """By layer: the inter-model norm, (1,); the intra-model value or norms, (1,), or flat features, (N, F)."""
-        found = {}
-        for layer in self.inter_layers:
-            norm = functional.inter_model_loss(*_layer(features, layer), distance=self.inter_distance)
-            found[f'inter {layer}'] = norm.reshape(1)
+    def statistics(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
+        """By layer: the inter-model norm, (1,); the intra-model value or norms, (1,), or feature maps."""
+        found = {
+            f'inter {k}': functional.inter_model_loss(*_layer(features, k), distance=self.inter_distance).reshape(1)
+            for k in self.inter_layers
+        }
         for layer in self.intra_layers:
             for name, value in self._intra_statistics(_layer(features, layer)).items():
                 found[f'intra {layer}{name}'] = value
@@ -130,7 +127,10 @@ class PairwiseDistanceLoss(DistillationLoss):
 
     def _intra_statistics(self, maps: Views[torch.Tensor]) -> dict[str, torch.Tensor]:
         if self.intra_pairing == 'batch_matrix':
-            return self._batch_matrix_statistics(maps)
+            student, teacher = maps.student_real, maps.teacher_real
+            if self.batch_matrix_domains == 'both':
+                student, teacher = torch.cat((student, maps.student_syn)), torch.cat((teacher, maps.teacher_syn))
+            return {' student': student, ' teacher': teacher}
         if self._compares_norms:
             return {
                 ' student': functional.intra_fro(maps.student_real, maps.student_syn).reshape(1),
@@ -138,12 +138,6 @@ class PairwiseDistanceLoss(DistillationLoss):
             }
         value = functional.intra_model_loss(*maps, distance=self.intra_distance, criterion=self.intra_criterion)
         return {'': value.reshape(1)}
-
-    def _batch_matrix_statistics(self, maps: Views[torch.Tensor]) -> dict[str, torch.Tensor]:
-        student, teacher = maps.student_real, maps.teacher_real
-        if self.batch_matrix_domains == 'both':
-            student, teacher = torch.cat((student, maps.student_syn)), torch.cat((teacher, maps.teacher_syn))
-        return {' student': student, ' teacher': teacher}
 
     def _intra(self, name: str, statistics: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if self.intra_pairing == 'batch_matrix':
@@ -175,6 +169,6 @@ class PairwiseDistanceLoss(DistillationLoss):
         return terms.get('l_inter'), terms.get('l_intra')
 
 
-def _layer(features: Views[dict[str, torch.Tensor]], layer: str) -> Views[torch.Tensor]:
+def _layer(features: Views[Features], layer: str) -> Views[torch.Tensor]:
     synthetic = [None if view is None else view[layer] for view in (features.student_syn, features.teacher_syn)]
     return Views(features.student_real[layer], features.teacher_real[layer], *synthetic)

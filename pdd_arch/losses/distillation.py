@@ -8,17 +8,13 @@ from torch import nn
 from typing_extensions import NamedTuple  # typing's own is generic from Python 3.11 on
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureBank, FeatureNet
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.features import FeatureNet, Features
 
 T = TypeVar('T')
 
 
 class Views(NamedTuple, Generic[T]):
-    """The four outputs that distillation compares, or their features.
-
-    Annotations write ``Views[torch.Tensor]`` for outputs and ``Views[dict[str, torch.Tensor]]`` for features.
-    """
+    """The four outputs that distillation compares, ``Views[torch.Tensor]``, or their features, ``Views[Features]``."""
 
     student_real: T
     teacher_real: T
@@ -59,7 +55,7 @@ class DistillationLoss(nn.Module):
             feature_net = FeatureNet(self.layers, **feature_net) if self.layers else None
         self.feature_net = feature_net
 
-    def terms(self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def terms(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
         """Weighted scalar terms by the name under which they are logged; their sum is the loss.
 
         Args:
@@ -68,14 +64,8 @@ class DistillationLoss(nn.Module):
         """
         return self.combine(self.statistics(images, features))
 
-    def statistics(
-        self, images: Views[torch.Tensor], features: Views[dict[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
-        """What :meth:`combine` needs of a part of a batch: named tensors, to be concatenated along their first axis.
-
-        Args:
-            images, features: as for :meth:`terms`.
-        """
+    def statistics(self, images: Views[torch.Tensor], features: Views[Features]) -> dict[str, torch.Tensor]:
+        """What :meth:`combine` needs of a part of a batch: named tensors, to be concatenated along their first axis."""
         raise NotImplementedError(f'{type(self).__name__} defines neither terms() nor statistics() and combine()')
 
     def combine(self, statistics: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -100,31 +90,15 @@ class DistillationLoss(nn.Module):
                 way_out='Give feature_net: {type: vgg19, weights: imagenet} (in an option file: once, under train).',
             )
         given = {k: v for k, v in images._asdict().items() if v is not None}
-        found = FeatureBank(self.feature_net).extract(given, dict.fromkeys(given, self.layers))
+        found = self.feature_net.extract(given, dict.fromkeys(given, self.layers))
         return self.terms(images, Views(**found))
 
 
 def checked_layers(name: str, layers: Mapping[str, float]) -> dict[str, float]:
-    """Layer weights as plain floats.
-
-    Raises:
-        OptionError: not a mapping, or a weight that is not a number.
-    """
+    """Layer weights of the option `name` as plain floats; raises OptionError if they are something else."""
     if not isinstance(layers, Mapping):
         raise OptionError(where=name, expected='a mapping of layer names to weights', found=repr(layers))
     for layer, weight in layers.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise OptionError(where=f'{name}.{layer}', expected='a number', found=repr(weight))
     return {str(k): float(v) for k, v in layers.items()}
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise OptionError unless `value` is one of the choices of the option `name`."""
-    choices = tuple(choices)
-    if value not in choices:
-        raise OptionError(
-            f'unknown value {value!r}',
-            where=name,
-            expected=one_of(choices),
-            way_out=did_you_mean(value, choices).strip(),
-        )

@@ -10,19 +10,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+Comparison = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 # keeps the logarithm of a saturated softmax finite; a constant of the released code, part of the definition
 CE_EPSILON = 1e-6
 
 
 def gram_matrix(features: torch.Tensor) -> torch.Tensor:
-    """Gram matrix of each sample: F F^T / (C h w).
-
-    Args:
-        features: (N, C, h, w).
-
-    Returns:
-        (N, C, C).
-    """
+    """Gram matrix of each sample: F F^T / (C h w), (N, C, h, w) -> (N, C, C)."""
     n, c, h, w = features.shape
     flat = features.reshape(n, c, h * w)
     return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
@@ -46,27 +41,13 @@ def frobenius_of_parts(norms: torch.Tensor) -> torch.Tensor:
 
 
 # ---------------------------------------------------------------- inter-model distance (paper, section 3.2)
-def inter_gram_change(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Gram matrix of the change of the features: Gram(f_S - f_G), (N, C, C)."""
-    return gram_matrix(student - teacher)
-
-
-def inter_gram(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Change of the Gram matrix: Gram(f_S) - Gram(f_G), (N, C, C)."""
-    return gram_matrix(student) - gram_matrix(teacher)
-
-
-def inter_l1(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Elementwise absolute difference, (N, C, h, w)."""
-    return (student - teacher).abs()
-
-
-def inter_l2(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Elementwise squared difference, (N, C, h, w)."""
-    return (student - teacher).square()
-
-
-INTER_DISTANCES = {'gram_change': inter_gram_change, 'gram': inter_gram, 'l1': inter_l1, 'l2': inter_l2}
+#: of feature maps f_S and f_G (N, C, h, w): (N, C, C) for Gram matrices, else elementwise
+INTER_DISTANCES: dict[str, Comparison] = {
+    'gram_change': lambda student, teacher: gram_matrix(student - teacher),
+    'gram': lambda student, teacher: gram_matrix(student) - gram_matrix(teacher),
+    'l1': lambda student, teacher: (student - teacher).abs(),
+    'l2': lambda student, teacher: (student - teacher).square(),
+}
 
 
 def inter_model_loss(
@@ -80,20 +61,15 @@ def inter_model_loss(
 
     Args:
         student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer.
-        distance: a key of ``INTER_DISTANCES``.
+        distance: Delta, a key of ``INTER_DISTANCES``.
     """
     delta = INTER_DISTANCES[distance]
     return frobenius(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
 
 
 # ---------------------------------------------------------------- intra-model distance (paper, section 3.3)
-def intra_l1(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-    """Elementwise absolute difference of one model's features on target-domain and synthetic input, (N, C, h, w)."""
-    return (real - synthetic).abs()
-
-
 def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
-    """Frobenius norm of that difference over the batch, a scalar in float64.
+    """Frobenius norm of the difference over the batch, a scalar in float64.
 
     Two models' norms are nearly equal, and their difference is the loss: float32 would leave it half of its digits.
     """
@@ -101,7 +77,8 @@ def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
     return norm
 
 
-INTRA_DISTANCES = {'l1': intra_l1, 'fro': intra_fro}
+#: of one model's feature maps (N, C, h, w) on target-domain and synthetic input
+INTRA_DISTANCES: dict[str, Comparison] = {'l1': lambda real, synthetic: (real - synthetic).abs(), 'fro': intra_fro}
 
 
 class _ChannelCrossEntropy(torch.autograd.Function):
@@ -128,16 +105,15 @@ class _ChannelCrossEntropy(torch.autograd.Function):
 
 
 def channel_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy between softmaxes over the channels, mean over samples and positions.
+    """Cross-entropy between softmaxes over the channels of (N, C, h, w), mean over samples and positions.
 
-    Args:
-        student, teacher: distances (N, C, h, w); the teacher's softmax is the target, and a constant.
+    The teacher's softmax is the target, and a constant.
     """
     loss: torch.Tensor = _ChannelCrossEntropy.apply(student, teacher.detach())
     return loss
 
 
-INTRA_CRITERIA: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+INTRA_CRITERIA: dict[str, Comparison] = {
     'ce': channel_cross_entropy,
     'l1': F.l1_loss,
     'l2': F.mse_loss,
@@ -174,56 +150,33 @@ def intra_model_loss(
 
 
 # ---------------------------------------------------------------- batch-matrix reading of the intra term
-def pairwise_distances(features: torch.Tensor) -> torch.Tensor:
-    """Distances ||F_i - F_j||_2 between all pairs i < j of a batch, F flattened and divided by sqrt(C h w).
+def batch_matrix_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Huber loss between the distances of all pairs of images in a batch, of two models on the same batch.
 
-    Args:
-        features: (N, C, h, w), N >= 2.
-
-    Returns:
-        (N (N - 1) / 2,): the upper triangle of the symmetric matrix; the zero diagonal is left out.
+    A distance is ||F_i - F_j||_2 of feature maps (N, C, h, w), flattened and divided by sqrt(C h w). It is divided by
+    the mean over the pairs (relational knowledge distillation, Park et al., CVPR 2019): only proportions count.
 
     Raises:
         ValueError: N < 2, which has no pair.
     """
-    n = features.shape[0]
-    if n < 2:
+    if len(student) < 2:
         raise ValueError(
-            f'batch_matrix compares the images of a batch with each other and needs at least 2, found {n}. '
+            f'batch_matrix compares the images of a batch with each other and needs at least 2, found {len(student)}. '
             'Use batch_size_per_gpu >= 2, or intra_pairing: cross_domain.'
         )
-    flat = features.reshape(n, -1)
-    # pdist's gradient is 0, not NaN, for a pair of equal images
-    return F.pdist(flat / flat.shape[1] ** 0.5)
-
-
-def batch_matrix_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Huber loss between the pairwise distance matrices of two models on the same batch.
-
-    Each matrix is divided by its mean off-diagonal distance (relational knowledge distillation, Park et al.,
-    CVPR 2019), so that only the proportions of the distances count.
-
-    Args:
-        student, teacher: feature maps (N, C, h, w), N >= 2.
-    """
 
     def proportions(features: torch.Tensor) -> torch.Tensor:
-        distances = pairwise_distances(features)
-        tiny = torch.finfo(distances.dtype).tiny
-        return distances / distances.mean().clamp_min(tiny)
+        flat = features.flatten(1)
+        # each pair once; pdist's gradient is 0, not NaN, for a pair of equal images
+        distances = F.pdist(flat / flat.shape[1] ** 0.5)
+        return distances / distances.mean().clamp_min(torch.finfo(distances.dtype).tiny)
 
     return F.smooth_l1_loss(proportions(student), proportions(teacher))
 
 
 # ---------------------------------------------------------------- Haar transform (supervised pixel loss)
 def haar_transform(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One level of the orthonormal two-dimensional Haar transform, per channel.
-
-    Args:
-        x: (N, C, H, W), H and W even.
-
-    Returns:
-        (LL, HL, LH, HH), each (N, C, H/2, W/2).
+    """One level of the orthonormal two-dimensional Haar transform, per channel: LL, HL, LH, HH, (N, C, H/2, W/2) each.
 
     Raises:
         ValueError: H or W is odd.
@@ -234,16 +187,3 @@ def haar_transform(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
     a, b = half[..., 0::2, 0::2], half[..., 1::2, 0::2]
     c, d = half[..., 0::2, 1::2], half[..., 1::2, 1::2]
     return a + b + c + d, -a - b + c + d, -a + b - c + d, a - b - c + d
-
-
-def haar_wavelet_loss(pred: torch.Tensor, target: torch.Tensor, weights: tuple[float, float, float]) -> torch.Tensor:
-    """Weighted L1 on the Haar bands of the difference: w0 mean|LL| + w1 mean|HL, LH| + w2 mean|HH|.
-
-    Args:
-        pred, target: (N, C, H, W), H and W even.
-        weights: weights of the low, the mixed and the high band.
-    """
-    # the transform is linear: the transform of the difference is the difference of the transforms
-    ll, hl, lh, hh = haar_transform(pred - target)
-    mixed = torch.cat((hl, lh), dim=1)
-    return weights[0] * ll.abs().mean() + weights[1] * mixed.abs().mean() + weights[2] * hh.abs().mean()

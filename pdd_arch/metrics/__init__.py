@@ -1,4 +1,7 @@
-"""Metrics registered with BasicSR, for ``val.metrics`` of an option file."""
+"""Metrics registered with BasicSR, for ``val.metrics`` of an option file.
+
+As in BasicSR, a metric ignores keywords that it does not know, such as ``better``.
+"""
 
 from pdd_arch.metrics.dists_metric import calculate_dists
 from pdd_arch.metrics.feature_distance import calculate_feature_distance

@@ -8,28 +8,24 @@ import importlib.metadata
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.errors import MissingFileError, PDDError
 from pdd_arch.features.feature_net import NETWORK_TYPES, imagenet_file
 from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.options.signatures import registered_as
 
 #: which values of a metric are better, where it is known: ``better`` need not be said then
-DIRECTIONS = MappingProxyType(
-    {
-        'calculate_psnr': 'higher',
-        'calculate_ssim': 'higher',
-        'calculate_niqe': 'lower',
-        'calculate_lpips': 'lower',
-        'calculate_dists': 'lower',
-        'calculate_feature_distance': 'lower',
-    }
-)
+DIRECTIONS = {
+    'calculate_psnr': 'higher',
+    'calculate_ssim': 'higher',
+    'calculate_niqe': 'lower',
+    'calculate_lpips': 'lower',
+    'calculate_dists': 'lower',
+    'calculate_feature_distance': 'lower',
+}
 #: range of the images that BasicSR's validation hands over
 _RANGE = '8 bit, 0 to 255'
 
@@ -39,54 +35,34 @@ def better(options: Mapping[str, Any]) -> str:
     return options.get('better') or DIRECTIONS.get(options['type'], 'higher')
 
 
-def why_not(options: Mapping[str, Any], fetch: bool = False, where: str = 'metric') -> str | None:
-    """Why a metric cannot be computed on this machine.
-
-    Networks that it builds to find out are kept: computing the metric afterwards does not build them again.
-
-    Args:
-        options: the metric's section: ``type``, ``net`` ...
-        fetch: whether its weights may be downloaded now.
-        where: key of the section, for the text.
-
-    Returns:
-        None if it can be computed; otherwise one line that says what is missing, and what to download where.
-    """
-    try:
-        _build(options, fetch)
-    except PDDError as e:
-        return str(e.within(f'{where}: not computed', ': '))
-    return None
-
-
 def availability(metrics: Mapping[str, Mapping[str, Any]], fetch: bool = False) -> tuple[list[str], dict[str, str]]:
-    """Sort metrics into those that can be computed here and the others.
+    """Sort ``val.metrics`` into those that can be computed on this machine and the others.
+
+    Networks that it builds to find out are kept: computing a metric afterwards does not build them again.
 
     Args:
-        metrics: ``val.metrics`` of an option file.
+        metrics: name -> section.
         fetch: whether weights may be downloaded now.
 
     Returns:
-        Names of those that can be computed, and the reason for each of the others.
+        Names of those that can be computed; for each of the others, one line that says what is missing, and what to
+        download where.
     """
-    reasons = {name: why_not(options, fetch, f'metrics.{name}') for name, options in metrics.items()}
-    return [n for n, reason in reasons.items() if reason is None], {n: r for n, r in reasons.items() if r is not None}
+    computed, reasons = [], {}
+    for name, options in metrics.items():
+        try:
+            _build(options, fetch)
+            computed.append(name)
+        except PDDError as e:
+            reasons[name] = str(e.within(f'metrics.{name}: not computed', ': '))
+    return computed, reasons
 
 
 def _build(options: Mapping[str, Any], fetch: bool) -> None:
-    """Build the network of a metric.
-
-    Raises:
-        PDDError: it cannot be built, or not without a download that is not wanted.
-    """
+    """Build the network of a metric; raises PDDError if it cannot be built, or not without an unwanted download."""
     kind, weights = options['type'], options.get('weights', 'imagenet')
     missing: list[tuple[str, Path]] = []
-    if registered(METRIC_REGISTRY, kind) is None:
-        raise OptionError(
-            f'no metric {kind!r} is registered',
-            where='type',
-            way_out=did_you_mean(kind, METRIC_REGISTRY.keys()).strip(),
-        )
+    registered_as('metric', METRIC_REGISTRY, kind, 'type')
     if kind == 'calculate_lpips':
         net = options.get('net', 'alex')
         missing = _missing_trunk(lpips_metric.TRUNKS.get(net, net), weights)
@@ -119,17 +95,13 @@ def _missing_trunk(network: str, weights: str) -> list[tuple[str, Path]]:
 
 
 def describe(options: Mapping[str, Any]) -> dict[str, object]:
-    """What a metric's number means, to stand beside it in a result.
-
-    Args:
-        options: the metric's section.
+    """What the number of a metric with these options means, to stand beside it in a result.
 
     Returns:
         ``type``, ``crop_border`` (pixels), ``colour``, ``range`` (of the values compared), ``package`` with its
         version, ``weights`` (None: it has none), ``better``, and the metric's other options.
     """
     kind = options['type']
-    said = {k: v for k, v in options.items() if k not in ('type', 'crop_border', 'better')}
     found: dict[str, object] = {
         'type': kind,
         'crop_border': options.get('crop_border', 0),
@@ -138,7 +110,7 @@ def describe(options: Mapping[str, Any]) -> dict[str, object]:
         'package': _package('basicsr'),
         'weights': None,
         'better': better(options),
-        'options': said,
+        'options': {k: v for k, v in options.items() if k not in ('type', 'crop_border', 'better')},
     }
     if kind in ('calculate_psnr', 'calculate_ssim'):
         luma = options.get('test_y_channel', False)
@@ -152,10 +124,8 @@ def describe(options: Mapping[str, Any]) -> dict[str, object]:
         found |= {'package': _package('lpips'), 'range': '-1 to 1, from 8 bit'}
         found['weights'] = f'{lpips_metric.TRUNKS.get(net, net)} {trunk}, linear layers of version 0.1'
     elif kind == 'calculate_dists':
-        found['package'] = _package('piq')
-        found['weights'] = (
-            f'vgg16 {options.get("weights", "imagenet")}, DISTS {options.get("dists_weights", "official")}'
-        )
+        trunk, own = options.get('weights', 'imagenet'), options.get('dists_weights', 'official')
+        found |= {'package': _package('piq'), 'weights': f'{dists_metric.TRUNK} {trunk}, DISTS {own}'}
     elif kind == 'calculate_feature_distance':
         chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
         found |= {'package': _package('pdd_arch'), 'weights': f'{chosen["type"]} {chosen["weights"]}'}

@@ -64,13 +64,12 @@ def read_channel_weights(dists_weights: str, where: str) -> tuple[torch.Tensor, 
 
     Args:
         dists_weights: ``official`` (downloaded once, hash-checked), or the path of a file with both.
-        where: option that named it, for error messages.
+        where: option that named it.
 
     Raises:
         MissingFileError, WeightsError: they cannot be had, or the file holds something else.
     """
-    official = dists_weights == 'official'
-    file = download(URL, target(), SHA256, where) if official else dists_weights
+    file = download(URL, target(), SHA256, where) if dists_weights == 'official' else dists_weights
     content = read_checkpoint(file, where)
     shape = (1, sum(CHANNELS), 1, 1)
     for name in ('alpha', 'beta'):
@@ -86,11 +85,7 @@ def read_channel_weights(dists_weights: str, where: str) -> tuple[torch.Tensor, 
 
 @functools.lru_cache(maxsize=2)
 def network(weights: str, dists_weights: str) -> piq.DISTS:
-    """The network of :func:`calculate_dists`, built once per process.
-
-    Raises:
-        MissingFileError, WeightsError: it cannot be built.
-    """
+    """The network of :func:`calculate_dists`, built once per process."""
     trunk = load_trunk(TRUNK, weights, 'calculate_dists weights')
     model = _DISTS(trunk, *read_channel_weights(dists_weights, 'calculate_dists dists_weights'))
     return model.eval().requires_grad_(False).to(device())
@@ -117,12 +112,11 @@ def calculate_dists(
         dists_weights: the metric's own weights: ``official``, or the path of a file with ``alpha`` and ``beta``.
         resize: downsample images whose shorter side is over 256 pixels to that, as piq always and the authors'
             script do; IQA-PyTorch, with which the paper's tables were made, compares them as they are.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(weights, dists_weights)
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.no_grad():
         return model(a, b, resize).item()

@@ -26,8 +26,7 @@ DEFAULT_LAYERS = {
 
 @functools.lru_cache(maxsize=4)
 def _network(options: str) -> FeatureNet:
-    chosen = json.loads(options)
-    return FeatureNet(**chosen).to(device())
+    return FeatureNet(**json.loads(options)).to(device())
 
 
 def network_options(feature_net: Mapping[str, Any] | None, layers: Sequence[str] | None) -> dict[str, Any]:
@@ -38,11 +37,7 @@ def network_options(feature_net: Mapping[str, Any] | None, layers: Sequence[str]
 
 
 def network(options: Mapping[str, Any]) -> FeatureNet:
-    """The network of :func:`network_options`, built once per process.
-
-    Raises:
-        OptionError, MissingFileError, WeightsError: from `FeatureNet`.
-    """
+    """The network of :func:`network_options`, built once per process; raises as `FeatureNet`."""
     return _network(json.dumps(dict(options), sort_keys=True))
 
 
@@ -78,7 +73,6 @@ def calculate_feature_distance(
         input_order: ``HWC`` | ``CHW``.
         feature_net: options of a `FeatureNet`; VGG16 with ImageNet weights by default.
         layers: layers to compare; one per resolution by default.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Returns:
         A number in [0, 4]; 0 for equal images.
@@ -87,6 +81,6 @@ def calculate_feature_distance(
         OptionError, MissingFileError, WeightsError: from `FeatureNet`.
     """
     net = network(network_options(feature_net, layers))
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.no_grad():
         return feature_distance(a, b, net).item()

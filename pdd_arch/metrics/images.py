@@ -12,40 +12,26 @@ def device() -> torch.device:
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
-def to_tensor(img: np.ndarray, crop_border: int, input_order: str = 'HWC') -> torch.Tensor:
-    """BasicSR's image (BGR, [0, 255]) as (1, 3, H, W), RGB, [0, 1], float32, without its border.
-
-    Args:
-        img: (H, W, 3), (3, H, W) with ``input_order: CHW``, or (H, W).
-        crop_border: pixels cut from each side.
-        input_order: ``HWC`` | ``CHW``.
+def to_tensors(*images: np.ndarray, crop_border: int, input_order: str) -> list[torch.Tensor]:
+    """BasicSR's images (BGR or gray, [0, 255]) as (1, 3, H, W), RGB, [0, 1], float32, without their borders.
 
     Raises:
-        DataError: nothing is left after the crop.
+        DataError: output and ground truth differ in size, or nothing is left of them.
     """
-    img = reorder_image(img, input_order=input_order)
-    if img.shape[-1] == 1:
-        img = np.repeat(img, 3, axis=-1)
-    h, w = img.shape[:2]
-    if min(h, w) <= 2 * crop_border:
-        raise DataError(f'{crop_border} leaves nothing of an image of {h}x{w} pixels', where='crop_border')
-    img = img[crop_border : h - crop_border, crop_border : w - crop_border, ::-1]
-    tensor = torch.from_numpy(np.ascontiguousarray(img, dtype=np.float32)) / 255
-    return tensor.permute(2, 0, 1)[None].to(device())
-
-
-def to_tensors(
-    img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = 'HWC'
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """:func:`to_tensor` of an output and its ground truth.
-
-    Raises:
-        DataError: they differ in size, or nothing is left after the crop.
-    """
-    a, b = to_tensor(img, crop_border, input_order), to_tensor(img2, crop_border, input_order)
-    if a.shape != b.shape:
+    tensors = []
+    for image in images:
+        image = reorder_image(image, input_order=input_order)
+        if image.shape[-1] == 1:
+            image = np.repeat(image, 3, axis=-1)
+        h, w = image.shape[:2]
+        if min(h, w) <= 2 * crop_border:
+            raise DataError(f'{crop_border} leaves nothing of an image of {h}x{w} pixels', where='crop_border')
+        image = image[crop_border : h - crop_border, crop_border : w - crop_border, ::-1]
+        tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)) / 255
+        tensors.append(tensor.permute(2, 0, 1)[None].to(device()))
+    if len(sizes := {tuple(tensor.shape[-2:]): None for tensor in tensors}) > 1:
         raise DataError(
-            f'output and ground truth differ in size: {tuple(a.shape[-2:])} and {tuple(b.shape[-2:])}',
+            f'output and ground truth differ in size: {" and ".join(map(str, sizes))}',
             way_out='Check the scale of the option file and the validation pairs.',
         )
-    return a, b
+    return tensors

@@ -8,7 +8,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import MissingFileError, OptionError
-from pdd_arch.metrics.images import device, to_tensor, to_tensors
+from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
 
 METRIC = 'calculate_iqa metric'
@@ -26,8 +26,7 @@ def network(name: str) -> Any:
         import pyiqa
     except ImportError as e:
         raise OptionError(
-            'calculate_iqa needs the package pyiqa (non-commercial licence)',
-            way_out='Install it with: pip install pyiqa',
+            'calculate_iqa needs the package pyiqa (non-commercial licence)', way_out='Install it: pip install pyiqa'
         ) from e
     try:
         return pyiqa.create_metric(name, device=device())
@@ -38,8 +37,7 @@ def network(name: str) -> Any:
         raise MissingFileError(
             f'pyiqa could not build {name!r} ({type(e).__name__}: {reason})',
             where=METRIC,
-            way_out='It downloads its weights itself: run it once on a machine with internet access and copy its '
-            'cache.',
+            way_out='It downloads its weights itself: run it once with internet access, and copy its cache.',
         ) from None
 
 
@@ -60,17 +58,15 @@ def calculate_iqa(
         metric: pyiqa's name.
         img2: ground truth; used by full-reference metrics only.
         input_order: ``HWC`` | ``CHW``.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         OptionError: pyiqa is not installed, knows no such metric, or the metric needs a ground truth.
     """
     model = network(metric)
-    if model.metric_mode != 'FR':
-        images: tuple[torch.Tensor, ...] = (to_tensor(img, crop_border, input_order),)
-    elif img2 is None:
-        raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
-    else:
-        images = to_tensors(img, img2, crop_border, input_order)
+    images = [img]
+    if model.metric_mode == 'FR':
+        if img2 is None:
+            raise OptionError(f'{metric} compares with a ground truth, which is missing', where=METRIC)
+        images.append(img2)
     with torch.no_grad():
-        return model(*images).item()
+        return model(*to_tensors(*images, crop_border=crop_border, input_order=input_order)).item()

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import load_trunk
 from pdd_arch.metrics.images import device, to_tensors
 from pdd_arch.utils.registration import register
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.utils.wording import check_choice
 from pdd_arch.weights.checkpoints import read_checkpoint
 
 #: LPIPS's name of the trunk, and torchvision's
@@ -22,18 +21,8 @@ TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 
 @functools.lru_cache(maxsize=4)
 def network(net: str, weights: str) -> lpips.LPIPS:
-    """The network of :func:`calculate_lpips`, built once per process.
-
-    Raises:
-        OptionError, MissingFileError, WeightsError: it cannot be built.
-    """
-    if net not in TRUNKS:
-        raise OptionError(
-            f'unknown network {net!r}',
-            where='calculate_lpips net',
-            expected=one_of(TRUNKS),
-            way_out=did_you_mean(net, TRUNKS).strip(),
-        )
+    """The network of :func:`calculate_lpips`, built once per process."""
+    check_choice('calculate_lpips net', net, TRUNKS, 'network')
     # the package would fetch the trunk itself, without a choice of the file, and draw a hundred million random
     # weights before: here it lays out the layers only
     with warnings.catch_warnings(), torch.device('meta'):
@@ -50,14 +39,11 @@ def network(net: str, weights: str) -> lpips.LPIPS:
 
 
 def distance(model: lpips.LPIPS, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """LPIPS of pairs, as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
+    """LPIPS of pairs, (N,), as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
 
     Args:
         model: in evaluation mode.
         a, b: (N, 3, H, W), RGB, [0, 1].
-
-    Returns:
-        (N,).
     """
     maps = model.net(model.scaling_layer(2 * torch.cat([a, b]) - 1))
     layers = []
@@ -85,12 +71,11 @@ def calculate_lpips(
         input_order: ``HWC`` | ``CHW``.
         net: ``alex`` (the paper) | ``vgg`` | ``squeeze``.
         weights: weights of the trunk: ``imagenet``, or the path of a torchvision state dict.
-        **kwargs: ignored, as in BasicSR's metrics (``better``).
 
     Raises:
         OptionError, MissingFileError, WeightsError: the network cannot be built. Never replaced silently.
     """
     model = network(net, weights)
-    a, b = to_tensors(img, img2, crop_border, input_order)
+    a, b = to_tensors(img, img2, crop_border=crop_border, input_order=input_order)
     with torch.inference_mode():
         return distance(model, a, b).item()

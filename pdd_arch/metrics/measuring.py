@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from basicsr.metrics import calculate_metric
 
+from pdd_arch.metrics.availability import better
+
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray
 #: method name -> image name -> one value per measure
@@ -31,18 +33,12 @@ class Measure:
 
 
 def registered_measure(name: str, options: Mapping[str, Any], decimals: int = 4) -> Measure:
-    """A measure from a metric that is registered with BasicSR.
-
-    Args:
-        name: heading of the column.
-        options: a section of ``val.metrics``: ``type``, ``crop_border``, ``better`` ...
-        decimals: digits printed after the decimal point.
-    """
+    """A measure from a section of ``val.metrics``, whose metric is registered with BasicSR."""
 
     def compute(output: Image, truth: Image) -> float:
         return float(calculate_metric({'img': output, 'img2': truth}, options))
 
-    return Measure(name, options.get('better', 'higher'), compute, decimals)
+    return Measure(name, better(options), compute, decimals)
 
 
 def measure_methods(
@@ -55,7 +51,7 @@ def measure_methods(
     Args:
         pairs: image name -> (LR, HR).
         methods: method name -> function from an LR image to an image of the HR size.
-        measures: columns.
+        measures: columns of the table.
 
     Returns:
         Outputs (method -> image name -> image) and scores.

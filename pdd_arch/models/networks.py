@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from pdd_arch.features import FeatureBank
+from pdd_arch.features import FeatureNet
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Networks:
     ema: nn.Module | None = None
     teacher: nn.Module | None = None
     discriminator: nn.Module | None = None
-    features: FeatureBank | None = None
+    features: FeatureNet | None = None
 
     def saved(self) -> dict[str, dict[str, nn.Module]]:
         """What is saved of them: by the label of a file, the networks in it by their key."""

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.models.checkpointer import Checkpointer
 from pdd_arch.models.forward_pass import Batch, Terms
 from pdd_arch.models.losses import Losses
@@ -83,8 +83,8 @@ class PDDModel(SRModel):
         self.best_metric_results = self.validator.best  # BasicSR's name
         if self.settings is None:
             return
-        features = FeatureBank(self.feature_net) if self.feature_net is not None else None
-        networks = Networks(self.net_g, getattr(self, 'net_g_ema', None), self.net_teacher, self.net_d, features)
+        ema = getattr(self, 'net_g_ema', None)
+        networks = Networks(self.net_g, ema, self.net_teacher, self.net_d, self.feature_net)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == 'fp16')
         self.steps = GuardedSteps(scaler, self.settings.max_nonfinite)
         optimizers = dict(zip(('net_g', 'net_d'), self.optimizers, strict=False))
@@ -138,7 +138,7 @@ class PDDModel(SRModel):
         ema.load_state_dict(bare(self.net_g).state_dict())
         path = self.opt['path']
         if path.get('resume_state') and 'network_g' not in (path.get('ignore_resume_networks') or ()):
-            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
+            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema', 'g')
         return ema.eval().requires_grad_(False)
 
     def _build_teacher(self) -> nn.Module:
@@ -161,7 +161,7 @@ class PDDModel(SRModel):
         path = self.opt['path']
         if (file := path.get(f'pretrain_network_{letter}')) is not None:
             key = path.get(f'param_key_{letter}', 'params')
-            self.load_network(net, file, path.get(f'strict_load_{letter}', True), key)
+            self.load_network(net, file, path.get(f'strict_load_{letter}', True), key, letter)
 
     def _build_feature_net(self, settings: AdaptationSettings) -> FeatureNet | None:
         if not self.losses.layers:
@@ -187,17 +187,22 @@ class PDDModel(SRModel):
         return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=search)
 
     def load_network(
-        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+        self,
+        net: nn.Module,
+        load_path: str,
+        strict: bool = True,
+        param_key: str | None = 'params',
+        letter: str | None = None,
     ) -> None:
-        """As BasicSR's, with errors that name the option, the file and what differs.
+        """As BasicSR's, with errors that name the file, what differs, and the options of network `letter`, if given.
 
         Raises:
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
-        option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
+        option = 'weights' if letter is None else f'path.pretrain_network_{letter}'
+        key_option = None if letter is None else f'path.param_key_{letter}'
         net, logger = bare(net), get_root_logger()
         content = self.run.opened_weights.read(load_path, option)
-        key_option = option.replace('pretrain_network_', 'param_key_') if option != 'weights' else None
         state = state_dict_of(content, param_key, load_path, option, net, key_option)
         check_finite(state, load_path, option)
         if param_key is not None and param_key not in content:

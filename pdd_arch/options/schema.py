@@ -16,7 +16,7 @@ from pdd_arch.degradations.lr_synthesis import DEFAULT_KERNELS
 from pdd_arch.features.feature_net import FeatureNet
 from pdd_arch.losses.baseline_losses import ContrastiveDistillationLoss, FeatureDistillationLoss, OutputDistillationLoss
 from pdd_arch.losses.distance_loss import PairwiseDistanceLoss
-from pdd_arch.losses.perceptual import FeaturePerceptualLoss
+from pdd_arch.losses.supervised import FeaturePerceptualLoss
 
 #: no count is larger; arithmetic with floats and 32-bit seeds stays exact
 LARGEST = 2**31 - 1

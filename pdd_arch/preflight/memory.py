@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features import FeatureBank, FeatureNet
+from pdd_arch.features import FeatureNet
 from pdd_arch.models.forward_pass import Batch, Terms
 from pdd_arch.models.networks import Networks
 from pdd_arch.models.nonfinite import GuardedSteps
@@ -125,8 +125,7 @@ def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> M
         feature_net = None
         if losses.layers:
             feature_net = FeatureNet(losses.layers, **{**dict(train.feature_net), 'weights': 'random'})
-        bank = None if feature_net is None else FeatureBank(feature_net)
-        of_step = Networks(student, None, nets.get('network_teacher', student), net_d, bank)
+        of_step = Networks(student, None, nets.get('network_teacher', student), net_d, feature_net)
         trained = {'net_g': student} | ({} if net_d is None else {'net_d': net_d})
         optimizers = {name: torch.optim.SGD(net.parameters()) for name, net in trained.items()}
         steps = _NoSteps(torch.amp.GradScaler(enabled=False), train.max_nonfinite)

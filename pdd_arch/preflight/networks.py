@@ -21,8 +21,7 @@ from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.resources import resolve_bundled
 from pdd_arch.utils.wording import show
 from pdd_arch.weights import zoo
-from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of
-from pdd_arch.weights.opened import OpenedWeights
+from pdd_arch.weights.checkpoints import OpenedWeights, check_finite, check_fits, state_dict_of
 
 NAMED_WEIGHTS = ('imagenet', 'random')
 _LETTERS = ('g', 'teacher', 'd')
@@ -104,7 +103,8 @@ def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: 
         if file is None or (resumes and letter != 'teacher') or not (fetch or _at_hand(file)):
             continue
         content = opened.read(file, where)
-        state = state_dict_of(content, getattr(paths, f'param_key_{letter}'), file, where, net)
+        param_key, key_option = getattr(paths, f'param_key_{letter}'), f'path.param_key_{letter}'
+        state = state_dict_of(content, param_key, file, where, net, key_option)
         check_finite(state, file, where)
         if getattr(paths, f'strict_load_{letter}'):
             check_fits(net, state, file, where)

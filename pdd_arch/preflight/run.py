@@ -28,7 +28,7 @@ from pdd_arch.preflight.networks import (
     open_weights,
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
-from pdd_arch.weights.opened import OpenedWeights
+from pdd_arch.weights.checkpoints import OpenedWeights
 
 
 @dataclass

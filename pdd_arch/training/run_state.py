@@ -13,7 +13,7 @@ from pdd_arch.training.record import TrainingRecord
 from pdd_arch.utils.locks import Lock
 from pdd_arch.utils.random_state import RandomState, restore_random_state
 from pdd_arch.utils.signals import Stopped, StopRequest
-from pdd_arch.weights.opened import OpenedWeights
+from pdd_arch.weights.checkpoints import OpenedWeights
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import

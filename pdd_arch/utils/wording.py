@@ -2,7 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from pdd_arch.errors import OptionError
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -15,6 +17,13 @@ def one_of(known: Iterable[str]) -> str:
     """The allowed names as they stand in a message: ``'a', 'b' or 'c'``."""
     names = [repr(k) for k in known]
     return names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]
+
+
+def check_choice(where: str, value: str, known: Collection[str], what: str = 'value') -> None:
+    """Raise OptionError unless the option `where` has one of the known values."""
+    if value not in known:
+        hint = did_you_mean(value, known).strip()
+        raise OptionError(f'unknown {what} {value!r}', where=where, expected=one_of(known), way_out=hint)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

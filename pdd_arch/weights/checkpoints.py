@@ -25,12 +25,7 @@ PARAM_KEYS = ('params_ema', 'params', 'state_dict', 'model')
 
 
 def weight_file(path: str | Path, where: str = 'weights') -> Path:
-    """The file on this machine that a path stands for; a published network is downloaded if need be.
-
-    Args:
-        path: the file; ``bundled:NAME`` for one shipped with this package; ``zoo:NAME`` for a published network
-            (:mod:`pdd_arch.weights.zoo`).
-        where: option key or argument that named the file, for error messages.
+    """The file on this machine that a path, ``bundled:NAME`` or ``zoo:NAME`` stands for, downloaded if need be.
 
     Raises:
         MissingFileError: the file does not exist, or cannot be downloaded.
@@ -53,7 +48,7 @@ def read_checkpoint(path: str | Path, where: str = 'weights', lazy: bool = False
 
     Args:
         path: as for :func:`weight_file`; of a published network the content is always ``{'params': state dict}``.
-        where: option key or argument that named the file, for error messages.
+        where: option key or argument that named the file.
         lazy: tensors stay in the file until they are used, where its format allows it: copy those that are kept.
 
     Raises:
@@ -87,7 +82,11 @@ def read_checkpoint(path: str | Path, where: str = 'weights', lazy: bool = False
             expected='a dictionary of tensors',
             way_out='Save the state dict of the network, not something else.',
         )
-    return zoo.state_under_params(content) if zoo.is_zoo(path) else dict(content)
+    if not zoo.is_zoo(path):
+        return dict(content)
+    # authors nest the weights under params_ema (the average, which they deploy), under params, or not at all
+    key = next((k for k in ('params_ema', 'params') if k in content), None)
+    return {'params': dict(content if key is None else content[key])}
 
 
 def _load(file: Path, lazy: bool) -> object:
@@ -95,9 +94,8 @@ def _load(file: Path, lazy: bool) -> object:
     zipped = zipfile.is_zipfile(file)
     if zipped:
         with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f'wrong checksum of {damaged}')
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f'wrong checksum of {damaged}')
     return torch.load(file, map_location='cpu', weights_only=True, mmap=lazy and zipped)
 
 
@@ -112,26 +110,30 @@ def state_dict_of(
     """Pick the state dict of a network out of a checkpoint's content.
 
     Args:
-        content: what :func:`read_checkpoint` returned.
+        content: from :func:`read_checkpoint`.
         param_key: ``params``, ``params_ema`` ... as BasicSR's ``param_key_*``; None takes the root.
             ``params_ema`` falls back to ``params``, as in BasicSR.
-        path: file that `content` came from, for error messages.
-        where: option key or argument that named the file, for error messages.
+        path, where: the file and the option key or argument that named it.
         net: the network that it is for: names that older code gave to the same layers are changed to its own.
         key_option: option that sets `param_key`, for advice; None: there is none.
 
     Raises:
         WeightsError: the key is absent, or what it names is not a state dict.
     """
-    nested = [k for k in PARAM_KEYS if isinstance(content.get(k), Mapping)]
     if param_key == 'params_ema' and 'params_ema' not in content and 'params' in content:
         param_key = 'params'
+    wanted = 'is a state dict' if param_key is None else f'holds a state dict under {param_key!r}'
+    nested = [k for k in PARAM_KEYS if isinstance(content.get(k), Mapping)]
+
+    def advice(key: str) -> str:
+        return f'Give a file that {wanted}.' if key_option is None else f'Set {key_option}: {key}'
+
     if param_key is not None and param_key not in content:
         raise WeightsError(
             f'{path} has no key {param_key!r}',
             where=where,
             found=str(nested or sorted(map(str, content))[:4]),
-            way_out=_other_key(key_option, nested[0] if nested else '~', param_key),
+            way_out=advice(nested[0] if nested else '~'),
         )
     state = content if param_key is None else content[param_key]
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -139,7 +141,7 @@ def state_dict_of(
             f'{path} holds no state dict under {param_key!r}',
             where=where,
             expected='a dictionary of tensors',
-            way_out=_other_key(key_option, nested[0] if nested else 'the key that holds the state dict', param_key),
+            way_out=advice(nested[0] if nested else 'the key that holds the state dict'),
         )
     odd = next((k for k, v in state.items() if not isinstance(k, str) or _is_odd(v)), None)
     if odd is not None:
@@ -153,12 +155,6 @@ def state_dict_of(
     return state if net is None else key_layouts.renamed_for(net, state)
 
 
-def _other_key(option: str | None, key: str, missing: str | None) -> str:
-    if option is not None:
-        return f'Set {option}: {key}'
-    return f'Give a file that {"is a state dict" if missing is None else f"holds a state dict under {missing!r}"}.'
-
-
 def _is_odd(tensor: torch.Tensor) -> bool:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
         return True
@@ -167,13 +163,7 @@ def _is_odd(tensor: torch.Tensor) -> bool:
 
 
 def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | Path, where: str) -> None:
-    """Raise WeightsError with a summary of the differences unless `state` fits `net` exactly.
-
-    Args:
-        net: the network.
-        state: from :func:`state_dict_of`.
-        path, where: the file and what named it, for the message.
-    """
+    """Raise WeightsError with a summary of the differences unless a state dict fits a network exactly."""
     own = net.state_dict()
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())
@@ -192,18 +182,12 @@ def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: st
         raise WeightsError(
             f'{path} does not fit {type(net).__name__}: {"; ".join(parts)}',
             where=where,
-            way_out='Make the type and options of the network match the weights, or choose the weights of this '
-            'network.',
+            way_out='Make the type and options of the network match the weights, or choose weights of this network.',
         )
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path, where: str) -> None:
-    """Raise WeightsError if a state dict holds numbers that are infinite or undefined.
-
-    Args:
-        state: from :func:`state_dict_of`.
-        path, where: the file and what named it, for the message.
-    """
+    """Raise WeightsError if a state dict holds numbers that are infinite or undefined."""
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise WeightsError(
@@ -211,6 +195,26 @@ def check_finite(state: Mapping[str, torch.Tensor], path: str | Path, where: str
             where=where,
             way_out='Use weights from before the training diverged.',
         )
+
+
+class OpenedWeights:
+    """Content of weight files that several parts of a run need, kept until it is released."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[object, ...], dict[str, Any]] = {}
+
+    def read(self, path: str | Path, where: str) -> dict[str, Any]:
+        """As :func:`read_checkpoint`, but once unless the file changes. The content is shared: do not change it."""
+        file = weight_file(path, where)
+        status = file.stat()
+        key = (zoo.is_zoo(path), file.resolve(), status.st_size, status.st_mtime_ns)
+        if key not in self._held:
+            self._held[key] = read_checkpoint(path, where)
+        return self._held[key]
+
+    def release(self) -> None:
+        """Forget everything, so that the memory is free."""
+        self._held.clear()
 
 
 def state_dict_hash(state: Mapping[str, torch.Tensor]) -> str:

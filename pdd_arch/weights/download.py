@@ -23,23 +23,17 @@ from tqdm import tqdm
 from pdd_arch.errors import MissingFileError, WeightsError
 from pdd_arch.utils.hashing import sha256_of
 
-SCHEMES = ('https', 'file')
 TIMEOUT = 30.0  # seconds without a single byte
 LOCK_TIMEOUT = 3600.0  # seconds to wait for another process that downloads the same file
 CHUNK = 2**20
 
 
 def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
-    """Bring a file to its place, unless it is there already.
+    """Bring a file from ``https://`` or ``file:`` to `target`, unless it is there, and verify its hash either way.
 
     Args:
-        url: ``https://`` or ``file:``.
-        target: where the file belongs; its folder is made.
         sha256: hash of the file in hex: all 64 digits, or the first 8 or more (as in torchvision's file names).
-        where: option key or argument that wants the file, for error messages.
-
-    Returns:
-        The path of the file, whose hash has been verified.
+        where: option key or argument that wants the file.
 
     Raises:
         WeightsError: the hash is wrong (of what was fetched, or of a file that lay there: it is left alone), or
@@ -47,14 +41,13 @@ def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
         MissingFileError: the file cannot be fetched or stored; says how to put it there by hand.
     """
     target = Path(target)
-    _check_scheme(url, url, where)
+    _check_scheme(url, url, where, allowed=('https', 'file'))
     if not re.fullmatch('[0-9a-fA-F]{8,64}', sha256):
         raise ValueError(f'sha256 must be 8 to 64 hexadecimal digits, not {sha256!r}')
     if not target.is_file():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            lock = Path(f'{target}.lock')
-            with FileLock(lock, timeout=LOCK_TIMEOUT):
+            with FileLock(lock := Path(f'{target}.lock'), timeout=LOCK_TIMEOUT):
                 # another process may have brought it meanwhile
                 if not target.is_file():
                     _fetch(url, target, sha256, where)
@@ -68,7 +61,7 @@ def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
                 way_out=f'Fetch {url} on a machine with internet access and put it there, or give the path of the '
                 'file.',
             ) from None
-    if not has_hash(target, sha256):
+    if not _has_hash(target, sha256):
         raise WeightsError(
             f'{target} is not the file that {url} should give: its SHA-256 does not begin with {sha256[:8]}',
             where=where,
@@ -77,14 +70,13 @@ def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
     return target
 
 
-def has_hash(path: str | Path, sha256: str) -> bool:
-    """Whether the SHA-256 of a file begins with the given hexadecimal digits."""
-    status = os.stat(path)
-    return _sha256(os.fspath(path), status.st_size, status.st_mtime_ns).startswith(sha256.lower())
+def _has_hash(path: Path, sha256: str) -> bool:
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns).startswith(sha256.lower())
 
 
 @functools.lru_cache(maxsize=32)
-def _sha256(path: str, size: int, modified: int) -> str:
+def _sha256(path: Path, size: int, modified: int) -> str:
     """A file is hashed once per process; its size and time of modification tell whether it is the same."""
     return sha256_of(path)
 
@@ -93,14 +85,12 @@ def _fetch(url: str, target: Path, sha256: str, where: str) -> None:
     part = Path(f'{target}.part')
     continued = part.exists() and part.stat().st_size > 0
     _transfer(url, part, where)
-    if continued and not has_hash(part, sha256):
+    if continued and not _has_hash(part, sha256):
         # the beginning was of another version of the file, or of another server's error page
-        get_root_logger().warning(
-            f'{where}: what an earlier download left of {target.name} is of no use; starting over'
-        )
+        get_root_logger().warning(f'{where}: the partial download of {target.name} is unusable; starting over')
         part.unlink()
         _transfer(url, part, where)
-    if not has_hash(part, sha256):
+    if not _has_hash(part, sha256):
         part.unlink()
         raise WeightsError(
             f'what {url} gave is not {target.name}: its SHA-256 does not begin with {sha256[:8]}. It was removed',
@@ -121,7 +111,10 @@ def _transfer(url: str, part: Path, where: str) -> None:
             raise
         # nothing lies behind what we have: it is complete, or of another file; the hash will tell
         return
-    start = _start(response)
+    start = 0
+    if response.status == 206:  # the server continues; -1: it does not say where
+        match = re.match(r'bytes (\d+)-', response.headers.get('Content-Range', ''))
+        start = int(match[1]) if match else -1
     if start not in (0, have):
         response.close()
         response, start = _request(url, 0, where), 0
@@ -143,22 +136,13 @@ def _request(url: str, start: int, where: str) -> addinfourl:
     return response
 
 
-def _start(response: addinfourl) -> int:
-    """Where in the file an answer begins: 0 unless the server continues; -1 where it does not say."""
-    if getattr(response, 'status', None) != 206:
-        return 0
-    match = re.match(r'bytes (\d+)-', response.headers.get('Content-Range', ''))
-    return int(match[1]) if match else -1
-
-
 def _copy(response: addinfourl, file: IO[bytes], start: int, total: int | None, name: str) -> None:
     get_root_logger().info(f'Downloading {name}' + (f', {total / 2**20:.1f} MiB' if total else ''))
     with tqdm(desc=name, total=total, initial=start, unit='B', unit_scale=True, disable=None, leave=False) as bar:
         while chunk := response.read(CHUNK):
             file.write(chunk)
             bar.update(len(chunk))
-    done = file.tell()
-    if total is not None and done != total:
+    if total is not None and (done := file.tell()) != total:
         raise OSError(f'the connection ended after {done} of {total} bytes; start again to continue')
 
 
@@ -167,11 +151,11 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         self.where = where
 
     def redirect_request(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str):
-        _check_scheme(newurl, req.full_url, self.where, allowed=('https',))
+        _check_scheme(newurl, req.full_url, self.where)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _check_scheme(url: str, asked: str, where: str, allowed: tuple[str, ...] = SCHEMES) -> None:
+def _check_scheme(url: str, asked: str, where: str, allowed: tuple[str, ...] = ('https',)) -> None:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in allowed:
         leads = '' if url == asked else f' leads to {url}, which'
@@ -183,7 +167,7 @@ def _check_scheme(url: str, asked: str, where: str, allowed: tuple[str, ...] = S
 
 
 def _reason(e: Exception) -> str:
-    if isinstance(e, urllib.error.URLError) and not isinstance(e, urllib.error.HTTPError):
-        e = e.reason if isinstance(e.reason, Exception) else e
+    reason = getattr(e, 'reason', None)  # of an HTTPError, a text
+    e = reason if isinstance(reason, Exception) else e
     text = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
     return ' '.join(f'{type(e).__name__}: {text}'.split())

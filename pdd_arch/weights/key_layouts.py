@@ -7,37 +7,32 @@ its second, which BSRGAN and RealSR use (``RRDB_trunk.0.RDB1.conv1.weight``), an
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import TypeVar
 
 from torch import nn
 
 T = TypeVar('T')
 
-#: the first is BasicSR's and Real-ESRGAN's own
-RRDBNET_LAYOUTS = ('basicsr', 'bsrgan', 'esrgan')
-
-#: BasicSR's name of a layer -> the others'; {n}: number of blocks
+#: first layer and those behind the residual blocks; {n}: number of blocks
 _OUTER = {
-    'conv_first': {'bsrgan': 'conv_first', 'esrgan': 'model.0'},
-    'conv_body': {'bsrgan': 'trunk_conv', 'esrgan': 'model.1.sub.{n}'},
-    'conv_up1': {'bsrgan': 'upconv1', 'esrgan': 'model.3'},
-    'conv_up2': {'bsrgan': 'upconv2', 'esrgan': 'model.6'},
-    'conv_hr': {'bsrgan': 'HRconv', 'esrgan': 'model.8'},
-    'conv_last': {'bsrgan': 'conv_last', 'esrgan': 'model.10'},
+    'basicsr': ('conv_first', 'conv_body', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last'),
+    'bsrgan': ('conv_first', 'trunk_conv', 'upconv1', 'upconv2', 'HRconv', 'conv_last'),
+    'esrgan': ('model.0', 'model.1.sub.{n}', 'model.3', 'model.6', 'model.8', 'model.10'),
 }
 _INNER = {
     'basicsr': 'body.{block}.rdb{part}.conv{conv}',
     'bsrgan': 'RRDB_trunk.{block}.RDB{part}.conv{conv}',
     'esrgan': 'model.1.sub.{block}.RDB{part}.conv{conv}.0',
 }
+#: the first is BasicSR's and Real-ESRGAN's own
+RRDBNET_LAYOUTS = tuple(_OUTER)
 
 
 def rrdbnet_layout(names: Iterable[str]) -> str | None:
-    """Which code wrote a state dict with these tensor names.
+    """Which of `RRDBNET_LAYOUTS` the tensor names of a state dict are; None: not those of an x4 RRDBNet.
 
-    Returns:
-        One of `RRDBNET_LAYOUTS`, or None: not an RRDBNet, or one with more or fewer layers than an x4 network (in
-        BasicSR's code the x2 and x1 networks have the same layers as x4).
+    In BasicSR's code the x2 and x1 networks have the same layers as x4.
     """
     names = set(names)
     blocks = _blocks(names)
@@ -45,24 +40,16 @@ def rrdbnet_layout(names: Iterable[str]) -> str | None:
 
 
 def rename_rrdbnet(state: Mapping[str, T], layout: str = 'basicsr') -> dict[str, T]:
-    """A state dict of an x4 RRDBNet under the names of another code.
-
-    Args:
-        state: names in any of `RRDBNET_LAYOUTS`.
-        layout: the names wanted.
-
-    Returns:
-        The same tensors in the order of the network.
+    """A state dict of an x4 RRDBNet under the names of `layout`, in the order of the network.
 
     Raises:
-        ValueError: not such a state dict.
+        ValueError: it is not one.
     """
     own = rrdbnet_layout(state)
     if own is None:
         raise ValueError('not the state dict of an RRDBNet with two upsampling layers')
     blocks = _blocks(state)
-    pairs = zip(_names(own, blocks), _names(layout, blocks), strict=True)
-    return {new: state[old] for old, new in pairs}
+    return {new: state[old] for old, new in zip(_names(own, blocks), _names(layout, blocks), strict=True)}
 
 
 def renamed_for(net: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
@@ -82,18 +69,12 @@ def renamed_for(net: nn.Module, state: Mapping[str, T]) -> dict[str, T]:
 
 def _blocks(names: Iterable[str]) -> int:
     """Number of residual-in-residual blocks, if it is an RRDBNet: 15 convolutions each, and those of `_OUTER`."""
-    return (len(set(names)) // 2 - len(_OUTER)) // 15
+    return (len(set(names)) // 2 - len(_OUTER['basicsr'])) // 15
 
 
 def _names(layout: str, blocks: int) -> list[str]:
     """Names of all tensors, in the order of the network."""
-
-    def outer(name: str) -> str:
-        return _OUTER[name].get(layout, name).format(n=blocks)
-
-    layers = [outer('conv_first')]
-    for block in range(blocks):
-        for part in (1, 2, 3):
-            layers += [_INNER[layout].format(block=block, part=part, conv=conv) for conv in (1, 2, 3, 4, 5)]
-    layers += [outer(name) for name in list(_OUTER)[1:]]
-    return [f'{layer}.{kind}' for layer in layers for kind in ('weight', 'bias')]
+    first, *behind = (name.format(n=blocks) for name in _OUTER[layout])
+    positions = product(range(blocks), (1, 2, 3), (1, 2, 3, 4, 5))
+    inner = [_INNER[layout].format(block=block, part=part, conv=conv) for block, part, conv in positions]
+    return [f'{layer}.{kind}' for layer in (first, *inner, *behind) for kind in ('weight', 'bias')]

@@ -6,7 +6,6 @@ A reader sees the old file or the new one, never half of one, also after a power
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -18,8 +17,8 @@ from pdd_arch.utils.hashing import sha256_of
 class CheckpointWriter:
     """Writes files that belong together: all of them are on disk before the first becomes visible.
 
-    Use it as a context: :meth:`add` every file, then :meth:`publish`. Whatever goes wrong in between, no temporary
-    file is left and nothing that was there before is touched.
+    In a ``with`` block, :meth:`add` every file, then :meth:`publish`. Whatever goes wrong in between, no temporary file
+    is left and nothing that was there before is touched.
     """
 
     def __init__(self) -> None:
@@ -28,16 +27,13 @@ class CheckpointWriter:
     def __enter__(self) -> 'CheckpointWriter':
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(self, *_error: object) -> None:
         for temporary, _ in self._staged:
             temporary.unlink(missing_ok=True)
         self._staged.clear()
 
     def add(self, content: Mapping[str, object], path: str | Path) -> str:
-        """Write `content` beside its final place and flush it to disk.
-
-        Returns:
-            SHA-256 of the file.
+        """Write `content` beside its final place and flush it to disk; gives the SHA-256 of the file.
 
         Raises:
             WeightsError: it cannot be written (disk full, read-only ...).
@@ -57,8 +53,7 @@ class CheckpointWriter:
     def publish(self, replacing: Path | None = None) -> None:
         """Give every file its name, in the order of :meth:`add`.
 
-        Args:
-            replacing: an older file that vouches for the others (a training state): it goes before they change.
+        An older file that vouches for the others (a training state), `replacing`, goes before they change.
 
         Raises:
             WeightsError: a file cannot be renamed.

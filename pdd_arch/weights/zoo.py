@@ -8,8 +8,6 @@ each entry, state for the same address. A file that differs is refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import torch
 
@@ -31,20 +29,18 @@ class Generalist:
     """A published network.
 
     Attributes:
-        scale: upscaling factor.
-        network: the ``network_g`` section that its weights fit; None: only as `SpandrelNet`.
         url: where its authors publish it.
         sha256: hexadecimal SHA-256 of the file.
-        licence: the licence of its authors' repository.
         source: who states the hash.
+        licence: the licence of its authors' repository.
+        scale: upscaling factor.
     """
 
-    scale: int
-    network: Mapping[str, object] | None
     url: str
     sha256: str
-    licence: str
     source: str
+    licence: str
+    scale: int = 4
 
     @property
     def file(self) -> Path:
@@ -52,93 +48,64 @@ class Generalist:
         return Path(torch.hub.get_dir()) / 'pdd_arch' / self.url.rsplit('/', 1)[1]
 
 
-def _rrdbnet(scale: int = 4) -> Mapping[str, object]:
-    return MappingProxyType(
-        dict(type='RRDBNet', num_in_ch=3, num_out_ch=3, scale=scale, num_feat=64, num_block=23, num_grow_ch=32)
-    )
-
-
-def _compact(convolutions: int) -> Mapping[str, object]:
-    sizes = dict(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=convolutions)
-    return MappingProxyType(dict(type='SRVGGNetCompact', **sizes, upscale=4, act_type='prelu'))
-
-
-ZOO: Mapping[str, Generalist] = MappingProxyType(
-    {
-        'RealESRGAN_x4plus': Generalist(
-            scale=4,
-            network=_rrdbnet(),
-            url=f'{_REAL_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth',
-            sha256='4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1',
-            licence='BSD-3-Clause',
-            source=f'{_DATABASE}, {_MIRRORS}, the package of Arch Linux',
-        ),
-        'RealESRGAN_x2plus': Generalist(
-            scale=2,
-            network=_rrdbnet(2),
-            url=f'{_REAL_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth',
-            sha256='49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb',
-            licence='BSD-3-Clause',
-            source='the package of Arch Linux, several projects on GitHub',
-        ),
-        'realesr-general-x4v3': Generalist(
-            scale=4,
-            network=_compact(32),
-            url=f'{_REAL_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth',
-            sha256='8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292',
-            licence='BSD-3-Clause',
-            source=f'{_DATABASE}, {_MIRRORS}',
-        ),
-        'BSRGAN': Generalist(
-            scale=4,
-            network=_rrdbnet(),
-            url=f'{_KAIR}/BSRGAN.pth',
-            sha256='5d505a0766160921e0388d76e1ddf08cb114303990f9080432bf2b1c988b1c54',
-            licence='Apache-2.0 (the repository of BSRGAN)',
-            source=f'{_DATABASE}, {_MIRRORS}',
-        ),
-        'BSRGANx2': Generalist(
-            scale=2,
-            network=None,  # one upsampling layer; BasicSR's x2 network folds pixels and upsamples twice
-            url=f'{_KAIR}/BSRGANx2.pth',
-            sha256='614f68bcafcf123a1ea51cc75ae5741640a8b1d49dd75757ad3ad531f772c736',
-            licence='Apache-2.0 (the repository of BSRGAN)',
-            source=f'{_DATABASE} alone',
-        ),
-        'ESRGAN': Generalist(
-            scale=4,
-            network=_rrdbnet(),
-            url=f'{_REAL_ESRGAN}/v0.1.1/ESRGAN_SRx4_DF2KOST_official-ff704c30.pth',
-            sha256='ff704c30ff560305e48ed1f4db895e525ab6bc81a46fafe80c0094a271c806d9',
-            licence='Apache-2.0 (the repository of ESRGAN)',
-            source=f'its first digits are in the file name; {_MIRRORS}',
-        ),
-        'ESRGAN_old_names': Generalist(
-            scale=4,
-            network=_rrdbnet(),
-            url=f'{_KAIR}/ESRGAN.pth',
-            sha256='65fece06e1ccb48853242aa972bdf00ad07a7dd8938d2dcbdf4221b59f6372ce',
-            licence='Apache-2.0 (the repository of ESRGAN)',
-            source=f'{_MIRRORS}, two projects on GitHub',
-        ),
-        'SwinIR-M_real_x4': Generalist(
-            scale=4,
-            network=None,  # spandrel's code pads to whole windows, BasicSR's does not
-            url=f'{_SWINIR}/003_realSR_BSRGAN_DFO_s64w8_SwinIR-M_x4_GAN.pth',
-            sha256='b9afb61e65e04eb7f8aba5095d070bbe9af28df76acd0c9405aeb33b814bcfc6',
-            licence='Apache-2.0',
-            source='several projects on GitHub',
-        ),
-        'SwinIR-L_real_x4': Generalist(
-            scale=4,
-            network=None,
-            url=f'{_SWINIR}/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth',
-            sha256='99adfa91350a84c99e946c1eb3d8fce34bc28f57d807b09dc8fe40a316328c0a',
-            licence='Apache-2.0',
-            source=_MIRRORS,
-        ),
-    }
-)
+ZOO: Mapping[str, Generalist] = {
+    'RealESRGAN_x4plus': Generalist(
+        url=f'{_REAL_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth',
+        sha256='4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1',
+        source=f'{_DATABASE}, {_MIRRORS}, the package of Arch Linux',
+        licence='BSD-3-Clause',
+    ),
+    'RealESRGAN_x2plus': Generalist(
+        url=f'{_REAL_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth',
+        sha256='49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb',
+        source='the package of Arch Linux, several projects on GitHub',
+        licence='BSD-3-Clause',
+        scale=2,
+    ),
+    'realesr-general-x4v3': Generalist(
+        url=f'{_REAL_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth',
+        sha256='8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292',
+        source=f'{_DATABASE}, {_MIRRORS}',
+        licence='BSD-3-Clause',
+    ),
+    'BSRGAN': Generalist(
+        url=f'{_KAIR}/BSRGAN.pth',
+        sha256='5d505a0766160921e0388d76e1ddf08cb114303990f9080432bf2b1c988b1c54',
+        source=f'{_DATABASE}, {_MIRRORS}',
+        licence='Apache-2.0 (the repository of BSRGAN)',
+    ),
+    'BSRGANx2': Generalist(
+        url=f'{_KAIR}/BSRGANx2.pth',
+        sha256='614f68bcafcf123a1ea51cc75ae5741640a8b1d49dd75757ad3ad531f772c736',
+        source=f'{_DATABASE} alone',
+        licence='Apache-2.0 (the repository of BSRGAN)',
+        scale=2,
+    ),
+    'ESRGAN': Generalist(
+        url=f'{_REAL_ESRGAN}/v0.1.1/ESRGAN_SRx4_DF2KOST_official-ff704c30.pth',
+        sha256='ff704c30ff560305e48ed1f4db895e525ab6bc81a46fafe80c0094a271c806d9',
+        source=f'its first digits are in the file name; {_MIRRORS}',
+        licence='Apache-2.0 (the repository of ESRGAN)',
+    ),
+    'ESRGAN_old_names': Generalist(
+        url=f'{_KAIR}/ESRGAN.pth',
+        sha256='65fece06e1ccb48853242aa972bdf00ad07a7dd8938d2dcbdf4221b59f6372ce',
+        source=f'{_MIRRORS}, two projects on GitHub',
+        licence='Apache-2.0 (the repository of ESRGAN)',
+    ),
+    'SwinIR-M_real_x4': Generalist(
+        url=f'{_SWINIR}/003_realSR_BSRGAN_DFO_s64w8_SwinIR-M_x4_GAN.pth',
+        sha256='b9afb61e65e04eb7f8aba5095d070bbe9af28df76acd0c9405aeb33b814bcfc6',
+        source='several projects on GitHub',
+        licence='Apache-2.0',
+    ),
+    'SwinIR-L_real_x4': Generalist(
+        url=f'{_SWINIR}/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth',
+        sha256='99adfa91350a84c99e946c1eb3d8fce34bc28f57d807b09dc8fe40a316328c0a',
+        source=_MIRRORS,
+        licence='Apache-2.0',
+    ),
+}
 
 
 def is_zoo(path: object) -> bool:
@@ -163,20 +130,6 @@ def generalist(path: str, where: str = 'weights') -> Generalist:
 
 
 def fetch(path: str, where: str = 'weights') -> Path:
-    """The file of ``zoo:NAME``, downloaded if need be; its hash is verified either way.
-
-    Raises:
-        MissingFileError: unknown name, or it cannot be downloaded; says which file to put where.
-        WeightsError: what lies there, or came, is another file.
-    """
+    """The file of ``zoo:NAME``, see :func:`pdd_arch.weights.download.download`."""
     entry = generalist(path, where)
     return download(entry.url, entry.file, entry.sha256, where)
-
-
-def state_under_params(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a published file, in BasicSR's form ``{'params': state dict}``.
-
-    Their authors nest the weights under ``params_ema`` (the average, which they deploy), ``params``, or not at all.
-    """
-    key = next((k for k in ('params_ema', 'params') if k in content), None)
-    return {'params': dict(content if key is None else content[key])}
