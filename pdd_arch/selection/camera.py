@@ -1,16 +1,16 @@
 """What a camera does to an image, estimated from its photographs and from unrelated HR images.
 
 The photographs are compared with HR images that were degraded by a parametric camera (blur, downsampling, sensor
-noise, JPEG), by statistics that depend little on what is shown. The camera that comes closest makes pairs with ground
-truth out of HR images: not the camera itself, but near enough to rank networks by (`experiments/results/selection` has
-measured how near).
+noise, JPEG), by statistics that depend little on the content. The camera that comes closest makes pairs with ground
+truth out of HR images: not the camera itself, but near enough to rank networks by (measured in
+`experiments/results/selection`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from pdd_arch.degradations.domains import Domain
@@ -18,10 +18,10 @@ from pdd_arch.degradations.operations import Downsample, GaussianBlur, Jpeg, Ope
 from pdd_arch.errors import DataError
 from pdd_arch.selection.statistics import camera_statistics
 
-#: largest blur (HR pixels at x4), shot and read noise (standard deviations at white and black, linear light), and the
-#: lowest quality that are considered
+# largest blur (HR pixels at x4), shot and read noise (standard deviations at white and black, linear light), and the
+# lowest quality that are considered
 MAX_BLUR, MAX_SHOT, MAX_READ, MIN_QUALITY = 4.0, 0.1, 0.05, 30
-# share of a parameter's range below which a photograph does not show it
+# share of a parameter's range below which it cannot be seen in a photograph
 _NEGLIGIBLE = 0.04
 # cost of a parameter's full range: of two cameras that explain the photographs equally well, the simpler one is taken
 _SIMPLICITY = 0.05
@@ -36,8 +36,8 @@ class CameraEstimate:
 
     Attributes:
         blur: standard deviation of a Gaussian, in HR pixels.
-        shot, read: standard deviations of the noise at white and at black, of 1, in linear light.
-        quality: of the JPEG; 100: none.
+        shot, read: standard deviations of the noise at white and at black, in linear light in [0, 1].
+        quality: JPEG quality; 100: no compression.
         mismatch: mean squared difference of the statistics, in units of their spread between images; far above 1 the
             estimate explains little.
     """
@@ -50,7 +50,7 @@ class CameraEstimate:
 
     @property
     def domain(self) -> Domain:
-        """The degradation."""
+        """The degradation by this camera."""
         operations: list[Operation] = [GaussianBlur(self.blur)] if self.blur else []
         operations.append(Downsample())
         if self.shot or self.read:
@@ -70,13 +70,12 @@ class CameraEstimate:
 
 
 def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.ndarray], scale: int) -> CameraEstimate:
-    """The camera whose photographs of `hr_images` are most like `photographs`. The same in every call.
+    """The camera whose photographs of `hr_images` are most like `photographs`. Deterministic.
 
     Args:
-        photographs: of the camera, (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG
-            blocks. A dozen give a usable estimate.
-        hr_images: of anything, likewise; at least 32 * scale on a side, in whole multiples of `scale`.
-        scale: between HR and LR.
+        photographs: (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG blocks. A dozen give
+            a usable estimate.
+        hr_images: likewise; sides at least 32 * scale, in whole multiples of `scale`.
 
     Raises:
         DataError: there are no images, or too small ones.
@@ -102,15 +101,14 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
     coarse = max(len(hr_images) // _COARSE, 1)
     start = np.vstack((np.zeros(4), qmc.Sobol(4, seed=0).random(_TRIED)))
     start = start[np.argsort([cost(position, coarse) for position in start])][:_REFINED]
-    best = min((_refined(cost, position) for position in start), key=lambda result: result.fun).x
+    refined = []
+    for position in start:
+        # steps towards the inside of the range, so that no direction is lost at its end
+        simplex = np.vstack((position, position + np.diag(np.where(position > 0.5, -0.15, 0.15))))
+        options = {'maxfev': _EVALUATIONS, 'initial_simplex': simplex}
+        refined.append(minimize(cost, position, method='Nelder-Mead', options=options))
+    best = min(refined, key=lambda result: result.fun).x
     return replace(_camera(best), mismatch=round(mismatch(best), 4))
-
-
-def _refined(cost: Callable[[np.ndarray], float], start: np.ndarray) -> OptimizeResult:
-    # towards the inside of the range, so that no direction is lost at its end
-    steps = np.where(start > 0.5, -0.15, 0.15)
-    simplex = np.vstack((start, start + np.diag(steps)))
-    return minimize(cost, start, method='Nelder-Mead', options={'maxfev': _EVALUATIONS, 'initial_simplex': simplex})
 
 
 def _camera(position: np.ndarray) -> CameraEstimate:

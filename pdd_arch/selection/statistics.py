@@ -11,7 +11,7 @@ BLOCK = 8
 
 
 def camera_statistics(image: np.ndarray) -> np.ndarray:
-    """Statistics of one image, most of them logarithms, so that their differences do not depend on contrast.
+    """(21,) float64, most of them logarithms, so that their differences do not depend on contrast.
 
     Of the luma: median and mean size of the diagonal and of the other Haar coefficients at three scales (noise raises
     the finest, blur lowers them, and the ratio between scales is nearly the same in all natural images: Field, 1987);
@@ -20,9 +20,6 @@ def camera_statistics(image: np.ndarray) -> np.ndarray:
 
     Args:
         image: (H, W, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at a corner of the JPEG's blocks.
-
-    Returns:
-        (21,), float64.
     """
     luma, *chroma = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))
     values, low = [], luma

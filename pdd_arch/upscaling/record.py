@@ -54,8 +54,6 @@ class Record:
         if self._folder is None:
             yield
             return
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
         taken = OptionError(
             f'another run is writing to {shown(self._folder)}',
             where='-o',

@@ -14,9 +14,6 @@ def register(registry: Registry) -> Callable[[T], T]:
     BasicSR's own ``Registry.register`` asserts when a name is taken, so a module that is reloaded fails.
     Here a second registration of the *same* object (same module and name) replaces the first.
 
-    Args:
-        registry: one of ``basicsr.utils.registry.*_REGISTRY``.
-
     Raises:
         KeyError: the name is taken by something from another module; the registry is left unchanged.
     """
