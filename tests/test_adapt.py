@@ -191,7 +191,7 @@ def options(machine, preset='fast', pixels=10**6, batch=None, inter_weight=None,
         False,
         machine.device,
     )
-    opt = run_options(settings, 4, machine, 'adapt', pixels, chosen.iterations, inter_weight)
+    opt = run_options(settings, 4, machine, 'adapt', pixels)
     data = opt['datasets']['train']
     return opt, (data['gt_size'] // 4, data['batch_size_per_gpu'], data['cache'], data['num_worker_per_gpu'])
 

@@ -15,7 +15,7 @@ from pdd_arch.demo.photographs import HR_REGIONS, TEST_REGIONS, demo_images
 from pdd_arch.errors import DataError
 from pdd_arch.features import FeatureNet
 from pdd_arch.selection import CameraEstimate, Signals, camera, choose, estimate_camera, hold_out
-from pdd_arch.selection.statistics import camera_statistics
+from pdd_arch.selection.camera import camera_statistics
 
 SIGNALS = Signals(20.0, 0.8, 0.1, 25.0, 30.0, 0.9, 0.0, 1.0, 5.0)
 

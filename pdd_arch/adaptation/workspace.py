@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from pdd_arch.utils.atomic import PARTIAL, write_json, writing
 from pdd_arch.utils.locks import LOCK_FILE, folder_held
 from pdd_arch.utils.wording import shown
 
-#: of the photographs, a share and a limit for what is kept from training to choose by
+#: one photograph in so many, and at most so many, are kept from training to choose by
 HELD_OUT_SHARE, MOST_HELD_OUT = 10, 12
 #: file systems that do not support symbolic links say so by one of these
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -51,37 +52,29 @@ class Settings:
     tune: bool
     device: str
 
+    @property
+    def ratio(self) -> float:
+        """Of the inter-model to the intra-model distance."""
+        return 1.0 if self.inter_weight is None else self.inter_weight
+
 
 class Workspace:
-    """Paths below the output folder, in which BasicSR's commands are run as well.
-
-    Attributes:
-        root: the output folder.
-        settings: what the adaptation was begun with.
-        record: what was done and found, which `pdd export` reads.
-        model: the adapted network.
-        page: the comparison before and after.
-        preview: a held-out photograph at the present stage of the training.
-        camera: the camera as it was estimated.
-        table: signals of all checkpoints.
-    """
+    """Paths below the output folder, in which BasicSR's commands are run as well."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.settings = root / 'settings.json'
-        self.record = root / 'adaptation.json'
+        self.settings = root / 'settings.json'  # what the adaptation was begun with
+        self.record = root / 'adaptation.json'  # what was done and found, which `pdd export` reads
         self.model = root / ADAPTED_MODEL
-        self.page = root / 'report.html'
-        self.preview = root / 'preview.png'
-        self.camera = root / 'camera.json'
-        self.table = root / 'checkpoints.csv'
+        self.page = root / 'report.html'  # before and after
+        self.preview = root / 'preview.png'  # a held-out photograph at the present stage of the training
+        self.camera = root / 'camera.json'  # the estimated camera
+        self.table = root / 'checkpoints.csv'  # signals of all checkpoints
 
     def option_file(self, name: str) -> Path:
-        """Option file of a run."""
         return self.root / f'{name}.yml'
 
     def run_folder(self, name: str) -> Path:
-        """BasicSR's folder of a run."""
         return self.root / 'experiments' / name
 
     def images(self, kind: str) -> Path:
@@ -89,14 +82,11 @@ class Workspace:
         return self.root / 'data' / kind
 
     def check(self, settings: Mapping[str, object], overwrite: bool) -> bool:
-        """Make sure, before anything takes time, that an adaptation can be begun or continued here.
+        """Whether there is an adaptation with these settings here; makes sure that one can be begun or continued.
 
         Args:
             settings: everything that the result depends on and that is known so far, as JSON holds it.
             overwrite: whether an adaptation with other settings may be thrown away.
-
-        Returns:
-            Whether there is one with these settings.
 
         Raises:
             OptionError: the folder belongs to an adaptation with other settings.
@@ -126,29 +116,17 @@ class Workspace:
             )
         return False
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder, which is made if need be.
-
-        Raises:
-            OptionError: one of them is at work there.
-            DataError: the folder cannot be made.
-        """
-        with writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+    def held(self) -> AbstractContextManager[None]:
+        """Within the block other processes are kept out of the folder. Raises OptionError, DataError: `folder_held`."""
         taken = OptionError(
             f'another `pdd adapt` is at work in {shown(self.root)}',
             where='-o',
             way_out='Wait for it, stop it, or choose another folder.',
         )
-        with folder_held(self.root, taken):
-            yield
+        return folder_held(self.root, taken)
 
     def begin(self, settings: Mapping[str, object], overwrite: bool) -> bool:
-        """Note the settings, or make sure that they are those of the adaptation here. The folder is `held`.
-
-        Args, returned value and errors are those of :meth:`check`; DataError also where the folder cannot be written.
-        """
+        """As :meth:`check`; notes the settings where they are new. The folder is `held`."""
         if self.check(settings, overwrite):
             return True
         if self.settings.is_file():
@@ -158,21 +136,20 @@ class Workspace:
         return False
 
     def _clear(self) -> None:
-        """Remove what an adaptation writes, and nothing else; the settings last, by writing others."""
+        """Remove what an adaptation writes, and nothing else; the settings stay until others replace them."""
         files = [self.record, self.model, self.page, self.preview, self.camera, self.table]
         for pattern in ('adapt.yml', 'adapt_ratio_*.yml', 'adapt*_signals.json'):
             files += self.root.glob(pattern)
         for path in files:
             path.unlink(missing_ok=True)
-        for name in ('experiments', 'data', 'photographs'):
-            if (self.root / name).exists():
-                shutil.rmtree(self.root / name)
+        for folder in (self.root / name for name in ('experiments', 'data', 'photographs')):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def finished(self) -> dict[str, Any] | None:
         """The record of an adaptation that is complete, else None."""
-        if not all(path.is_file() for path in (self.record, self.model, self.page)):
-            return None
-        return read_json(self.record)
+        complete = all(path.is_file() for path in (self.record, self.model, self.page))
+        return read_json(self.record) if complete else None
 
     def link(self, kind: str, photographs: Sequence[Photograph]) -> None:
         """Fill the folder `images` with numbered links to photographs, or copies where links are not supported."""
@@ -182,7 +159,13 @@ class Workspace:
             for old in folder.iterdir():
                 old.unlink()
             for number, photograph in enumerate(photographs, start=1):
-                _link_or_copy(photograph.path, folder / f'{number:05d}{photograph.path.suffix.lower()}')
+                link = folder / f'{number:05d}{photograph.path.suffix.lower()}'
+                try:
+                    link.symlink_to(os.path.abspath(photograph.path))
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    shutil.copyfile(photograph.path, link)
 
 
 class Split(NamedTuple):
@@ -213,21 +196,8 @@ def split(found: PhotographSet) -> Split:
     return Split([p for p in found.usable if p not in kept], kept)
 
 
-def _link_or_copy(path: Path, link: Path) -> None:
-    try:
-        link.symlink_to(os.path.abspath(path))
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(path, link)
-
-
 def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
-    """The content of a file that an adaptation has written.
-
-    Raises:
-        DataError: it cannot be read, or is no JSON object; `way_out` is the advice.
-    """
+    """The JSON object in a file that an adaptation has written. Raises DataError where it cannot be read."""
     try:
         return dict(json.loads(path.read_text('utf-8')))
     except (OSError, ValueError, TypeError) as error:
@@ -236,11 +206,7 @@ def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def taken_from(path: Path) -> Iterator[None]:
-    """Turn what the content of a file lacks, or has too much, into an error that names the file.
-
-    Raises:
-        DataError: in place of a KeyError or TypeError.
-    """
+    """Within the block a KeyError or TypeError becomes a DataError: the file lacks something, or has too much."""
     try:
         yield
     except (KeyError, TypeError) as error:
@@ -250,12 +216,9 @@ def taken_from(path: Path) -> Iterator[None]:
 def _differences(known: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[str]:
     for key, now in wanted.items():
         before = known.get(key)
-        if key == 'pdd_arch' or before == now:  # another version continues as well
-            continue
-        if key in _DIGESTS:
-            yield f'{_DIGESTS[key]} have changed'
-        else:
-            yield f'{key.replace("_", " ")}: {_brief(before)}, now {_brief(now)}'
+        if key != 'pdd_arch' and before != now:  # another version continues as well
+            change = f'{key.replace("_", " ")}: {_brief(before)}, now {_brief(now)}'
+            yield f'{_DIGESTS[key]} have changed' if key in _DIGESTS else change
 
 
 def _brief(value: object) -> str:

@@ -17,8 +17,7 @@ from pdd_arch.errors import DataError
 from pdd_arch.features import FeatureNet
 from pdd_arch.losses import DistillationLoss
 from pdd_arch.metrics.feature_distance import feature_distance
-from pdd_arch.selection.camera import CameraEstimate
-from pdd_arch.selection.statistics import BLOCK
+from pdd_arch.selection.camera import BLOCK, CameraEstimate
 
 #: LR pixels a side of a crop: small enough to run every checkpoint on a CPU
 CROP = 64
