@@ -11,7 +11,7 @@ from pdd_arch.data.sources import require_folder
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.features.feature_net import imagenet_features
 from pdd_arch.inference.load import load_network
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.weights import zoo
 
@@ -49,9 +49,7 @@ def find_generalist(source: str) -> Generalist:
 def find_features(kind: str, weights: str) -> list[str]:
     """Type of the feature network and its weights, ``imagenet`` (downloaded if need be) or an absolute path.
 
-    Raises:
-        OptionError: there is no such type.
-        MissingFileError: there is no such file, or the weights cannot be downloaded.
+    Raises OptionError for an unknown type, MissingFileError for weights that are not there.
     """
     require_known('--features', kind, FEATURES)
     if weights == 'imagenet':
@@ -77,8 +75,7 @@ def require_known(where: str, name: str, known: Iterable[str]) -> None:
 def check_folders(photographs: Path, hr: Path, out: Path) -> None:
     """Make sure that nothing is written where photographs are, and that no image has two roles.
 
-    Raises:
-        MissingFileError, OptionError: a folder does not exist, or lies where it must not.
+    Raises MissingFileError for a folder that does not exist, OptionError for one that lies where it must not.
     """
     places = {'PHOTOS': photographs, '--hr': hr}
     for what, folder in places.items():
@@ -89,17 +86,11 @@ def check_folders(photographs: Path, hr: Path, out: Path) -> None:
     for what, folder in places.items():
         source = Path(os.path.realpath(folder))
         if root == source or source in root.parents:
-            raise OptionError(
-                f'{shown(out)} lies in the folder of {what}, where nothing is written',
-                where='-o',
-                way_out='Choose a folder elsewhere.',
-            )
+            problem = f'{shown(out)} lies in the folder of {what}, where nothing is written'
+            raise OptionError(problem, where='-o', way_out='Choose a folder elsewhere.')
         if root in source.parents:
-            raise OptionError(
-                f'{shown(folder)} lies in the output folder {shown(out)}',
-                where=what,
-                way_out='Choose another folder for -o.',
-            )
+            problem = f'{shown(folder)} lies in the output folder {shown(out)}'
+            raise OptionError(problem, where=what, way_out='Choose another folder for -o.')
 
 
 def check_numbers(iterations: int | None, batch: int | None, inter_weight: float | None) -> None:

@@ -49,8 +49,6 @@ def train(
     """Run or continue a training, whose option file is in the workspace, until its end.
 
     Args:
-        workspace: the folder it runs in.
-        name: name of the run.
         iterations: number of iterations of the whole run.
         on_checkpoint: called with iteration and file of the newest network, in this process, while training goes on.
         label: stands before the progress.
@@ -65,7 +63,7 @@ def train(
         return  # written at the end only
     try:
         with lock_folder(folder) or contextlib.nullcontext():
-            pass  # the training itself will hold it
+            pass  # the training itself is going to hold it
     except OptionError:
         raise TrainingFailed(
             'a training that an earlier `pdd adapt` has started here is still at work',
@@ -136,10 +134,7 @@ def _prune_states(folder: Path) -> None:
 def _failure(error: Mapping[str, str], status: int, log: Path) -> TrainingFailed:
     """What a user of `pdd adapt` is told of a training that failed.
 
-    Args:
-        error: fields of the error at the end of the record; empty where the training was killed before writing it.
-        status: exit status.
-        log: file that holds what the training has printed.
+    `error` holds the fields of the error at the end of the record, none where the training was killed before that.
     """
     kind = error.get('kind', '')
     if kind in ('OutOfMemoryError', 'MemoryError') or (not error and status in _KILLED):

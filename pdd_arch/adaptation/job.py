@@ -6,18 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pdd_arch.adaptation import arguments
+from pdd_arch.adaptation import arguments, outcome
 from pdd_arch.adaptation.arguments import Generalist
 from pdd_arch.adaptation.child_training import checkpoints, train
 from pdd_arch.adaptation.judge import Judge
-from pdd_arch.adaptation.outcome import (
-    Adaptation,
-    result_of_record,
-    statement,
-    write_photographs_page,
-    write_preview,
-    write_table,
-)
+from pdd_arch.adaptation.outcome import Adaptation
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
 from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
@@ -28,7 +21,7 @@ from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Choice, Signals, choose
 from pdd_arch.utils.atomic import write_json
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
 from pdd_arch.weights.checkpoints import read_checkpoint
@@ -127,7 +120,7 @@ def adapt(
             record = workspace.finished()
             if record is not None:
                 say(f'{shown(workspace.root)} is finished; nothing is left to do')
-                return result_of_record(workspace, record)
+                return outcome.result_of_record(workspace, record)
             say(f'continuing in {shown(workspace.root)}')
         return _Job(workspace, settings, machine, network, found, parts, say).run()
 
@@ -201,7 +194,7 @@ class _Job:
 
         def preview(_iteration: int, path: Path) -> None:
             student = image_upscaler(judge.network(path), device)
-            write_preview(self.workspace.preview, photograph, (*others, student))
+            outcome.write_preview(self.workspace.preview, photograph, (*others, student))
 
         every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
         train(self.workspace, name, last, preview, 'adapting' if name == _MAIN_RUN else name)
@@ -226,17 +219,18 @@ class _Job:
     def _finish(self, judge: Judge, run: _Run, ratio: float, tuning: Mapping[float, Signals]) -> Adaptation:
         """Write table, page, model and record."""
         workspace, iteration, reason = self.workspace, run.choice.key, run.choice.reason
-        write_table(workspace.table, run.measured, iteration)
+        outcome.write_table(workspace.table, run.measured, iteration)
         before, held_out = run.measured[0], self.parts['photographs'].held_out
-        improved, lines = statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
+        improved, lines = outcome.statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
         upscalers = {
             name: TiledUpscaler(judge.network(weights), self.generalist.scale, device=self.machine.device)
             for name, weights in (('generalist', None), ('adapted', run.checkpoint))
         }
         notes = [*lines, f'Iteration {iteration} was chosen: {reason}.']
-        write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
+        outcome.write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
         write_checkpoint({'params_ema': read_checkpoint(run.checkpoint)['params_ema']}, workspace.model)
         kind, weights = self.settings.features
+        metrics = {'generalist': asdict(before), 'adapted': asdict(run.best)}
         record = {
             'generalist': self.generalist.described(),
             # without names of files: the record goes out with the model
@@ -247,12 +241,7 @@ class _Job:
             'camera': asdict(judge.camera),
             'chosen': {'iteration': iteration, 'reason': reason},
             **({'tuning': {str(r): asdict(s) for r, s in tuning.items()}} if tuning else {}),
-            'metrics': {
-                'generalist': asdict(before),
-                'adapted': asdict(run.best),
-                'improved': improved,
-                'statement': lines,
-            },
+            'metrics': metrics | {'improved': improved, 'statement': lines},
         }
         write_json(workspace.record, record)
-        return result_of_record(workspace, record)
+        return outcome.result_of_record(workspace, record)

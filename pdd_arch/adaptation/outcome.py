@@ -18,7 +18,7 @@ from pdd_arch.report.page import Curve, Page, Picture, Version
 from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Signals
 from pdd_arch.selection.signals import middle
-from pdd_arch.utils.atomic import whole_file, write_text, writing
+from pdd_arch.utils.atomic import write_bytes, write_text, writing
 from pdd_arch.utils.wording import shown
 
 #: signals that a statement is made about: name for people, unit, decimals, whether higher is better, and what is noise
@@ -118,9 +118,9 @@ def write_photographs_page(
 ) -> None:
     """Write the page: held-out photographs upscaled by the generalist and by the student; signals over the iterations.
 
+    The outputs go to ``photographs/`` in the workspace.
+
     Args:
-        workspace: the folder; the outputs go to ``photographs/`` there.
-        held_out: photographs that were not trained with.
         upscalers: name of a row -> network, the generalist first.
         measured: signals by iteration, 0 being the generalist.
         notes: sentences at the beginning of the page.
@@ -139,6 +139,8 @@ def write_photographs_page(
             versions.append(Version(name, 'row', partial(read_rgb, target), row=name))
         name = shown(photograph.path.stem)
         pictures.append(Picture(name, 'held-out photographs', width * scale, height * scale, tuple(versions)))
+    values = {n: {k: getattr(s, n) for k, s in measured.items()} for n in _CURVES}
+    points = {n: [(float(k), float(v)) for k, v in of.items() if v is not None] for n, of in values.items()}
     page = Page(
         title='Adapted to your photographs',
         source=f'{len(pictures)} photographs that were not trained with; before and after',
@@ -147,7 +149,7 @@ def write_photographs_page(
         baseline=next(iter(upscalers)),
         notes=notes,
         pictures=pictures,
-        curves=[Curve(title, {'held-out images': _points(measured, n)}, better=b) for n, (title, b) in _CURVES.items()],
+        curves=[Curve(title, {'held-out images': points[n]}, better=b) for n, (title, b) in _CURVES.items()],
         first=('notes', 'images'),
     )
     write_page(page, workspace.page)
@@ -156,10 +158,6 @@ def write_photographs_page(
 def _middle_of(path: Path) -> np.ndarray:
     """The middle of a photograph, at most 512 x 512 pixels: (h, w, 3) uint8 RGB."""
     return middle(read_rgb(path), _MOST_PIXELS, 1)
-
-
-def _points(measured: Mapping[int, Signals], name: str) -> list[tuple[float, float]]:
-    return [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
 
 
 def write_preview(path: Path, photograph: np.ndarray, upscalers: Sequence[ImageUpscaler]) -> None:
@@ -171,8 +169,7 @@ def write_preview(path: Path, photograph: np.ndarray, upscalers: Sequence[ImageU
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    with writing(path), whole_file(path) as partial:
-        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+    write_bytes(path, cv2.imencode('.png', image)[1].tobytes())
 
 
 def write_table(path: Path, measured: Mapping[int, Signals], chosen: int) -> None:

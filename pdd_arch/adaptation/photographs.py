@@ -19,7 +19,7 @@ from pdd_arch.images.structure import format_of
 from pdd_arch.prepare.measures import Thumbnails, near_duplicates
 from pdd_arch.selection.signals import middle
 from pdd_arch.utils.files import read_content
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
 #: quality of a JPEG below which its blocks are plainly visible
@@ -35,7 +35,6 @@ _STANDARD_MEAN = 57.625
 #: formats that cameras write and nothing here reads
 _UNREAD = ('.heic', '.heif', '.avif', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.gif')
 _SHOWN = 5
-_TWICE = ': what they show counts twice'
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     """Read all images of a folder, but not of its sub-folders.
 
     Args:
-        folder: the folder.
-        what: argument that named it, for errors.
+        what: argument that named the folder, for errors.
         least: pixels that the shorter side must have.
         target: whether these are photographs of the camera; HR images are judged by other standards.
 
@@ -183,7 +181,7 @@ def _findings(named: Mapping[str, list[str]], unread: str, few: bool, least: int
         *_about(named['small'], f'has {side} is left out', f'have {side} are left out'),
         *([Finding(unread)] if unread else []),
         *([Finding(too_few)] if few else []),
-        *_about(named['twins'], 'is nearly the same as another', 'are nearly the same as others', _TWICE),
+        *_about(named['twins'], 'is nearly the same as another', 'are nearly the same as others', ': they count twice'),
         *_about(
             named['upscaled'],
             'shows no more than half its size could',

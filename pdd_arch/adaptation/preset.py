@@ -90,8 +90,6 @@ def run_options(settings: Settings, scale: int, machine: Machine, name: str, pix
     Args:
         settings: what the adaptation is begun with; iterations and ratio of the distances are those of this run.
         scale: upscaling factor of the generalist.
-        machine: machine to run on.
-        name: name of the run.
         pixels: number of pixels of all training images together.
 
     Raises:
@@ -122,7 +120,7 @@ def run_options(settings: Settings, scale: int, machine: Machine, name: str, pix
         if not size:
             raise DataError(
                 f'a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
-                'image of each kind',
+                'image of each domain',
                 where='memory',
                 way_out='Close other programs, or choose a smaller --generalist.',
             )

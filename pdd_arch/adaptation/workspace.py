@@ -1,12 +1,11 @@
 """The folder of an adaptation: what lies where, and whether a command continues what another has begun."""
 
-import contextlib
 import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,31 +89,25 @@ class Workspace:
 
         Raises:
             OptionError: the folder belongs to an adaptation with other settings.
-            DataError: it holds something else.
+            DataError: it holds something else, or cannot be read.
         """
-        if self.settings.is_file():
-            known = read_json(
-                self.settings,
-                'It says what the adaptation there was begun with; remove the folder, or choose another -o.',
-            )
-            changed = ', '.join(_differences(known, settings))
-            if changed and not overwrite:
-                raise OptionError(
-                    f'{shown(self.root)} was begun with other settings ({changed})',
-                    where='-o',
-                    way_out='Give the same again to continue, choose another folder, or start anew with --overwrite.',
-                )
-            return not changed
-        # a start that was broken off leaves its lock and a partial file
-        if self.root.exists() and not (
-            self.root.is_dir() and all(p.name == LOCK_FILE or p.name.endswith(PARTIAL) for p in self.root.iterdir())
-        ):
-            raise DataError(
-                f'{shown(self.root)} exists and was not made by `pdd adapt`, so it is left alone',
+        with writing(self.root):
+            begun = self.settings.is_file()
+            # a start that was broken off leaves its lock and a partial file
+            if not begun and self.root.exists() and not (self.root.is_dir() and all(map(_left, self.root.iterdir()))):
+                problem = f'{shown(self.root)} exists and was not made by `pdd adapt`, so it is left alone'
+                raise DataError(problem, where='-o', way_out='Choose another folder.')
+        if not begun:
+            return False
+        way_out = 'It says what the adaptation there was begun with; remove the folder, or choose another -o.'
+        changed = ', '.join(_differences(read_json(self.settings, way_out), settings))
+        if changed and not overwrite:
+            raise OptionError(
+                f'{shown(self.root)} was begun with other settings ({changed})',
                 where='-o',
-                way_out='Choose another folder.',
+                way_out='Give the same again to continue, choose another folder, or start anew with --overwrite.',
             )
-        return False
+        return not changed
 
     def held(self) -> AbstractContextManager[None]:
         """Within the block other processes are kept out of the folder. Raises OptionError, DataError: `folder_held`."""
@@ -196,6 +189,10 @@ def split(found: PhotographSet) -> Split:
     return Split([p for p in found.usable if p not in kept], kept)
 
 
+def _left(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.name.endswith(PARTIAL)
+
+
 def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
     """The JSON object in a file that an adaptation has written. Raises DataError where it cannot be read."""
     try:
@@ -204,7 +201,7 @@ def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
         raise DataError(f'cannot be read ({error})', where=shown(path), way_out=way_out) from None
 
 
-@contextlib.contextmanager
+@contextmanager
 def taken_from(path: Path) -> Iterator[None]:
     """Within the block a KeyError or TypeError becomes a DataError: the file lacks something, or has too much."""
     try:

@@ -38,20 +38,33 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
     add('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written')
     of_presets = ', '.join(f'{p.generalist.removeprefix("zoo:")} of preset {n}' for n, p in PRESETS.items())
-    text = f'network to adapt: a weight file, or a published one by name (default: {of_presets})'
-    add('--generalist', metavar='NAME|FILE', help=text)
-    text = f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)'
-    add('--preset', default='fast', help=text)
+    add(
+        '--generalist',
+        metavar='NAME|FILE',
+        help=f'network to adapt: a weight file, or a published one by name (default: {of_presets})',
+    )
+    add('--preset', default='fast', help=f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)')
     add('--tune', action='store_true', help='first compare three ratios of the two distances in short runs')
-    text = 'steps of training (default: those of the preset)'
-    add('--iterations', type=whole_number(), metavar='N', help=text)
-    text = 'images of each domain in a step (default: what memory allows)'
-    add('--batch', type=whole_number(), metavar='N', help=text)
-    text = 'weight of the inter-model distance; that of the intra-model distance is 1 (default: 1)'
-    add('--inter-weight', type=_weight, metavar='W', help=text)
+    add('--iterations', type=whole_number(), metavar='N', help='steps of training (default: those of the preset)')
+    add(
+        '--batch',
+        type=whole_number(),
+        metavar='N',
+        help='images of each domain in a step (default: what memory allows)',
+    )
+    add(
+        '--inter-weight',
+        type=_weight,
+        metavar='W',
+        help='weight of the inter-model distance; that of the intra-model distance is 1 (default: 1)',
+    )
     add('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
-    text = "torchvision's weights of the feature network (default: downloaded when first needed)"
-    add('--feature-weights', default='imagenet', metavar='FILE', help=text)
+    add(
+        '--feature-weights',
+        default='imagenet',
+        metavar='FILE',
+        help="torchvision's weights of the feature network (default: downloaded when first needed)",
+    )
     add('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
     add('--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings')
     parser.set_defaults(run=run)

@@ -15,7 +15,7 @@ from pdd_arch.export.readers import readers_of
 from pdd_arch.export.verify import Reference, photographs, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import shown
 
 CARD = 'MODEL_CARD.md'

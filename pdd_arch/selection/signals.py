@@ -79,9 +79,7 @@ class HeldOut:
     Attributes:
         photographs: LR images of the target domain.
         hr: unrelated HR images.
-        simulated: `hr` as the estimated camera takes them, LR.
-        synthetic: `hr` downsampled, without further degradation.
-        scale: ratio of HR to LR.
+        simulated, synthetic: `hr` as the estimated camera takes them, and only downsampled.
     """
 
     photographs: torch.Tensor
@@ -130,11 +128,9 @@ class HeldOut:
 def hold_out(
     photographs: Sequence[np.ndarray], hr_images: Sequence[np.ndarray], camera: CameraEstimate, scale: int
 ) -> HeldOut:
-    """Crops of held-out images, with what the estimated camera makes of them.
+    """Crops of held-out images, (h, w, 3) BGR float32 in [0, 1], with what the estimated camera makes of them.
 
-    Args:
-        photographs: LR, (h, w, 3), BGR, float32, [0, 1], at least `CROP` a side.
-        hr_images: likewise, at least ``CROP * scale`` a side.
+    The photographs have at least `CROP` pixels a side, HR images ``CROP * scale``.
     """
     hr = [middle(image, CROP * scale, 1) for image in hr_images]
     simulated = [rounded(camera.domain(image, scale, seed)) for seed, image in enumerate(hr)]

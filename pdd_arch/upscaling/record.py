@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pdd_arch.errors import OptionError
 from pdd_arch.utils.atomic import writing
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.wording import shown
 

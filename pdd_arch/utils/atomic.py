@@ -45,14 +45,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically. Raises DataError where that fails."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises DataError where that fails."""
     with writing(path), whole_file(path) as partial:
-        partial.write_text(text, encoding='utf-8')
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """:func:`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write plain values as JSON, atomically. Raises DataError where that fails."""
+    """:func:`write_text` of plain values as JSON."""
     write_text(path, json.dumps(content, indent=1) + '\n')
 
 

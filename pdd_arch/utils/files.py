@@ -1,5 +1,6 @@
-"""Opening files that somebody else may have put there."""
+"""Reading files that somebody else may have put there, and their digests."""
 
+import hashlib
 import os
 import stat
 from typing import BinaryIO
@@ -49,3 +50,12 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
             return file.read()
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
