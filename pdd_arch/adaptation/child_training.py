@@ -49,9 +49,7 @@ def train(
     """Run or continue a training, whose option file is in the workspace, until its end.
 
     Args:
-        iterations: number of iterations of the whole run.
         on_checkpoint: called with iteration and file of the newest network, in this process, while training goes on.
-        label: stands before the progress.
 
     Raises:
         Stopped: a signal arrived; the training has saved its state, if it had one.
@@ -117,7 +115,6 @@ class _PassOn(StopRequest):
         self.process: subprocess.Popen[bytes] | None = None
 
     def receive(self, signum: int, _frame: object = None) -> None:
-        """Signal handler."""
         first, self.signum = not self.signum, self.signum or signum
         if first:
             announce(signum, 'the training finishes its step and saves its state. Once more: stop at once.')

@@ -43,8 +43,7 @@ class Judge:
     ) -> 'Judge':
         """Estimate the camera from the training images, unless that is done, and crop the held-out ones.
 
-        Raises:
-            DataError, MissingFileError: an image or the kept estimate cannot be read.
+        Raises DataError or MissingFileError for an image or a kept estimate that cannot be read.
         """
         scale = opt['scale']
         if workspace.camera.is_file():
@@ -62,9 +61,7 @@ class Judge:
     def measure(self, workspace: Workspace, name: str, checkpoints: Mapping[int, Path]) -> dict[int, Signals]:
         """Signals of the generalist (0) and of a run's checkpoints; what was measured before is not measured again.
 
-        Raises:
-            WeightsError: a checkpoint cannot be read.
-            DataError: the kept signals cannot be read or written.
+        Raises WeightsError for a checkpoint, and DataError for kept signals, that cannot be read or written.
         """
         file = workspace.root / f'{name}_signals.json'
         known = read_json(file) if file.is_file() else {}

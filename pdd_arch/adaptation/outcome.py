@@ -78,9 +78,7 @@ def result_of_record(workspace: Workspace, record: Mapping[str, Any]) -> Adaptat
 def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> tuple[bool, list[str]]:
     """Whether the adapted network is better by more than chance in PSNR of the simulated pairs; sentences for people.
 
-    Args:
-        before, after: signals of the generalist and of the adapted network.
-        pairs, photographs: numbers of simulated pairs and held-out photographs that they were measured on.
+    `pairs` and `photographs` are the numbers of simulated pairs and held-out photographs that were measured.
     """
     groups: dict[str, list[str]] = {'better': [], 'worse': [], 'about the same': []}
     verdicts = {}
@@ -118,12 +116,7 @@ def write_photographs_page(
 ) -> None:
     """Write the page: held-out photographs upscaled by the generalist and by the student; signals over the iterations.
 
-    The outputs go to ``photographs/`` in the workspace.
-
-    Args:
-        upscalers: name of a row -> network, the generalist first.
-        measured: signals by iteration, 0 being the generalist.
-        notes: sentences at the beginning of the page.
+    The outputs go to ``photographs/`` in the workspace; `upscalers` are by name of a row, the generalist's first.
     """
     pictures, scale = [], next(iter(upscalers.values())).scale
     for number, photograph in enumerate(held_out, start=1):

@@ -75,7 +75,6 @@ class PhotographSet:
     findings: list[Finding] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Count and sizes."""
         sizes = sorted((p.height * p.width, p.width, p.height) for p in self.usable)
         (_, w0, h0), (_, w1, h1) = sizes[0], sizes[-1]
         size = f'{w0} x {h0}' if (w0, h0) == (w1, h1) else f'{w0} x {h0} to {w1} x {h1}'
@@ -86,13 +85,9 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     """Read all images of a folder, but not of its sub-folders.
 
     Args:
-        what: argument that named the folder, for errors.
+        what: argument that named the folder, for errors: MissingFileError, or DataError where no image can be used.
         least: pixels that the shorter side must have.
         target: whether these are photographs of the camera; HR images are judged by other standards.
-
-    Raises:
-        MissingFileError: there is no such folder.
-        DataError: it cannot be read, or holds no image that can be used.
     """
     folder = Path(folder).expanduser()
     names, unread = _names(folder, what)

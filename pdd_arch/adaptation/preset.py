@@ -27,13 +27,9 @@ _OVERHEAD = 400 * 2**20
 
 @dataclass(frozen=True)
 class Preset:
-    """How an adaptation is done.
+    """How an adaptation is done where nothing else is asked for, from a shipped option file.
 
     Attributes:
-        option_file: name of the shipped option file that it starts from.
-        iterations: number of training iterations.
-        generalist: network to adapt where none is named.
-        features: type of the feature network.
         checkpoints: number of checkpoints to choose from, evenly spaced.
         sizes: side of a crop in LR pixels, and batch of each domain, by device.
     """
@@ -79,7 +75,6 @@ class Machine:
         return cls(chosen, memory, host, cores)
 
     def describe(self) -> str:
-        """The machine in words."""
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'
         return name if self.memory is None else f'{name}, {self.memory / 2**30:.1f} GiB free'
 
@@ -87,14 +82,8 @@ class Machine:
 def run_options(settings: Settings, scale: int, machine: Machine, name: str, pixels: int) -> dict[str, Any]:
     """Options of a run; crop, batch and cache as the machine allows. Paths in them start at the output folder.
 
-    Args:
-        settings: what the adaptation is begun with; iterations and ratio of the distances are those of this run.
-        scale: upscaling factor of the generalist.
-        pixels: number of pixels of all training images together.
-
-    Raises:
-        DataError: not even a batch of 1 fits into memory.
-        PDDError: the weights cannot be read.
+    `settings` has the iterations and the ratio of this run; `pixels` is their number in all training images together.
+    Raises DataError where not even a batch of 1 fits into memory, and errors of weights that cannot be read.
     """
     preset, batch = PRESETS[settings.preset], settings.batch
     opt = load_options(option_file(preset.option_file))

@@ -85,11 +85,8 @@ class Workspace:
 
         Args:
             settings: everything that the result depends on and that is known so far, as JSON holds it.
-            overwrite: whether an adaptation with other settings may be thrown away.
-
-        Raises:
-            OptionError: the folder belongs to an adaptation with other settings.
-            DataError: it holds something else, or cannot be read.
+            overwrite: whether an adaptation with other settings may be thrown away; else it raises OptionError. A
+                folder that holds something else, or cannot be read, is a DataError in any case.
         """
         with writing(self.root):
             begun = self.settings.is_file()
@@ -171,8 +168,7 @@ class Split(NamedTuple):
 def split(found: PhotographSet) -> Split:
     """Hold out some photographs, evenly spread: the same in every call, and none that is nearly the same as another.
 
-    Raises:
-        DataError: there are fewer than two that differ.
+    Raises DataError for fewer than two that differ.
     """
     twins = {p.twin for p in found.usable}
     single = [p for p in found.usable if p.twin is None and p.path not in twins]

@@ -55,7 +55,6 @@ class CameraEstimate:
 
     @property
     def domain(self) -> Domain:
-        """The degradation by this camera."""
         operations: list[Operation] = [GaussianBlur(self.blur)] if self.blur else []
         operations.append(Downsample())
         if self.shot or self.read:
@@ -80,10 +79,7 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
     Args:
         photographs: (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG blocks. A dozen give
             a usable estimate.
-        hr_images: likewise; sides at least 32 * scale, in whole multiples of `scale`.
-
-    Raises:
-        DataError: there are no images, or too small ones.
+        hr_images: likewise; sides at least 32 * scale, in whole multiples of `scale`. DataError for smaller images.
     """
     for what, images, least in (('photographs', photographs, 32), ('HR images', hr_images, 32 * scale)):
         small = [i.shape for i in images if min(i.shape[:2]) < least]

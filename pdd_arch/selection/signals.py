@@ -100,9 +100,7 @@ class HeldOut:
     ) -> Signals:
         """Signals of a network, from its outputs and those of the generalist as it was before adaptation.
 
-        Args:
-            features: network of the feature distance.
-            distances: loss of the distillation with a feature network of its own, or None.
+        `features` is the network of the feature distance; `distances`, the distillation's loss, has one of its own.
         """
         pairs = min(len(outputs.photographs), len(outputs.synthetic))
         terms: dict[str, torch.Tensor] = {}
@@ -148,24 +146,17 @@ class Choice(NamedTuple):
 
 
 def choose(measured: Mapping[int, Signals]) -> Choice:
-    """The checkpoint with the best `Signals.score`, the earliest of equals.
-
-    Args:
-        measured: signals by iteration; without the generalist itself.
-
-    Raises:
-        DataError: there is none whose score is finite.
-    """
+    """The checkpoint with the best `Signals.score`, the earliest of equals; DataError where none is finite."""
     scores = {key: signals.score for key, signals in measured.items() if math.isfinite(signals.score)}
     if not scores:
         raise DataError(where='checkpoints', expected='at least one with finite outputs to choose from', found='none')
     key = max(scores, key=lambda k: (scores[k], -k))
-    return Choice(
-        key,
+    reason = (
         f'the best of {len(scores)} checkpoints on HR images that the estimated camera takes '
         f'({measured[key].simulated_psnr:.2f} dB), and to a smaller part on downsampled ones '
-        f'({measured[key].synthetic_psnr:.2f} dB)',
+        f'({measured[key].synthetic_psnr:.2f} dB)'
     )
+    return Choice(key, reason)
 
 
 def middle(image: np.ndarray, side: int, multiple: int) -> np.ndarray:

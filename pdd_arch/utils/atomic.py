@@ -22,9 +22,10 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, PDDError):  # a missing source is not a failure to write
             raise
+        named = [n for n in (error.filename2, error.filename) if n and not os.fsdecode(n).endswith(PARTIAL)]
         raise DataError(
             f'cannot be written ({error.strerror or error})',
-            where=shown(error.filename2 or error.filename or path),
+            where=shown([*named, path][0]),
             way_out='Free space, correct its permissions or choose another -o; then run the same command again, which '
             'continues.',
         ) from None

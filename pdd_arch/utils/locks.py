@@ -23,8 +23,7 @@ Lock = contextlib.ExitStack
 def lock_folder(folder: str | Path) -> Lock | None:
     """A lock on a folder; None where the folder does not exist, or its file system does not support locks.
 
-    Raises:
-        OptionError: another process holds it.
+    Raises OptionError where another process holds it.
     """
     file = Path(folder, LOCK_FILE)
     if not file.parent.is_dir():
@@ -50,11 +49,9 @@ def lock_folder(folder: str | Path) -> Lock | None:
 
 @contextlib.contextmanager
 def folder_held(folder: Path, taken: Exception) -> Iterator[None]:
-    """Hold a folder within the block; it is made where it is missing.
+    """Hold a folder within the block; it is made where it is missing (DataError where that fails).
 
-    Raises:
-        DataError: it cannot be made.
-        `taken`: another process holds it.
+    Raises `taken` where another process holds it.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,8 +37,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum, self.deferred, self._since = 0, False, 0.0
-        under_torchrun = 'TORCHELASTIC_RUN_ID' in os.environ
-        self._launcher = os.getppid() if under_torchrun else None
+        # set by torchrun for the processes that it starts
+        self._launcher = os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None
 
     def receive(self, signum: int, _frame: FrameType | None = None) -> None:
         """Signal handler."""
