@@ -101,8 +101,8 @@ def train(
     if request.signum:
         raise Stopped(request.signum, f'while training. {_CONTINUE}')
     if process.returncode:
-        end = read_record(folder).end
-        told = end.get('error') if end is not None and end != before.end else None
+        end = read_record(folder).end or {}
+        told = end.get('error') if end != before.end else None
         raise _failure(told if isinstance(told, dict) else {}, process.returncode, log)
 
 

@@ -76,10 +76,8 @@ class Outputs:
 class HeldOut:
     """Images that no network was trained on, as (N, 3, h, w) RGB in [0, 1].
 
-    Attributes:
-        photographs: LR images of the target domain.
-        hr: unrelated HR images.
-        simulated, synthetic: `hr` as the estimated camera takes them, and only downsampled.
+    LR photographs of the target domain; unrelated HR images, and the LR images that the estimated camera (`simulated`)
+    and downsampling alone (`synthetic`) make of them.
     """
 
     photographs: torch.Tensor
@@ -102,14 +100,14 @@ class HeldOut:
 
         `features` is the network of the feature distance; `distances`, the distillation's loss, has one of its own.
         """
-        pairs = min(len(outputs.photographs), len(outputs.synthetic))
-        terms: dict[str, torch.Tensor] = {}
+        terms: dict[str, float] = {}
         if distances is not None:
             compared = (outputs.photographs, generalist.photographs, outputs.synthetic, generalist.synthetic)
-            terms = distances.compute(*(images[:pairs] for images in compared))
+            pairs = min(map(len, compared))
+            found = distances.compute(*(images[:pairs] for images in compared))
+            terms = {name: float(value) for name, value in found.items()}
         target, simulated = _levels(outputs.photographs), _levels(outputs.simulated)
         parts = zip(simulated.split(_PAIRS_PER_CALL), self.hr.split(_PAIRS_PER_CALL), strict=True)
-        inter, intra = (None if (term := terms.get(n)) is None else float(term) for n in ('l_inter', 'l_intra'))
         return Signals(
             simulated_psnr=_psnr(simulated, self.hr, self.scale),
             simulated_ssim=_ssim(simulated, self.hr, self.scale),
@@ -117,8 +115,8 @@ class HeldOut:
             synthetic_psnr=_psnr(_levels(outputs.synthetic), self.hr, self.scale),
             consistency=_psnr(_downsampled(outputs.photographs, self.scale), self.photographs, 1),
             structure=_ssim(target, _levels(generalist.photographs), self.scale),
-            inter=inter,
-            intra=intra,
+            inter=terms.get('l_inter'),
+            intra=terms.get('l_intra'),
             niqe=_niqe(target),
         )
 

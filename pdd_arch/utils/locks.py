@@ -33,8 +33,7 @@ def lock_folder(folder: str | Path) -> Lock | None:
             if sys.platform == 'win32':
                 lock.enter_context(FileLock(file, timeout=0))
             else:
-                # POSIX record locks belong to the process: forked data workers, which may outlive it, do not inherit
-                # them
+                # record locks belong to the process: forked data workers, which may outlive it, do not inherit them
                 fcntl.lockf(lock.enter_context(file.open('w')), fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock.pop_all()
     except (BlockingIOError, TimeoutError):
