@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pdd_arch.errors import OptionError
 from pdd_arch.utils.atomic import writing
@@ -36,7 +36,7 @@ def lock_folder(folder: str | Path) -> Lock | None:
                 # record locks belong to the process: forked data workers, which may outlive it, do not inherit them
                 fcntl.lockf(lock.enter_context(file.open('w')), fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock.pop_all()
-    except (BlockingIOError, TimeoutError):
+    except (BlockingIOError, Timeout):
         raise OptionError(
             f'another run is writing to {os.path.relpath(folder)}',
             where='name',
