@@ -97,6 +97,16 @@ def test_foreign_folders_and_files_are_left_alone(space, tmp_path):
     assert [p.name for p in space.root.iterdir()] == ['holiday.jpg']
 
 
+def test_a_folder_that_cannot_be_read_is_said_so(space, monkeypatch):
+    def refused(_):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(space.root))
+
+    space.root.mkdir()
+    monkeypatch.setattr(Path, 'iterdir', refused)
+    with pytest.raises(DataError, match=r'out: cannot be written .Permission denied.\. .*correct its permissions'):
+        space.check(SETTINGS, False)
+
+
 @pytest.mark.parametrize('partial', ['settings.json.pdd-partial', '.a1b2c3d4.pdd-partial'])
 def test_a_start_that_was_broken_off_is_no_foreign_folder(space, partial):
     with space.held():
@@ -191,7 +201,7 @@ def options(machine, preset='fast', pixels=10**6, batch=None, inter_weight=None,
         False,
         machine.device,
     )
-    opt = run_options(settings, 4, machine, 'adapt', pixels, chosen.iterations, inter_weight)
+    opt = run_options(settings, 4, machine, 'adapt', pixels)
     data = opt['datasets']['train']
     return opt, (data['gt_size'] // 4, data['batch_size_per_gpu'], data['cache'], data['num_worker_per_gpu'])
 

@@ -1,5 +1,6 @@
 """What `pdd adapt` finds in folders of photographs, and which of them it keeps to judge by."""
 
+import errno
 import os
 
 import cv2
@@ -75,6 +76,15 @@ def test_formats_that_are_not_read_are_named(folder, tmp_path):
     (only / 'a.heic').write_bytes(b'x')
     with pytest.raises(DataError, match=r'PHOTOS: no image in .*only\. It holds 1 \.heic'):
         inspect(only)
+
+
+def test_a_folder_that_cannot_be_read(folder, monkeypatch):
+    def refused(_path):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(os, 'scandir', refused)
+    with pytest.raises(DataError, match=r'^PHOTOS: .*photos: the folder cannot be read .Permission denied.\. Correct'):
+        inspect(folder)
 
 
 def test_near_duplicates(folder, images):

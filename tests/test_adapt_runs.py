@@ -151,14 +151,14 @@ def test_three_lines_of_python(here):
 
 
 def test_stopped_and_continued_is_uninterrupted(here, monkeypatch, capfd):
-    plain, stops = adaptation.write_preview, []
+    plain, stops = adaptation.outcome.write_preview, []
 
     def stop(*args):
         plain(*args)
         if not stops:
             stops.append(os.kill(os.getpid(), signal.SIGTERM))
 
-    monkeypatch.setattr(adaptation, 'write_preview', stop)
+    monkeypatch.setattr(adaptation.outcome, 'write_preview', stop)
     assert pdd(*GIVEN, '-o', 'parts') == 128 + signal.SIGTERM
     told = capfd.readouterr().err
     assert 'pdd: stopped by SIGTERM while training. Give the same command to continue.' in told

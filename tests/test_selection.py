@@ -10,11 +10,12 @@ from basicsr.losses import build_loss
 from helpers import SMALL_FEATURES, SMALL_LAYERS
 from torch import nn
 
+from pdd_arch.degradations.operations import Blur, GaussianBlur
 from pdd_arch.demo.photographs import HR_REGIONS, TEST_REGIONS, demo_images
 from pdd_arch.errors import DataError
 from pdd_arch.features import FeatureNet
 from pdd_arch.selection import CameraEstimate, Signals, camera, choose, estimate_camera, hold_out
-from pdd_arch.selection.statistics import camera_statistics
+from pdd_arch.selection.camera import camera_statistics
 
 SIGNALS = Signals(20.0, 0.8, 0.1, 25.0, 30.0, 0.9, 0.0, 1.0, 5.0)
 
@@ -61,8 +62,8 @@ def test_flat_image_has_finite_statistics():
 
 def test_lens_is_the_isotropic_kernel_of_basicsr(scenes):
     image = scenes[1][0]
-    blurred = camera.Blur((1.7, 1.7 + 1e-6))(image, 4)
-    assert np.abs(camera._Lens(1.7)(image, 4) - blurred).max() < 1e-5
+    blurred = Blur((1.7, 1.7 + 1e-6))(image, 4)
+    assert np.abs(GaussianBlur(1.7)(image, 4) - blurred).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_run_is_asked_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocesses, 'PROGRAM', ())
     thread = threading.Thread(target=lambda: ended.append(runs.run(['60'], tmp_path / 'log', '7')))
     thread.start()
-    while not runs._running:
+    while not runs._started:
         time.sleep(0.01)
     runs.stop()
     thread.join(20)

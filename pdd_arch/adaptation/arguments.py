@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pdd_arch.data.sources import require_folder
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.features.feature_net import imagenet_features
 from pdd_arch.inference.load import load_network
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.weights import zoo
 
@@ -23,20 +24,14 @@ HR_HELP = (
 
 @dataclass(frozen=True)
 class Generalist:
-    """The network that is adapted.
-
-    Attributes:
-        weights: as an option file names them from any folder.
-        scale: upscaling factor.
-        sha256: of the file.
-    """
+    """The network that is adapted: its weights as an option file in any folder names them, their SHA-256."""
 
     weights: str
     scale: int
     sha256: str
 
     def described(self) -> dict[str, str | int]:
-        """For the record, without paths."""
+        """What the record tells of it, without paths."""
         entry = zoo.generalist(self.weights) if zoo.is_zoo(self.weights) else None
         name = self.weights.removeprefix(zoo.ZOO_PREFIX) if entry else Path(self.weights).name
         published = {'licence': entry.licence, 'source': entry.url} if entry else {}
@@ -46,23 +41,17 @@ class Generalist:
 def find_generalist(source: str) -> Generalist:
     """The network that ``--generalist`` names; it is downloaded if need be. Raises as `load_network`."""
     loaded = load_network(source, '--generalist')
-    if zoo.is_zoo(source) or (source in zoo.ZOO and not Path(source).expanduser().exists()):
-        weights = f'{zoo.ZOO_PREFIX}{source.removeprefix(zoo.ZOO_PREFIX)}'
-    else:
-        weights = os.path.abspath(loaded.file)
+    published = zoo.is_zoo(source) or (source in zoo.ZOO and not Path(source).expanduser().exists())
+    weights = f'{zoo.ZOO_PREFIX}{loaded.name}' if published else os.path.abspath(loaded.file)
     return Generalist(weights, loaded.scale, sha256_of(loaded.file))
 
 
 def find_features(kind: str, weights: str) -> list[str]:
-    """Type of the feature network and its weights, which are at hand then: ``imagenet`` or an absolute path.
+    """Type of the feature network and its weights, ``imagenet`` (downloaded if need be) or an absolute path.
 
-    Raises:
-        OptionError: there is no such type.
-        MissingFileError: the weights cannot be had.
+    Raises OptionError for an unknown type, MissingFileError for weights that are not there.
     """
-    if kind not in FEATURES:
-        hint = did_you_mean(kind, FEATURES).strip()
-        raise OptionError(where='--features', expected=one_of(FEATURES), found=repr(kind), way_out=hint)
+    require_known('--features', kind, FEATURES)
     if weights == 'imagenet':
         imagenet_features(kind, '--feature-weights')
         return [kind, weights]
@@ -76,11 +65,17 @@ def find_features(kind: str, weights: str) -> list[str]:
     return [kind, path]
 
 
+def require_known(where: str, name: str, known: Iterable[str]) -> None:
+    """Raise OptionError for a name that is not known."""
+    if name not in known:
+        hint = did_you_mean(name, known).strip()
+        raise OptionError(where=where, expected=one_of(known), found=repr(name), way_out=hint)
+
+
 def check_folders(photographs: Path, hr: Path, out: Path) -> None:
     """Make sure that nothing is written where photographs are, and that no image has two roles.
 
-    Raises:
-        MissingFileError, OptionError: a folder does not exist, or lies where it must not.
+    Raises MissingFileError for a folder that does not exist, OptionError for one that lies where it must not.
     """
     places = {'PHOTOS': photographs, '--hr': hr}
     for what, folder in places.items():
@@ -91,17 +86,11 @@ def check_folders(photographs: Path, hr: Path, out: Path) -> None:
     for what, folder in places.items():
         source = Path(os.path.realpath(folder))
         if root == source or source in root.parents:
-            raise OptionError(
-                f'{shown(out)} lies in the folder of {what}, where nothing is written',
-                where='-o',
-                way_out='Choose a folder elsewhere.',
-            )
+            problem = f'{shown(out)} lies in the folder of {what}, where nothing is written'
+            raise OptionError(problem, where='-o', way_out='Choose a folder elsewhere.')
         if root in source.parents:
-            raise OptionError(
-                f'{shown(folder)} lies in the output folder {shown(out)}',
-                where=what,
-                way_out='Choose another folder for -o.',
-            )
+            problem = f'{shown(folder)} lies in the output folder {shown(out)}'
+            raise OptionError(problem, where=what, way_out='Choose another folder for -o.')
 
 
 def check_numbers(iterations: int | None, batch: int | None, inter_weight: float | None) -> None:

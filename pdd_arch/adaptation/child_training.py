@@ -1,24 +1,21 @@
 """Runs a training in a process of its own, with one line of progress."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from pdd_arch.adaptation.workspace import Workspace
-from pdd_arch.errors import PDDError
+from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.training.record import RECORD, read_record
 from pdd_arch.training.subprocesses import start_training
 from pdd_arch.utils.atomic import writing
-from pdd_arch.utils.locks import folder_held
-from pdd_arch.utils.signals import Stopped, StopRequest, signals_to
+from pdd_arch.utils.locks import lock_folder
+from pdd_arch.utils.signals import Stopped, StopRequest, announce, signals_to
 from pdd_arch.utils.wording import shown
 
 OUTPUT = 'adapt_output.txt'
@@ -34,15 +31,12 @@ class TrainingFailed(PDDError):
 
 def checkpoints(workspace: Workspace, name: str) -> dict[int, Path]:
     """Networks that a run has saved, by iteration, in ascending order."""
-    files = (workspace.run_folder(name) / 'models').glob('net_g_*.pth')
-    found = {int(number): file for file in files if (number := file.stem.removeprefix('net_g_')).isdecimal()}
+    return _numbered((workspace.run_folder(name) / 'models').glob('net_g_*.pth'))
+
+
+def _numbered(files: Iterable[Path]) -> dict[int, Path]:
+    found = {int(number): file for file in files if (number := file.stem.rpartition('_')[2]).isdecimal()}
     return dict(sorted(found.items()))
-
-
-def candidates(workspace: Workspace, name: str, opt: Mapping[str, Any]) -> dict[int, Path]:
-    """Those of `checkpoints` that a run without interruption has as well: a stop saves one where it happens to be."""
-    every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
-    return {k: path for k, path in checkpoints(workspace, name).items() if k % every == 0 or k == last}
 
 
 def train(
@@ -52,29 +46,27 @@ def train(
     on_checkpoint: Callable[[int, Path], None],
     label: str = 'adapting',
 ) -> None:
-    """Run or continue a training until its end.
+    """Run or continue a training, whose option file is in the workspace, until its end.
 
     Args:
-        workspace: whose folder it runs in; the option file is there.
-        name: name of the run.
-        iterations: number of iterations of the whole run.
         on_checkpoint: called with iteration and file of the newest network, in this process, while training goes on.
-        label: stands before the progress.
 
     Raises:
         Stopped: a signal arrived; the training has saved its state, if it had one.
-        TrainingFailed: it failed, or is still running.
+        TrainingFailed: it failed, or an earlier one is still running.
         DataError: its output cannot be written.
     """
     folder, log = workspace.run_folder(name), workspace.root / OUTPUT
     if (folder / 'models' / 'net_g_latest.pth').is_file():
         return  # written at the end only
-    taken = TrainingFailed(
-        'a training that an earlier `pdd adapt` has started here is still at work',
-        way_out='Wait until it has ended, or end it; then give the same command to continue.',
-    )
-    with folder_held(folder, taken):
-        pass  # the training itself will hold it
+    try:
+        with lock_folder(folder) or contextlib.nullcontext():
+            pass  # the training itself is going to hold it
+    except OptionError:
+        raise TrainingFailed(
+            'a training that an earlier `pdd adapt` has started here is still at work',
+            way_out='Wait until it has ended, or end it; then give the same command to continue.',
+        ) from None
     request, before, size, started = _PassOn(), read_record(folder), 0, time.monotonic()
     seen, done = max(checkpoints(workspace, name), default=0), before.iteration
     with signals_to(request), tqdm(total=iterations, initial=done, desc=label, unit='step', disable=None) as bar:
@@ -109,8 +101,8 @@ def train(
     if request.signum:
         raise Stopped(request.signum, f'while training. {_CONTINUE}')
     if process.returncode:
-        end = read_record(folder).end
-        told = end.get('error') if end is not None and end != before.end else None
+        end = read_record(folder).end or {}
+        told = end.get('error') if end != before.end else None
         raise _failure(told if isinstance(told, dict) else {}, process.returncode, log)
 
 
@@ -123,30 +115,23 @@ class _PassOn(StopRequest):
         self.process: subprocess.Popen[bytes] | None = None
 
     def receive(self, signum: int, _frame: object = None) -> None:
-        """Signal handler."""
         first, self.signum = not self.signum, self.signum or signum
         if first:
-            text = 'the training finishes its step and saves its state. Once more: stop at once.'
-            # not by the file object, which the code that was interrupted may be writing to
-            os.write(2, f'\n{signal.Signals(signum).name}: {text}\n'.encode())
+            announce(signum, 'the training finishes its step and saves its state. Once more: stop at once.')
         if self.process is not None:
             self.process.terminate()
 
 
 def _prune_states(folder: Path) -> None:
     """Leave the newest two states: each is larger than its network, and nobody goes back further."""
-    states = (folder / 'training_states').glob('*.state')
-    for old in sorted((p for p in states if p.stem.isdecimal()), key=lambda p: int(p.stem))[:-2]:
+    for old in list(_numbered((folder / 'training_states').glob('*.state')).values())[:-2]:
         old.unlink(missing_ok=True)
 
 
 def _failure(error: Mapping[str, str], status: int, log: Path) -> TrainingFailed:
     """What a user of `pdd adapt` is told of a training that failed.
 
-    Args:
-        error: fields of the error at the end of the record; empty where the training did not come to write it.
-        status: exit status.
-        log: what the training has printed.
+    `error` holds the fields of the error at the end of the record, none where the training was killed before that.
     """
     kind = error.get('kind', '')
     if kind in ('OutOfMemoryError', 'MemoryError') or (not error and status in _KILLED):

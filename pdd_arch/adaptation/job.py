@@ -2,34 +2,27 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pdd_arch.adaptation.arguments import (
-    HR_HELP,
-    Generalist,
-    check_folders,
-    check_numbers,
-    find_features,
-    find_generalist,
-)
-from pdd_arch.adaptation.child_training import candidates, train
+from pdd_arch.adaptation import arguments, outcome
+from pdd_arch.adaptation.arguments import Generalist
+from pdd_arch.adaptation.child_training import checkpoints, train
 from pdd_arch.adaptation.judge import Judge
-from pdd_arch.adaptation.outcome import Adaptation, result_of_record, statement, write_photographs_page, write_table
+from pdd_arch.adaptation.outcome import Adaptation
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
-from pdd_arch.adaptation.preview import write_preview
 from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
-from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.errors import MissingFileError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.pictures import read_rgb
-from pdd_arch.selection import Choice, Signals, choose, score
+from pdd_arch.selection import Choice, Signals, choose
 from pdd_arch.utils.atomic import write_json
-from pdd_arch.utils.hashing import sha256_of
-from pdd_arch.utils.wording import did_you_mean, one_of, shown
+from pdd_arch.utils.files import sha256_of
+from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
 from pdd_arch.weights.checkpoints import read_checkpoint
 from pdd_arch.weights.writing import write_checkpoint
@@ -86,18 +79,16 @@ def adapt(
         Stopped: a signal arrived; the same call continues.
         TrainingFailed: the training failed.
     """
-    if preset not in PRESETS:
-        hint = did_you_mean(preset, PRESETS).strip()
-        raise OptionError(where='--preset', expected=one_of(PRESETS), found=repr(preset), way_out=hint)
+    arguments.require_known('--preset', preset, PRESETS)
     if hr is None:
-        raise MissingFileError('is missing', where='--hr', way_out=HR_HELP)
+        raise MissingFileError('is missing', where='--hr', way_out=arguments.HR_HELP)
     photographs, hr, out = (Path(path).expanduser() for path in (photographs, hr, out))
-    check_folders(photographs, hr, out)
-    check_numbers(iterations, batch, inter_weight)
+    arguments.check_folders(photographs, hr, out)
+    arguments.check_numbers(iterations, batch, inter_weight)
     chosen, machine, workspace = PRESETS[preset], Machine.here(device), Workspace(out)
     workspace.check({}, overwrite)  # before anything is downloaded
-    network = find_generalist(generalist or chosen.generalist)
-    feature_net = find_features(features or chosen.features, feature_weights)
+    network = arguments.find_generalist(generalist or chosen.generalist)
+    feature_net = arguments.find_features(features or chosen.features, feature_weights)
     settings = Settings(
         pdd_arch=__version__,
         photographs=os.path.abspath(photographs),
@@ -113,15 +104,15 @@ def adapt(
         device=machine.device,
     )
     workspace.check(asdict(settings), overwrite)
-    crop, _ = chosen.on_gpu if machine.device == 'cuda' else chosen.on_cpu
+    crop, _ = chosen.sizes[machine.device]
     say(f'machine: {machine.describe()}')
     found = {
         'photographs': inspect_photographs(photographs, 'PHOTOS', crop, target=True),
         'hr': inspect_photographs(hr, '--hr', crop * network.scale, target=False),
     }
-    for what, kind in (('photographs', 'photographs'), ('HR photographs', 'hr')):
-        say(f'{what}: {found[kind].describe()}')
-        for finding in found[kind].findings:
+    for what, images in zip(('photographs', 'HR photographs'), found.values(), strict=True):
+        say(f'{what}: {images.describe()}')
+        for finding in images.findings:
             say(f'  {finding}')
     parts = {kind: split(images) for kind, images in found.items()}  # before anything is written
     with workspace.held():
@@ -129,7 +120,7 @@ def adapt(
             record = workspace.finished()
             if record is not None:
                 say(f'{shown(workspace.root)} is finished; nothing is left to do')
-                return result_of_record(workspace, record)
+                return outcome.result_of_record(workspace, record)
             say(f'continuing in {shown(workspace.root)}')
         return _Job(workspace, settings, machine, network, found, parts, say).run()
 
@@ -144,7 +135,6 @@ class _Run:
 
     @property
     def best(self) -> Signals:
-        """Signals of the chosen checkpoint."""
         return self.measured[self.choice.key]
 
 
@@ -169,30 +159,29 @@ class _Job:
             f'to learn from: {len(photographs.train)} of the photographs and {len(hr.train)} HR photographs; to judge '
             f'by: the other {len(photographs.held_out)} and {len(hr.held_out)}'
         )
-        iterations, ratio = self.settings.iterations, self.settings.inter_weight
-        opt = self._options(_MAIN_RUN, iterations, ratio)
+        opt = self._options(_MAIN_RUN, self.settings)
         data = opt['datasets']['train']
         self.say(
-            f'{iterations} steps, each on {data["batch_size_per_gpu"]} crops of both, '
+            f'{self.settings.iterations} steps, each on {data["batch_size_per_gpu"]} crops of both, '
             f'{data["gt_size"] // opt["scale"]} pixels of a photograph a side, {opt["train"]["precision"]}'
         )
         self.say('estimating from the photographs how the camera degrades them')
         judge = Judge.prepare(self.workspace, photographs, hr, opt, self.machine.device)
         self.say(f'  {judge.camera}')
-        tuning = self._tune(judge) if self.settings.tune else {}
+        ratio, tuning = self.settings.ratio, self._tune(judge) if self.settings.tune else {}
         if tuning:
-            ratio = max(tuning, key=lambda r: score(tuning[r]))
+            ratio = max(tuning, key=lambda r: tuning[r].score)
             self.say(f'ratio of the distances chosen: {ratio:g}')
-            opt = self._options(_MAIN_RUN, iterations, ratio)
+            opt = self._options(_MAIN_RUN, replace(self.settings, inter_weight=ratio))
         return self._finish(judge, self._train_and_judge(_MAIN_RUN, opt, judge), ratio, tuning)
 
-    def _options(self, name: str, iterations: int, ratio: float | None) -> dict[str, Any]:
+    def _options(self, name: str, settings: Settings) -> dict[str, Any]:
         """Options of a run; those that it was begun with, if it was."""
         file = self.workspace.option_file(name)
         if file.is_file():  # memory may have been freer then
             return load_options(file)
         pixels = sum(p.height * p.width for part in self.parts.values() for p in part.train)
-        return run_options(self.settings, self.generalist.scale, self.machine, name, pixels, iterations, ratio)
+        return run_options(settings, self.generalist.scale, self.machine, name, pixels)
 
     def _train_and_judge(self, name: str, opt: Mapping[str, Any], judge: Judge) -> _Run:
         file = self.workspace.option_file(name)
@@ -205,10 +194,12 @@ class _Job:
 
         def preview(_iteration: int, path: Path) -> None:
             student = image_upscaler(judge.network(path), device)
-            write_preview(self.workspace.preview, photograph, (*others, student))
+            outcome.write_preview(self.workspace.preview, photograph, (*others, student))
 
-        train(self.workspace, name, opt['train']['total_iter'], preview, 'adapting' if name == _MAIN_RUN else name)
-        saved = candidates(self.workspace, name, opt)
+        every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
+        train(self.workspace, name, last, preview, 'adapting' if name == _MAIN_RUN else name)
+        # a stop has saved one as well, which an uninterrupted run has not
+        saved = {k: path for k, path in checkpoints(self.workspace, name).items() if k % every == 0 or k == last}
         measured = judge.measure(self.workspace, name, saved)
         choice = choose({k: v for k, v in measured.items() if k})
         return _Run(measured, choice, saved[choice.key])
@@ -218,42 +209,39 @@ class _Job:
         found = {}
         for ratio in RATIOS:
             name = f'{_MAIN_RUN}_ratio_{ratio:g}'.replace('.', '_')
-            opt = self._options(name, max(self.settings.iterations // _TUNE_SHARE, 1), ratio)
+            iterations = max(self.settings.iterations // _TUNE_SHARE, 1)
+            opt = self._options(name, replace(self.settings, iterations=iterations, inter_weight=ratio))
             run = self._train_and_judge(name, opt, judge)
             found[ratio] = run.best
             self.say(f'ratio {ratio:g}: {run.choice.reason}')
         return found
 
-    def _finish(self, judge: Judge, run: _Run, ratio: float | None, tuning: Mapping[float, Signals]) -> Adaptation:
+    def _finish(self, judge: Judge, run: _Run, ratio: float, tuning: Mapping[float, Signals]) -> Adaptation:
         """Write table, page, model and record."""
         workspace, iteration, reason = self.workspace, run.choice.key, run.choice.reason
-        write_table(workspace.table, run.measured, iteration)
+        outcome.write_table(workspace.table, run.measured, iteration)
         before, held_out = run.measured[0], self.parts['photographs'].held_out
-        improved, lines = statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
+        improved, lines = outcome.statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
         upscalers = {
             name: TiledUpscaler(judge.network(weights), self.generalist.scale, device=self.machine.device)
             for name, weights in (('generalist', None), ('adapted', run.checkpoint))
         }
         notes = [*lines, f'Iteration {iteration} was chosen: {reason}.']
-        write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
+        outcome.write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
         write_checkpoint({'params_ema': read_checkpoint(run.checkpoint)['params_ema']}, workspace.model)
         kind, weights = self.settings.features
+        metrics = {'generalist': asdict(before), 'adapted': asdict(run.best)}
         record = {
             'generalist': self.generalist.described(),
             # without names of files: the record goes out with the model
             **{k: {'usable': len(f.usable), 'found': [x.text for x in f.findings]} for k, f in self.found.items()},
             'options': {k: v for k, v in asdict(self.settings).items() if k not in _NOT_RECORDED}
             | {'features': [kind, Path(weights).name]}
-            | {'inter_weight': 1.0 if ratio is None else ratio, 'option_file': f'{_MAIN_RUN}.yml'},
+            | {'inter_weight': ratio, 'option_file': f'{_MAIN_RUN}.yml'},
             'camera': asdict(judge.camera),
             'chosen': {'iteration': iteration, 'reason': reason},
             **({'tuning': {str(r): asdict(s) for r, s in tuning.items()}} if tuning else {}),
-            'metrics': {
-                'generalist': asdict(before),
-                'adapted': asdict(run.best),
-                'improved': improved,
-                'statement': lines,
-            },
+            'metrics': metrics | {'improved': improved, 'statement': lines},
         }
         write_json(workspace.record, record)
-        return result_of_record(workspace, record)
+        return outcome.result_of_record(workspace, record)

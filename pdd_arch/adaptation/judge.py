@@ -1,4 +1,4 @@
-"""Judges the networks of runs by signals that need no ground truth, and remembers what it has measured."""
+"""Judging the networks of runs by signals that need no ground truth; what was measured is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,25 +19,18 @@ from pdd_arch.images.decoding import read_image
 from pdd_arch.inference.methods import tensor_upscaler, trained_network
 from pdd_arch.metrics.feature_distance import network_options
 from pdd_arch.selection import CameraEstimate, HeldOut, Signals, estimate_camera, hold_out
+from pdd_arch.selection.camera import BLOCK
 from pdd_arch.selection.signals import CROP, Outputs, middle
-from pdd_arch.selection.statistics import BLOCK
 from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.wording import shown
 
-#: images that the camera is estimated from, and the LR pixels a side that are used of each
+# numbers of photographs and HR images that the camera is estimated from, and the LR pixels a side used of each
 _PHOTOGRAPHS, _SCENES, _ESTIMATE_CROP = 96, 64, 64
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Measures networks on held-out images.
-
-    Attributes:
-        held_out: the images.
-        camera: the estimated camera, which takes the HR images of the simulated pairs.
-        opt: options of a run, for the networks and the distances.
-        device: device the networks run on.
-    """
+    """Measures networks on held-out images; `opt` are the options of a run, for the networks and the distances."""
 
     held_out: HeldOut
     camera: CameraEstimate
@@ -48,16 +41,9 @@ class Judge:
     def prepare(
         cls, workspace: Workspace, photographs: Split, hr: Split, opt: Mapping[str, Any], device: str
     ) -> 'Judge':
-        """Estimate the camera from the images trained with, unless that is done, and crop the held-out ones.
+        """Estimate the camera from the training images, unless that is done, and crop the held-out ones.
 
-        Args:
-            workspace: where the estimate is remembered.
-            photographs, hr: images trained with and held out.
-            opt: options of the run.
-            device: device the networks run on.
-
-        Raises:
-            DataError, MissingFileError: an image or the estimate cannot be read.
+        Raises DataError or MissingFileError for an image or a kept estimate that cannot be read.
         """
         scale = opt['scale']
         if workspace.camera.is_file():
@@ -73,16 +59,9 @@ class Judge:
         return cls(hold_out(lr_images, hr_images, camera, scale), camera, opt, device)
 
     def measure(self, workspace: Workspace, name: str, checkpoints: Mapping[int, Path]) -> dict[int, Signals]:
-        """Signals of the generalist (0) and of checkpoints; what was measured before is not measured again.
+        """Signals of the generalist (0) and of a run's checkpoints; what was measured before is not measured again.
 
-        Args:
-            workspace: where the signals are remembered.
-            name: name of the run.
-            checkpoints: iteration -> file.
-
-        Raises:
-            WeightsError: a checkpoint cannot be read.
-            DataError: the signals cannot be read or written.
+        Raises WeightsError for a checkpoint, and DataError for kept signals, that cannot be read or written.
         """
         file = workspace.root / f'{name}_signals.json'
         known = read_json(file) if file.is_file() else {}
@@ -106,11 +85,7 @@ class Judge:
         return found
 
     def network(self, checkpoint: Path | None) -> nn.Module:
-        """The averaged network of a checkpoint, or the generalist (None), on the device.
-
-        Raises:
-            WeightsError: the checkpoint cannot be read.
-        """
+        """The averaged network of a checkpoint, or the generalist (None). Raises WeightsError."""
         try:
             return trained_network(self.opt['network_g'], checkpoint, 'params_ema', self.device, 'checkpoint')
         except WeightsError as error:
@@ -134,7 +109,7 @@ def _spread(photographs: Sequence[Photograph], count: int) -> list[Photograph]:
 def _crop(photograph: Photograph, side: int, multiple: int, filled: bool = False) -> np.ndarray:
     """The middle `side` x `side` pixels of a photograph, BGR in [0, 1], starting at multiples of `multiple`.
 
-    Of a smaller photograph the largest whole multiple; with `filled`, all of it, continued by its mirror image.
+    Of a smaller photograph the largest whole multiple; with `filled`, all of it, padded by reflection.
     """
     image = middle(read_image(photograph.path), side, multiple)
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""What an adaptation leaves: a statement, a page with before and after, a table of checkpoints."""
+"""What an adaptation shows: a preview, a statement, a page with before and after, a table of checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,18 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pdd_arch.adaptation.photographs import Photograph
-from pdd_arch.adaptation.preview import write_png
 from pdd_arch.adaptation.workspace import Workspace, taken_from
 from pdd_arch.inference import TiledUpscaler
+from pdd_arch.inference.methods import ImageUpscaler
 from pdd_arch.report.html_page import write_page
 from pdd_arch.report.page import Curve, Page, Picture, Version
 from pdd_arch.report.pictures import read_rgb
 from pdd_arch.selection import Signals
 from pdd_arch.selection.signals import middle
-from pdd_arch.utils.atomic import write_text, writing
+from pdd_arch.utils.atomic import write_bytes, write_text, writing
 from pdd_arch.utils.wording import shown
 
 #: signals that a statement is made about: name for people, unit, decimals, whether higher is better, and what is noise
@@ -39,8 +40,8 @@ _CURVES = {
     'intra': ('Intra-model distance', None),
     'niqe': ('NIQE', 'lower'),
 }
-#: LR pixels a side: the page shows the middle of larger photographs
-_MOST_PIXELS = 512
+# LR pixels a side: the page and the preview show the middle of larger photographs
+_MOST_PIXELS, _PREVIEW_PIXELS = 512, 96
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Adaptation:
 
     Attributes:
         model: weight file, in the layout of Real-ESRGAN.
-        page: before and after, on photographs that were kept from training.
+        page: HTML page with before and after, on photographs that were kept from training.
         improved: whether it is better than the generalist on the simulated pairs.
-        statement: what improved and what did not, sentences for people.
-        iteration: of the checkpoint that was chosen.
+        statement: what improved and what did not, in sentences.
+        iteration: iteration of the chosen checkpoint.
         before, after: signals of the generalist and of the adapted network.
     """
 
@@ -75,16 +76,9 @@ def result_of_record(workspace: Workspace, record: Mapping[str, Any]) -> Adaptat
 
 
 def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> tuple[bool, list[str]]:
-    """What improved and what did not.
+    """Whether the adapted network is better by more than chance in PSNR of the simulated pairs; sentences for people.
 
-    Args:
-        before, after: signals of the generalist and of the adapted network.
-        pairs: number of simulated pairs they were measured on.
-        photographs: number of held-out photographs.
-
-    Returns:
-        Whether the adapted network is the better one, by more than chance, in PSNR of the simulated pairs; sentences
-        for people.
+    `pairs` and `photographs` are the numbers of simulated pairs and held-out photographs that were measured.
     """
     groups: dict[str, list[str]] = {'better': [], 'worse': [], 'about the same': []}
     verdicts = {}
@@ -122,28 +116,24 @@ def write_photographs_page(
 ) -> None:
     """Write the page: held-out photographs upscaled by the generalist and by the student; signals over the iterations.
 
-    Args:
-        workspace: the folder; the outputs go to ``photographs/`` there.
-        held_out: photographs that were not trained with.
-        upscalers: name of a row -> network, the generalist first.
-        measured: signals by iteration, 0 being the generalist.
-        notes: sentences at its beginning.
+    The outputs go to ``photographs/`` in the workspace; `upscalers` are by name of a row, the generalist's first.
     """
-    pictures = []
+    pictures, scale = [], next(iter(upscalers.values())).scale
     for number, photograph in enumerate(held_out, start=1):
         load = partial(_middle_of, photograph.path)
         image = np.ascontiguousarray(load()[..., ::-1])
         height, width = image.shape[:2]
-        scale = next(iter(upscalers.values())).scale
         versions = [Version('LR', 'lr', load, factor=scale)]
         for name, upscale in upscalers.items():
             target = workspace.root / 'photographs' / name / f'{number:05d}.png'
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-            write_png(target, upscale(image))
+            _write_png(target, upscale(image))
             versions.append(Version(name, 'row', partial(read_rgb, target), row=name))
         name = shown(photograph.path.stem)
         pictures.append(Picture(name, 'held-out photographs', width * scale, height * scale, tuple(versions)))
+    values = {n: {k: getattr(s, n) for k, s in measured.items()} for n in _CURVES}
+    points = {n: [(float(k), float(v)) for k, v in of.items() if v is not None] for n, of in values.items()}
     page = Page(
         title='Adapted to your photographs',
         source=f'{len(pictures)} photographs that were not trained with; before and after',
@@ -152,7 +142,7 @@ def write_photographs_page(
         baseline=next(iter(upscalers)),
         notes=notes,
         pictures=pictures,
-        curves=[Curve(title, {'held-out images': _points(measured, n)}, better=b) for n, (title, b) in _CURVES.items()],
+        curves=[Curve(title, {'held-out images': points[n]}, better=b) for n, (title, b) in _CURVES.items()],
         first=('notes', 'images'),
     )
     write_page(page, workspace.page)
@@ -163,18 +153,20 @@ def _middle_of(path: Path) -> np.ndarray:
     return middle(read_rgb(path), _MOST_PIXELS, 1)
 
 
-def _points(measured: Mapping[int, Signals], name: str) -> list[tuple[float, float]]:
-    return [(float(k), float(v)) for k, s in measured.items() if (v := getattr(s, name)) is not None]
+def write_preview(path: Path, photograph: np.ndarray, upscalers: Sequence[ImageUpscaler]) -> None:
+    """Write a PNG of the middle of a photograph, (h, w, 3) BGR uint8, upscaled by each of `upscalers` side by side."""
+    crop = np.ascontiguousarray(middle(photograph, _PREVIEW_PIXELS, 1))
+    outputs = [upscale(crop) for upscale in upscalers]
+    gap = np.full((len(outputs[0]), 8, 3), 255, np.uint8)
+    _write_png(path, np.hstack([part for image in outputs for part in (image, gap)][:-1]))
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    write_bytes(path, cv2.imencode('.png', image)[1].tobytes())
 
 
 def write_table(path: Path, measured: Mapping[int, Signals], chosen: int) -> None:
-    """Write a table of signals as CSV, a line per network.
-
-    Args:
-        path: the file.
-        measured: signals by iteration; 0 is the generalist.
-        chosen: iteration of the network that is marked.
-    """
+    """Write a CSV table of signals by iteration (0: the generalist), in which the chosen one is marked."""
     lines = [['iteration', *asdict(measured[chosen]), 'chosen']]
     for iteration, signals in measured.items():
         values = ['' if v is None else f'{v:.5f}' for v in asdict(signals).values()]

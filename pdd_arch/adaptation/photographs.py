@@ -1,4 +1,4 @@
-"""What a folder of photographs holds, and what of it speaks against adapting to it."""
+"""What a folder of photographs holds, and what speaks against adapting to them."""
 
 import hashlib
 import io
@@ -14,14 +14,15 @@ from PIL import Image
 from pdd_arch.data.sources import list_images, require_folder
 from pdd_arch.errors import DataError, PDDError
 from pdd_arch.images.decoding import decode_raw, to_float32
+from pdd_arch.images.names import folder_content
 from pdd_arch.images.structure import format_of
 from pdd_arch.prepare.measures import Thumbnails, near_duplicates
 from pdd_arch.selection.signals import middle
 from pdd_arch.utils.files import read_content
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
-#: quality of a JPEG below which the blocks are plain to see
+#: quality of a JPEG below which its blocks are plainly visible
 LOW_QUALITY = 60
 #: mean error of halving and doubling an image, relative to its mean gradient. 40 photographs: 0.20 or more, 0.15 with a
 #: blur of 3 pixels before downsampling by 4; upscaled by 2 or more with any common filter: 0.17 or less, 0.13 mostly
@@ -38,13 +39,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that can be used.
-
-    Attributes:
-        path: path of the file.
-        height, width: pixels, upright.
-        twin: an earlier file that is nearly the same, or None.
-    """
+    """A file that can be used, its size in pixels when upright, and an earlier file that is nearly the same, if any."""
 
     path: Path
     height: int
@@ -57,8 +52,8 @@ class Finding:
     """Something that speaks against photographs.
 
     Attributes:
-        text: a sentence for people, without names of files, which are nobody else's business.
-        names: of the files it is about, some with what is wrong with them.
+        text: a sentence for people; without names of files, since it goes into the record that is published.
+        names: names of the files it is about, some with what is wrong with them.
     """
 
     text: str
@@ -73,20 +68,13 @@ class Finding:
 
 @dataclass
 class PhotographSet:
-    """What was found in a folder.
-
-    Attributes:
-        folder: the folder.
-        usable: its files that can be used, by name.
-        findings: the worst first.
-    """
+    """What was found in a folder: the files that can be used, by name, and findings, the worst first."""
 
     folder: Path
     usable: list[Photograph] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Count and sizes."""
         sizes = sorted((p.height * p.width, p.width, p.height) for p in self.usable)
         (_, w0, h0), (_, w1, h1) = sizes[0], sizes[-1]
         size = f'{w0} x {h0}' if (w0, h0) == (w1, h1) else f'{w0} x {h0} to {w1} x {h1}'
@@ -97,17 +85,12 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     """Read all images of a folder, but not of its sub-folders.
 
     Args:
-        folder: the folder.
-        what: names it in errors, as the user gave it.
+        what: argument that named the folder, for errors: MissingFileError, or DataError where no image can be used.
         least: pixels that the shorter side must have.
         target: whether these are photographs of the camera; HR images are judged by other standards.
-
-    Raises:
-        MissingFileError: there is no such folder.
-        DataError: it holds no image that can be used.
     """
     folder = Path(folder).expanduser()
-    names = _names(folder, what)
+    names, unread = _names(folder, what)
     found, thumbnails = PhotographSet(folder), Thumbnails()
     named: dict[str, list[str]] = defaultdict(list)
     for name in progress(names, len(names), what):
@@ -122,9 +105,9 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
         if min(height, width) < least:
             named['small'].append(f'{shown(name)} ({width} x {height})')
             continue
-        found.usable.append(Photograph(path, height, width, _twin(thumbnails, path, image)))
-        quality = jpeg_quality(content)
-        if found.usable[-1].twin:
+        twin, quality = _twin(thumbnails, path, image), jpeg_quality(content)
+        found.usable.append(Photograph(path, height, width, twin))
+        if twin:
             named['twins'].append(shown(name))
         if _looks_upscaled(image):
             named['upscaled'].append(shown(name))
@@ -141,7 +124,8 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
             where=what,
             way_out='Name a folder of larger, whole images.',
         )
-    found.findings = _findings(found, named, least, target)
+    few = target and len(found.usable) < FEW
+    found.findings = _findings(named, unread, few, least, target)
     return found
 
 
@@ -151,26 +135,25 @@ def identity(*sets: PhotographSet) -> str:
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
 
-def _names(folder: Path, what: str) -> list[str]:
+def _names(folder: Path, what: str) -> tuple[list[str], str]:
+    """Names of the images in a folder, and what it holds of formats that cannot be read, with advice (else empty)."""
     require_folder(str(folder), what)
     try:
-        return list_images(str(folder), what)
+        content = folder_content(folder)
     except DataError as error:
-        unread = _unread(folder)
-        if unread:
-            raise DataError(f'no image in {shown(folder)}', where=what, way_out=unread) from None
+        raise error.within(what, ': ') from None
+    counts = Counter(suffix for name in content.others if (suffix := Path(name).suffix.lower()) in _UNREAD)
+    listed = ', '.join(f'{n} {suffix}' for suffix, n in counts.most_common())
+    advice = 'which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
+    unread = f'It holds {listed}, {advice}' if listed else ''
+    if unread and not content.images:
+        raise DataError(f'no image in {shown(folder)}', where=what, way_out=unread)
+    try:
+        return list_images(str(folder), what), unread
+    except DataError as error:
         raise error.with_fields(
             way_out='Name a folder that holds images, or copy the images into one folder: sub-folders are not searched.'
         ) from None
-
-
-def _unread(folder: Path) -> str:
-    """What a folder holds of formats that cannot be read, with advice; empty where there is nothing."""
-    names = (p.name for p in folder.iterdir() if not p.name.startswith('.'))
-    found = Counter(suffix for name in names if (suffix := Path(name).suffix.lower()) in _UNREAD)
-    listed = ', '.join(f'{n} {suffix}' for suffix, n in found.most_common())
-    advice = 'which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
-    return f'It holds {listed}, {advice}' if found else ''
 
 
 def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
@@ -181,25 +164,19 @@ def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
     return Path(twins[0].train) if twins else None
 
 
-def _findings(found: PhotographSet, named: Mapping[str, list[str]], least: int, target: bool) -> list[Finding]:
+def _findings(named: Mapping[str, list[str]], unread: str, few: bool, least: int, target: bool) -> list[Finding]:
     """What speaks against the photographs, the worst first; `named` are the files that are broken, small, and so on."""
     side = f'a side below {least} pixels and'
     upscaled = 'Use the originals: the upscaling would be learned as well' if target else 'They teach no detail'
     low = 'if the camera does not do that, use the originals' if target else 'HR images should be clean'
     gray = 'what is learned from gray is learned without colours' if target else 'gray teaches nothing of colours'
-    unread = _unread(found.folder)
-    few = f'few images: from {FEW} on results lost no structure where that was measured, with 5 they did'
+    too_few = f'few images: from {FEW} on results lost no structure where that was measured, with 5 they did'
     return [
         *_about(named['broken'], 'cannot be read and is left out', 'cannot be read and are left out'),
         *_about(named['small'], f'has {side} is left out', f'have {side} are left out'),
         *([Finding(unread)] if unread else []),
-        *([Finding(few)] if target and len(found.usable) < FEW else []),
-        *_about(
-            named['twins'],
-            'is nearly the same as another',
-            'are nearly the same as others',
-            ': what they show counts twice',
-        ),
+        *([Finding(too_few)] if few else []),
+        *_about(named['twins'], 'is nearly the same as another', 'are nearly the same as others', ': they count twice'),
         *_about(
             named['upscaled'],
             'shows no more than half its size could',
@@ -218,11 +195,7 @@ def _about(names: Sequence[str], one: str, several: str, rest: str = '') -> list
 
 
 def jpeg_quality(content: bytes) -> int | None:
-    """The quality setting of libjpeg that comes nearest to a JPEG's luma table; None for other formats.
-
-    Args:
-        content: bytes of a file.
-    """
+    """The quality setting of libjpeg that comes nearest to a JPEG's luma table; None for other formats."""
     if format_of(content) != 'JPEG':
         return None
     with Image.open(io.BytesIO(content)) as image:
@@ -239,7 +212,7 @@ def _is_gray(image: np.ndarray) -> bool:
 
 
 def _levels(image: np.ndarray) -> np.ndarray:
-    """float32, of 255."""
+    """float32, in [0, 255]."""
     return to_float32(image) * np.float32(255)
 
 

@@ -1,7 +1,7 @@
 """Option files for an adaptation: what a preset says, on the machine that is there."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,19 @@ from pdd_arch.utils.atomic import write_text
 from pdd_arch.utils.host_memory import available_host_memory
 from pdd_arch.utils.resources import option_file
 
-#: shares of the free memory that training may take, and that decoded photographs may
+# shares of the free memory that training may take, and that decoded photographs may
 _TRAINING_SHARE, _CACHE_SHARE = 0.7, 0.3
-#: bytes that the estimate of a step leaves out (`estimate_memory`)
+# bytes that the estimate of a step leaves out (`estimate_memory`)
 _OVERHEAD = 400 * 2**20
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How an adaptation is done.
+    """How an adaptation is done where nothing else is asked for, from a shipped option file.
 
     Attributes:
-        option_file: name of the shipped option file that it starts from.
-        iterations: number of training iterations.
-        generalist: network to adapt where none is named.
-        features: type of the feature network.
-        checkpoints: number of checkpoints to choose from, at equal distances.
-        on_gpu, on_cpu: side of a crop in LR pixels, and batch of each domain.
+        checkpoints: number of checkpoints to choose from, evenly spaced.
+        sizes: side of a crop in LR pixels, and batch of each domain, by device.
     """
 
     option_file: str
@@ -43,28 +39,21 @@ class Preset:
     generalist: str
     features: str
     checkpoints: int
-    on_gpu: tuple[int, int]
-    on_cpu: tuple[int, int]
+    sizes: Mapping[str, tuple[int, int]]
 
 
+_FAST, _PAPER = {'cuda': (48, 8), 'cpu': (32, 2)}, {'cuda': (48, 16), 'cpu': (48, 16)}
 PRESETS = {
-    'fast': Preset('pdd_city100.yml', 400, 'zoo:realesr-general-x4v3', 'squeezenet1_0', 10, (48, 8), (32, 2)),
-    'paper': Preset('pdd_realsr.yml', 100_000, 'zoo:RealESRGAN_x4plus', 'vgg19', 40, (48, 16), (48, 16)),
+    'fast': Preset('pdd_city100.yml', 400, 'zoo:realesr-general-x4v3', 'squeezenet1_0', 10, _FAST),
+    'paper': Preset('pdd_realsr.yml', 100_000, 'zoo:RealESRGAN_x4plus', 'vgg19', 40, _PAPER),
 }
-#: layers and scale of a feature network are those of the option file that uses it
+#: feature networks, each with the option file that its layers and scale are taken from
 FEATURES = {'squeezenet1_0': 'pdd_city100.yml', 'vgg19': 'pdd_realsr.yml'}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on.
-
-    Attributes:
-        device: ``cuda`` or ``cpu``.
-        memory: bytes that are free on the device; None: not known.
-        host_memory: bytes that are free for decoded photographs; None: not known.
-        cores: number of processor cores.
-    """
+    """What training runs on: ``cuda`` or ``cpu``, bytes free there and on the host (None: unknown), processor cores."""
 
     device: str
     memory: int | None
@@ -73,22 +62,12 @@ class Machine:
 
     @classmethod
     def here(cls, device: str | None = None) -> 'Machine':
-        """The machine that this process runs on.
-
-        Args:
-            device: ``cuda``, ``cpu``, or None: a GPU where there is one.
-
-        Raises:
-            OptionError: there is no such device.
-        """
+        """The machine that this process runs on; device None: a GPU where there is one. Raises OptionError."""
         if device not in (None, 'cpu', 'cuda'):
             raise OptionError(where='--device', expected="'cpu' or 'cuda'", found=repr(device))
         if device == 'cuda' and not torch.cuda.is_available():
-            raise OptionError(
-                'cuda was asked for, and torch finds no CUDA device',
-                where='--device',
-                way_out='Use cpu, or mend CUDA.',
-            )
+            way_out = 'Use cpu, or repair the installation of CUDA.'
+            raise OptionError('cuda was asked for, and torch finds no CUDA device', where='--device', way_out=way_out)
         chosen = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         host = available_host_memory()
         memory = torch.cuda.mem_get_info()[0] if chosen == 'cuda' else host
@@ -96,38 +75,19 @@ class Machine:
         return cls(chosen, memory, host, cores)
 
     def describe(self) -> str:
-        """The machine in words."""
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'
         return name if self.memory is None else f'{name}, {self.memory / 2**30:.1f} GiB free'
 
 
-def run_options(
-    settings: Settings,
-    scale: int,
-    machine: Machine,
-    name: str,
-    pixels: int,
-    iterations: int,
-    inter_weight: float | None,
-) -> dict[str, Any]:
+def run_options(settings: Settings, scale: int, machine: Machine, name: str, pixels: int) -> dict[str, Any]:
     """Options of a run; crop, batch and cache as the machine allows. Paths in them start at the output folder.
 
-    Args:
-        settings: what the adaptation is begun with.
-        scale: upscaling factor of the generalist.
-        machine: to run on.
-        name: name of the run.
-        pixels: of all images to train with together.
-        iterations: number of training iterations.
-        inter_weight: weight of the inter-model distance, that of the intra-model distance being 1; None: 1.
-
-    Raises:
-        DataError: not even a batch of 1 fits into memory.
-        PDDError: the weights cannot be read.
+    `settings` has the iterations and the ratio of this run; `pixels` is their number in all training images together.
+    Raises DataError where not even a batch of 1 fits into memory, and errors of weights that cannot be read.
     """
     preset, batch = PRESETS[settings.preset], settings.batch
     opt = load_options(option_file(preset.option_file))
-    crop, size = preset.on_gpu if machine.device == 'cuda' else preset.on_cpu
+    crop, size = preset.sizes[machine.device]
     opt.update(name=name, scale=scale, num_gpu='auto' if machine.device == 'cuda' else 0)
     opt['network_g'] = dict(type='SpandrelNet', path=settings.generalist, scale=scale)  # weights included
     opt['path'] = {'resume_state': None}
@@ -139,17 +99,17 @@ def run_options(
     # crops of decoded images cost less than talking to a worker
     workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
     data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers, batch_size_per_gpu=batch or size)
-    _set_training(opt['train'], preset.features, settings.features, iterations, inter_weight)
+    _set_training(opt['train'], preset.features, settings)
     if machine.device == 'cpu' and opt.get('network_d'):
         opt['train']['recompute'] = True
-    saved = max(iterations // preset.checkpoints, 1)
-    opt['logger'].update(print_freq=max(iterations // 100, 1), save_checkpoint_freq=saved, use_tb_logger=False)
+    printed, saved = (max(settings.iterations // n, 1) for n in (100, preset.checkpoints))
+    opt['logger'].update(print_freq=printed, save_checkpoint_freq=saved, use_tb_logger=False)
     while not batch and machine.memory is not None and not _fits(opt, machine.memory):
         size //= 2
         if not size:
             raise DataError(
                 f'a training step takes more than the {machine.memory / 2**30:.1f} GiB that are free, even with one '
-                'image of each kind',
+                'image of each domain',
                 where='memory',
                 way_out='Close other programs, or choose a smaller --generalist.',
             )
@@ -157,20 +117,18 @@ def run_options(
     return opt
 
 
-def _set_training(
-    train: dict[str, Any], own: str, features: Sequence[str], iterations: int, inter_weight: float | None
-) -> None:
-    network, weights = features
-    if network != own:
+def _set_training(train: dict[str, Any], own_features: str, settings: Settings) -> None:
+    network, weights = settings.features
+    if network != own_features:
         source = load_options(option_file(FEATURES[network]))['train']
         train['feature_net'] = source['feature_net']
         for loss, keys in (('distill_opt', ('inter_layers', 'intra_layers')), ('perceptual_opt', ('layer_weights',))):
             train[loss].update({key: source[loss][key] for key in keys})
     train['feature_net']['weights'] = weights
-    train['distill_opt'].update(inter_weight=1.0 if inter_weight is None else inter_weight, intra_weight=1.0)
-    train['total_iter'] = iterations
-    if train.get('net_d_init_iters'):  # in a short run the network is to learn as well
-        train['net_d_init_iters'] = min(train['net_d_init_iters'], iterations // 10)
+    train['distill_opt'].update(inter_weight=settings.ratio, intra_weight=1.0)
+    train['total_iter'] = settings.iterations
+    if train.get('net_d_init_iters'):  # in a short run the student is to learn as well
+        train['net_d_init_iters'] = min(train['net_d_init_iters'], settings.iterations // 10)
     train['channels_last'] = True
     # half precision was measured on CPUs only (experiments/results/benchmark), where it is slower
     train['precision'] = 'fp32'

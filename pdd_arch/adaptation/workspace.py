@@ -1,11 +1,11 @@
 """The folder of an adaptation: what lies where, and whether a command continues what another has begun."""
 
-import contextlib
 import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from pdd_arch.utils.atomic import PARTIAL, write_json, writing
 from pdd_arch.utils.locks import LOCK_FILE, folder_held
 from pdd_arch.utils.wording import shown
 
-#: of the photographs, a share and a limit for what is kept from training to choose by
+#: one photograph in so many, and at most so many, are kept from training to choose by
 HELD_OUT_SHARE, MOST_HELD_OUT = 10, 12
 #: file systems that do not support symbolic links say so by one of these
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -51,37 +51,29 @@ class Settings:
     tune: bool
     device: str
 
+    @property
+    def ratio(self) -> float:
+        """Of the inter-model to the intra-model distance."""
+        return 1.0 if self.inter_weight is None else self.inter_weight
+
 
 class Workspace:
-    """Paths below the output folder, in which BasicSR's commands are run as well.
-
-    Attributes:
-        root: the output folder.
-        settings: what the adaptation was begun with.
-        record: what was done and found, which `pdd export` reads.
-        model: the adapted network.
-        page: the comparison before and after.
-        preview: a held-out photograph at the present stage of the training.
-        camera: the camera as it was estimated.
-        table: signals of all checkpoints.
-    """
+    """Paths below the output folder, in which BasicSR's commands are run as well."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.settings = root / 'settings.json'
-        self.record = root / 'adaptation.json'
+        self.settings = root / 'settings.json'  # what the adaptation was begun with
+        self.record = root / 'adaptation.json'  # what was done and found, which `pdd export` reads
         self.model = root / ADAPTED_MODEL
-        self.page = root / 'report.html'
-        self.preview = root / 'preview.png'
-        self.camera = root / 'camera.json'
-        self.table = root / 'checkpoints.csv'
+        self.page = root / 'report.html'  # before and after
+        self.preview = root / 'preview.png'  # a held-out photograph at the present stage of the training
+        self.camera = root / 'camera.json'  # the estimated camera
+        self.table = root / 'checkpoints.csv'  # signals of all checkpoints
 
     def option_file(self, name: str) -> Path:
-        """Option file of a run."""
         return self.root / f'{name}.yml'
 
     def run_folder(self, name: str) -> Path:
-        """BasicSR's folder of a run."""
         return self.root / 'experiments' / name
 
     def images(self, kind: str) -> Path:
@@ -89,66 +81,42 @@ class Workspace:
         return self.root / 'data' / kind
 
     def check(self, settings: Mapping[str, object], overwrite: bool) -> bool:
-        """Make sure, before anything takes time, that an adaptation can be begun or continued here.
+        """Whether there is an adaptation with these settings here; makes sure that one can be begun or continued.
 
         Args:
             settings: everything that the result depends on and that is known so far, as JSON holds it.
-            overwrite: whether an adaptation with other settings may be thrown away.
-
-        Returns:
-            Whether there is one with these settings.
-
-        Raises:
-            OptionError: the folder belongs to an adaptation with other settings.
-            DataError: it holds something else.
-        """
-        if self.settings.is_file():
-            known = read_json(
-                self.settings,
-                'It says what the adaptation there was begun with; remove the folder, or choose another -o.',
-            )
-            changed = ', '.join(_differences(known, settings))
-            if changed and not overwrite:
-                raise OptionError(
-                    f'{shown(self.root)} was begun with other settings ({changed})',
-                    where='-o',
-                    way_out='Give the same again to continue, choose another folder, or start anew with --overwrite.',
-                )
-            return not changed
-        # a start that was broken off leaves its lock and a partial file
-        if self.root.exists() and not (
-            self.root.is_dir() and all(p.name == LOCK_FILE or p.name.endswith(PARTIAL) for p in self.root.iterdir())
-        ):
-            raise DataError(
-                f'{shown(self.root)} exists and was not made by `pdd adapt`, so it is left alone',
-                where='-o',
-                way_out='Choose another folder.',
-            )
-        return False
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder, which is made if need be.
-
-        Raises:
-            OptionError: one of them is at work there.
-            DataError: the folder cannot be made.
+            overwrite: whether an adaptation with other settings may be thrown away; else it raises OptionError. A
+                folder that holds something else, or cannot be read, is a DataError in any case.
         """
         with writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            begun = self.settings.is_file()
+            # a start that was broken off leaves its lock and a partial file
+            if not begun and self.root.exists() and not (self.root.is_dir() and all(map(_left, self.root.iterdir()))):
+                problem = f'{shown(self.root)} exists and was not made by `pdd adapt`, so it is left alone'
+                raise DataError(problem, where='-o', way_out='Choose another folder.')
+        if not begun:
+            return False
+        way_out = 'It says what the adaptation there was begun with; remove the folder, or choose another -o.'
+        changed = ', '.join(_differences(read_json(self.settings, way_out), settings))
+        if changed and not overwrite:
+            raise OptionError(
+                f'{shown(self.root)} was begun with other settings ({changed})',
+                where='-o',
+                way_out='Give the same again to continue, choose another folder, or start anew with --overwrite.',
+            )
+        return not changed
+
+    def held(self) -> AbstractContextManager[None]:
+        """Within the block other processes are kept out of the folder. Raises OptionError, DataError: `folder_held`."""
         taken = OptionError(
             f'another `pdd adapt` is at work in {shown(self.root)}',
             where='-o',
             way_out='Wait for it, stop it, or choose another folder.',
         )
-        with folder_held(self.root, taken):
-            yield
+        return folder_held(self.root, taken)
 
     def begin(self, settings: Mapping[str, object], overwrite: bool) -> bool:
-        """Note the settings, or make sure that they are those of the adaptation here. The folder is `held`.
-
-        Args, returned value and errors are those of :meth:`check`; DataError also where the folder cannot be written.
-        """
+        """As :meth:`check`; notes the settings where they are new. The folder is `held`."""
         if self.check(settings, overwrite):
             return True
         if self.settings.is_file():
@@ -158,21 +126,20 @@ class Workspace:
         return False
 
     def _clear(self) -> None:
-        """Remove what an adaptation writes, and nothing else; the settings last, by writing others."""
+        """Remove what an adaptation writes, and nothing else; the settings stay until others replace them."""
         files = [self.record, self.model, self.page, self.preview, self.camera, self.table]
         for pattern in ('adapt.yml', 'adapt_ratio_*.yml', 'adapt*_signals.json'):
             files += self.root.glob(pattern)
         for path in files:
             path.unlink(missing_ok=True)
-        for name in ('experiments', 'data', 'photographs'):
-            if (self.root / name).exists():
-                shutil.rmtree(self.root / name)
+        for folder in (self.root / name for name in ('experiments', 'data', 'photographs')):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def finished(self) -> dict[str, Any] | None:
         """The record of an adaptation that is complete, else None."""
-        if not all(path.is_file() for path in (self.record, self.model, self.page)):
-            return None
-        return read_json(self.record)
+        complete = all(path.is_file() for path in (self.record, self.model, self.page))
+        return read_json(self.record) if complete else None
 
     def link(self, kind: str, photographs: Sequence[Photograph]) -> None:
         """Fill the folder `images` with numbered links to photographs, or copies where links are not supported."""
@@ -182,7 +149,13 @@ class Workspace:
             for old in folder.iterdir():
                 old.unlink()
             for number, photograph in enumerate(photographs, start=1):
-                _link_or_copy(photograph.path, folder / f'{number:05d}{photograph.path.suffix.lower()}')
+                link = folder / f'{number:05d}{photograph.path.suffix.lower()}'
+                try:
+                    link.symlink_to(os.path.abspath(photograph.path))
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    shutil.copyfile(photograph.path, link)
 
 
 class Split(NamedTuple):
@@ -195,8 +168,7 @@ class Split(NamedTuple):
 def split(found: PhotographSet) -> Split:
     """Hold out some photographs, evenly spread: the same in every call, and none that is nearly the same as another.
 
-    Raises:
-        DataError: there are fewer than two that differ.
+    Raises DataError for fewer than two that differ.
     """
     twins = {p.twin for p in found.usable}
     single = [p for p in found.usable if p.twin is None and p.path not in twins]
@@ -213,34 +185,21 @@ def split(found: PhotographSet) -> Split:
     return Split([p for p in found.usable if p not in kept], kept)
 
 
-def _link_or_copy(path: Path, link: Path) -> None:
-    try:
-        link.symlink_to(os.path.abspath(path))
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(path, link)
+def _left(path: Path) -> bool:
+    return path.name == LOCK_FILE or path.name.endswith(PARTIAL)
 
 
 def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
-    """The content of a file that an adaptation has written.
-
-    Raises:
-        DataError: it cannot be read, or is no JSON object; `way_out` is the advice.
-    """
+    """The JSON object in a file that an adaptation has written. Raises DataError where it cannot be read."""
     try:
         return dict(json.loads(path.read_text('utf-8')))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f'cannot be read ({error})', where=shown(path), way_out=way_out) from None
 
 
-@contextlib.contextmanager
+@contextmanager
 def taken_from(path: Path) -> Iterator[None]:
-    """Turn what the content of a file lacks, or has too much, into an error that names the file.
-
-    Raises:
-        DataError: in place of a KeyError or TypeError.
-    """
+    """Within the block a KeyError or TypeError becomes a DataError: the file lacks something, or has too much."""
     try:
         yield
     except (KeyError, TypeError) as error:
@@ -250,12 +209,9 @@ def taken_from(path: Path) -> Iterator[None]:
 def _differences(known: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[str]:
     for key, now in wanted.items():
         before = known.get(key)
-        if key == 'pdd_arch' or before == now:  # another version continues as well
-            continue
-        if key in _DIGESTS:
-            yield f'{_DIGESTS[key]} have changed'
-        else:
-            yield f'{key.replace("_", " ")}: {_brief(before)}, now {_brief(now)}'
+        if key != 'pdd_arch' and before != now:  # another version continues as well
+            change = f'{key.replace("_", " ")}: {_brief(before)}, now {_brief(now)}'
+            yield f'{_DIGESTS[key]} have changed' if key in _DIGESTS else change
 
 
 def _brief(value: object) -> str:

@@ -33,52 +33,40 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'repeats the training. After an interruption the same command continues.',
         epilog='example: pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera',
     )
-    parser.add_argument('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
-    parser.add_argument('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
-    parser.add_argument(
-        '-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
+    add('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
+    add('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written')
+    of_presets = ', '.join(f'{p.generalist.removeprefix("zoo:")} of preset {n}' for n, p in PRESETS.items())
+    add(
         '--generalist',
         metavar='NAME|FILE',
-        help='network to adapt: a weight file, or a published one by name (default: '
-        + ', '.join(f'{p.generalist.removeprefix("zoo:")} of preset {n}' for n, p in PRESETS.items())
-        + ')',
+        help=f'network to adapt: a weight file, or a published one by name (default: {of_presets})',
     )
-    parser.add_argument(
-        '--preset',
-        default='fast',
-        help=f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)',
-    )
-    parser.add_argument(
-        '--tune', action='store_true', help='first compare three ratios of the two distances in short runs'
-    )
-    parser.add_argument(
-        '--iterations', type=whole_number(), metavar='N', help='steps of training (default: those of the preset)'
-    )
-    parser.add_argument(
+    add('--preset', default='fast', help=f'{" or ".join(PRESETS)} (default: fast; paper takes a GPU and a day or more)')
+    add('--tune', action='store_true', help='first compare three ratios of the two distances in short runs')
+    add('--iterations', type=whole_number(), metavar='N', help='steps of training (default: those of the preset)')
+    add(
         '--batch',
         type=whole_number(),
         metavar='N',
         help='images of each domain in a step (default: what memory allows)',
     )
-    parser.add_argument(
+    add(
         '--inter-weight',
         type=_weight,
         metavar='W',
         help='weight of the inter-model distance; that of the intra-model distance is 1 (default: 1)',
     )
-    parser.add_argument('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
-    parser.add_argument(
+    add('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
+    add(
         '--feature-weights',
         default='imagenet',
         metavar='FILE',
         help="torchvision's weights of the feature network (default: downloaded when first needed)",
     )
-    parser.add_argument('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings'
-    )
+    add('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
+    add('--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings')
     parser.set_defaults(run=run)
 
 

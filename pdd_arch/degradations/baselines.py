@@ -9,7 +9,7 @@ import numpy as np
 from basicsr.data.degradations import circular_lowpass_kernel, random_add_gaussian_noise, random_add_poisson_noise
 
 from pdd_arch.degradations.operations import Jpeg, filtered, random_kernel, rounded
-from pdd_arch.utils.seeding import global_generators_seeded
+from pdd_arch.utils.random_state import global_generators_seeded
 
 KERNELS = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
 SHARES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)

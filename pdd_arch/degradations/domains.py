@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pdd_arch.degradations.operations import Blur, Downsample, Jpeg, Operation, SensorNoise
-from pdd_arch.utils.seeding import global_generators_seeded
+from pdd_arch.utils.random_state import global_generators_seeded
 
 # names in declarations that files hold already
 _DECLARED_AS = {'Downsample': 'Reduce'}

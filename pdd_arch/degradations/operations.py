@@ -2,7 +2,7 @@
 
 An operation is called with an (H, W, 3) BGR image in [0, 1] and the scale of super-resolution. What it draws at random
 comes from the global generators of NumPy and Python, which BasicSR's components draw from; the caller seeds them
-(:func:`pdd_arch.utils.seeding.global_generators_seeded`).
+(:func:`pdd_arch.utils.random_state.global_generators_seeded`).
 """
 
 from abc import ABC, abstractmethod

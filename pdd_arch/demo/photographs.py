@@ -20,7 +20,7 @@ from pdd_arch.degradations.operations import GaussianBlur, downsampled, jpeg_rou
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images.decoding import read_raw
 from pdd_arch.utils.atomic import write_json
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 
 SCALE = 4
 DATA_FOLDER = Path('datasets/pdd_demo')

@@ -12,7 +12,7 @@ from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, mode
 from pdd_arch.export.verify import Reference, is_real_esrgan_network, verified_difference
 from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import shown
 
 CARD = 'MODEL_CARD.md'

@@ -20,7 +20,7 @@ from pdd_arch.prepare.measures import Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.prepare.verify import Facts, facts_of, format_problems, read_whole, size_range
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
 

@@ -22,7 +22,7 @@ from pdd_arch.prepare.verify import Facts
 from pdd_arch.prepare.write import Made, encode_png
 from pdd_arch.utils.atomic import whole_file, write_text, writing
 from pdd_arch.utils.files import read_content
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
 _PAGE = 4096  # of an LMDB: a value takes whole ones

@@ -20,7 +20,7 @@ from pdd_arch.prepare.layouts import Layout
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.utils.files import open_file, read_content
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 
 _WAY_OUT = 'Unpack or download it again.'
 _HEAD = 2**20  # bytes that hold what a header says of channels and depth

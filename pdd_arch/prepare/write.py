@@ -22,7 +22,7 @@ from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.verify import Facts
 from pdd_arch.utils.atomic import PARTIAL, temporary_beside, whole_file, write_text, writing
 from pdd_arch.utils.locks import folder_held
-from pdd_arch.utils.progress import progress
+from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
 JOURNAL = '.pdd_prepare.jsonl'

@@ -14,7 +14,7 @@ from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsErro
 from pdd_arch.training.comparison import compare_with_state
 from pdd_arch.training.run_state import BasicSROptions, DataPosition, TrainingRun
 from pdd_arch.utils.atomic import remove_partial_files
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.locks import lock_folder
 from pdd_arch.weights.checkpoints import read_checkpoint
 

@@ -16,13 +16,10 @@ def start_training(
     """Start ``python -m pdd_arch`` in a session of its own: Ctrl-C reaches it through this process alone.
 
     Args:
-        arguments: command-line arguments of the process.
-        log: file for what it prints.
+        arguments: command-line arguments.
+        log: file for what it prints; OSError where that cannot be written.
         device: value of ``CUDA_VISIBLE_DEVICES``; None: as it is.
-        folder: to run it in; None: the current one.
-
-    Raises:
-        OSError: the log cannot be written.
+        folder: working directory; None: the current one.
     """
     environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
     with log.open('w') as stream:
@@ -41,29 +38,21 @@ class Trainings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._started: list[subprocess.Popen[bytes]] = []
         self._stopping = False
 
     def run(self, arguments: Sequence[str], log: Path, device: str | None) -> int:
-        """Run :func:`start_training` and wait for its end; returns the exit status.
-
-        Raises:
-            InterruptedError: :meth:`stop` was called before.
-        """
+        """The exit status of :func:`start_training`, after its end; InterruptedError after :meth:`stop`."""
         with self._lock:
             if self._stopping:
                 raise InterruptedError('stopped')
             process = start_training(arguments, log, device)
-            self._running.add(process)
-        try:
-            return process.wait()
-        finally:
-            with self._lock:
-                self._running.discard(process)
+            self._started.append(process)
+        return process.wait()
 
     def stop(self) -> None:
         """Start no more, and ask the running ones to write a state and end."""
         with self._lock:
             self._stopping = True
-            for process in self._running:
-                process.terminate()
+            for process in self._started:
+                process.terminate()  # does nothing to one that has ended

@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pdd_arch.errors import OptionError
-from pdd_arch.utils.atomic import writing
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.wording import shown
 
@@ -50,11 +49,12 @@ class Record:
         if self._folder is None:
             yield
             return
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-        what = f'another run is writing to {shown(self._folder)}'
-        way_out = 'Wait for it, stop it, or choose another folder.'
-        with folder_held(self._folder, OptionError(what, where='-o', way_out=way_out)):
+        taken = OptionError(
+            f'another run is writing to {shown(self._folder)}',
+            where='-o',
+            way_out='Wait for it, stop it, or choose another folder.',
+        )
+        with folder_held(self._folder, taken):
             self._read()
             yield
 

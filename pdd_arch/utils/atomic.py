@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +16,16 @@ PARTIAL = '.pdd-partial'
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write below `path` into an error that says so.
-
-    Raises:
-        DataError: in place of an OSError.
-    """
+    """Within the block an OSError becomes a DataError that names what cannot be written below `path`."""
     try:
         yield
     except OSError as error:
         if isinstance(error, PDDError):  # a missing source is not a failure to write
             raise
+        named = [n for n in (error.filename2, error.filename) if n and not os.fsdecode(n).endswith(PARTIAL)]
         raise DataError(
             f'cannot be written ({error.strerror or error})',
-            where=shown(error.filename2 or error.filename or path),
+            where=shown([*named, path][0]),
             way_out='Free space, correct its permissions or choose another -o; then run the same command again, which '
             'continues.',
         ) from None
@@ -49,40 +46,32 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises DataError where that fails."""
     with writing(path), whole_file(path) as partial:
-        partial.write_text(text, encoding='utf-8')
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """:func:`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write plain values as JSON, atomically.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """:func:`write_text` of plain values as JSON."""
     write_text(path, json.dumps(content, indent=1) + '\n')
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new, empty file in the folder of `path`, under a short name that nobody else uses.
-
-    It gets the permissions of an ordinary new file; `tempfile` makes it private.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix='.', suffix=PARTIAL)
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return Path(name)
+    """A new, empty file in the folder of `path`, under a short name that nobody else uses."""
+    # not by `tempfile`, whose files nobody but their owner may read
+    partial = path.with_name(f'.{secrets.token_hex(6)}{PARTIAL}')
+    partial.touch(exist_ok=False)
+    return partial
 
 
 def remove_partial_files(folder: Path) -> list[str]:
-    """Remove what killed processes left of files that they were writing to a folder; returns the names."""
+    """Remove the files that killed processes were writing to a folder; returns their names."""
     left = sorted(folder.glob(f'.*{PARTIAL}')) if folder.is_dir() else []
     for file in left:
         file.unlink(missing_ok=True)
@@ -90,18 +79,11 @@ def remove_partial_files(folder: Path) -> list[str]:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or the names in a folder, written to disk; folders where the system can do that."""
+    """Have a file, or the names in a folder, written to disk; folders only where the system can do that."""
     is_folder = path.is_dir()
-    try:
+    with contextlib.suppress(OSError) if is_folder else contextlib.nullcontext():
         handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
-    except OSError:
-        if is_folder:
-            return
-        raise
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not is_folder:
-            raise
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -4,15 +4,11 @@ import torch
 
 
 def match_color(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Give every channel of an output the mean and the spread of the input it was made from.
+    """Give every channel of an output the mean and standard deviation (unbiased) of the input it was made from.
 
     Args:
-        output: (N, C, H, W), any range, not clamped.
+        output: (N, C, H, W), any range, not clamped. A constant channel becomes the reference's mean.
         reference: (N, C, h, w), the low-resolution input.
-
-    Returns:
-        (N, C, H, W): per image and channel standardised over the pixels, then given the reference's mean and standard
-        deviation (unbiased). A constant channel becomes the reference's mean.
     """
 
     def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,5 +17,5 @@ def match_color(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     mean, std = moments(output)
     reference_mean, reference_std = moments(reference)
     # no epsilon in the definition; a constant channel has no spread to restore
-    scale = torch.where(std > 0, reference_std / torch.where(std > 0, std, 1), 0)
+    scale = torch.where(std > 0, reference_std / std, 0)
     return (output - mean) * scale + reference_mean

@@ -1,5 +1,6 @@
-"""Opening files that somebody else may have put there."""
+"""Reading files that somebody else may have put there, and their digests."""
 
+import hashlib
 import os
 import stat
 from typing import BinaryIO
@@ -16,12 +17,11 @@ _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ('O_CLOEXEC', 'O_NON
 
 
 def open_file(path: str | os.PathLike[str], way_out: str = REPLACE) -> BinaryIO:
-    """Open a regular file for reading; never waits, as opening a named pipe would.
+    """Open a regular file of at most ``MAX_FILE_BYTES`` for reading; never waits, as opening a named pipe would.
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it cannot be opened (permissions, a loop of links), is not a file (a folder, pipe or device), or
-            is larger than ``MAX_FILE_BYTES``.
+        DataError: it cannot be opened (permissions, a loop of links), is no regular file, or is too large.
     """
     where = shown(path)
     try:
@@ -34,16 +34,13 @@ def open_file(path: str | os.PathLike[str], way_out: str = REPLACE) -> BinaryIO:
     except ValueError:
         raise DataError('is not the name of a file: it holds a zero byte', where=where, way_out='Correct it.') from None
     status = os.fstat(descriptor)
-    problem = None
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE_BYTES:
+        return os.fdopen(descriptor, 'rb')
+    os.close(descriptor)
+    problem = f'has {status.st_size} bytes, more than {MAX_FILE_BYTES}'
     if not stat.S_ISREG(status.st_mode):
-        kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or device'
-        problem = f'cannot be read (it is {kind}, not a file)'
-    elif status.st_size > MAX_FILE_BYTES:
-        problem = f'cannot be read (it has {status.st_size} bytes, more than {MAX_FILE_BYTES})'
-    if problem:
-        os.close(descriptor)
-        raise DataError(problem, where=where, way_out=way_out)
-    return os.fdopen(descriptor, 'rb')
+        problem = f'is {"a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"}, not a file'
+    raise DataError(f'cannot be read (it {problem})', where=where, way_out=way_out)
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -53,3 +50,12 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
             return file.read()
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The random generators of one process, in a form that a state file can hold."""
+"""The random generators of one process: their state in a form that a file can hold, and blocks that leave it alone."""
 
 import contextlib
 import random
@@ -52,3 +52,19 @@ def random_state_kept() -> Iterator[None]:
         yield
     finally:
         restore_random_state(before)
+
+
+@contextlib.contextmanager
+def global_generators_seeded(seed: int) -> Iterator[None]:
+    """Within the block the generators of NumPy and Python start from `seed`; afterwards they go on where they were.
+
+    BasicSR's degradations draw from both.
+    """
+    before = np.random.get_state(), random.getstate()
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before[0])
+        random.setstate(before[1])

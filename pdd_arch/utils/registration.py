@@ -12,13 +12,8 @@ def register(registry: Registry) -> Callable[[T], T]:
     """Decorator that adds a class or function to a BasicSR registry under its own name.
 
     BasicSR's own ``Registry.register`` asserts when a name is taken, so a module that is reloaded fails.
-    Here a second registration of the *same* object (same module and name) replaces the first.
-
-    Args:
-        registry: one of ``basicsr.utils.registry.*_REGISTRY``.
-
-    Raises:
-        KeyError: the name is taken by something from another module; the registry is left unchanged.
+    Here a second registration of the *same* object (same module and name) replaces the first; a name that something
+    from another module has taken is a KeyError.
     """
 
     def decorate(obj: T) -> T:

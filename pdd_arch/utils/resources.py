@@ -7,19 +7,13 @@ from pdd_arch.utils.wording import did_you_mean
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# `bundled:NAME` in an option file means the file NAME shipped in pdd_arch/assets/
+#: ``bundled:NAME`` in an option file is the file NAME in ``pdd_arch/assets``
 BUNDLED_PREFIX = 'bundled:'
 
 
 def option_file(name: str) -> Path:
-    """Path of a shipped option file, for example ``pdd_demo.yml`` or ``fast/pdd_realsr_10k.yml``.
-
-    A source checkout (also an editable install) has them in ``options/`` beside the package; an installed
-    wheel carries the same folder as ``pdd_arch/option_files/``.
-
-    Raises:
-        MissingFileError: no option file of that name is shipped.
-    """
+    """Path of a shipped option file, e.g. ``fast/pdd_realsr_10k.yml``; MissingFileError where there is none."""
+    # an installed wheel carries as `option_files` what lies beside the package in a source checkout
     folders = (PACKAGE / 'option_files', PACKAGE.parent / 'options')
     for folder in folders:
         if (folder / name).is_file():
@@ -29,11 +23,7 @@ def option_file(name: str) -> Path:
 
 
 def asset(name: str) -> Path:
-    """Path of a file in ``pdd_arch/assets``.
-
-    Raises:
-        MissingFileError: no asset of that name is shipped.
-    """
+    """Path of a file in ``pdd_arch/assets``; MissingFileError where there is none."""
     path = PACKAGE / 'assets' / name
     if not path.is_file():
         known = sorted(p.name for p in (PACKAGE / 'assets').glob('*') if p.is_file())

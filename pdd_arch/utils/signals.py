@@ -9,28 +9,18 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-#: Ctrl-C; what batch systems and `kill` send; SLURM's early warning (``#SBATCH --signal=USR1@120``); a closed terminal
+# Ctrl-C; what batch systems and `kill` send; SLURM's early warning (``#SBATCH --signal=USR1@120``); a closed terminal.
 # Windows has the first two only
 _NAMES = ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
 SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
-
-# torchrun passes a Ctrl-C on that the terminal has already sent to everyone: the same signal, seconds later at most
+# torchrun passes on a Ctrl-C that the terminal has already sent to all: the same signal, at most seconds later
 _ECHO_SECONDS = 5.0
-
-# set by torchrun for the processes that it starts
-_UNDER_TORCHRUN = 'TORCHELASTIC_RUN_ID'
-
 # how long a data worker may outlive the main process
 _WATCH_SECONDS = 2.0
 
 
 class Stopped(SystemExit):
-    """The run ended because it was asked to; an uncaught one ends the program with the right status, also in a script.
-
-    Attributes:
-        code: 128 + signal, as shells report it.
-        message: what was done.
-    """
+    """The run ended because it was asked to. Uncaught, it ends the program with 128 + signal, as shells report it."""
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(128 + signum)
@@ -47,21 +37,18 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum, self.deferred, self._since = 0, False, 0.0
-        self._launcher = os.getppid() if _UNDER_TORCHRUN in os.environ else None
+        # set by torchrun for the processes that it starts
+        self._launcher = os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None
 
     def receive(self, signum: int, _frame: FrameType | None = None) -> None:
         """Signal handler."""
-        name = signal.Signals(signum).name
         first, self.signum = not self.signum, self.signum or signum
         if not self.deferred:
             # also remembered, since Python drops exceptions where it starts a process
             raise Stopped(signum, 'before the first iteration; no state was written')
         if first:
             self._since = time.monotonic()
-            # a handler may interrupt the logger in the middle of a line: write to the terminal directly
-            os.write(
-                2, f'\n{name}: finishing this iteration, then writing a state. Once more: stop at once.\n'.encode()
-            )
+            announce(signum, 'finishing this iteration, then writing a state. Once more: stop at once.')
             return
         if self._launcher is not None and time.monotonic() - self._since < _ECHO_SECONDS:
             return
@@ -72,6 +59,12 @@ class StopRequest:
         """Ask for a stop when torchrun, which started this process, is gone without a word."""
         if self._launcher is not None and os.getppid() != self._launcher and not self.signum:
             self.signum = signal.SIGHUP
+
+
+def announce(signum: int, text: str) -> None:
+    """Say on standard error what a signal leads to, from within its handler."""
+    # not through the file object: the handler may have interrupted a write to it in the middle of a line
+    os.write(2, f'\n{signal.Signals(signum).name}: {text}\n'.encode())
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from pdd_arch.errors import MissingFileError, WeightsError
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 
 TIMEOUT = 30.0  # seconds without a single byte
 LOCK_TIMEOUT = 3600.0  # seconds to wait for another process that downloads the same file

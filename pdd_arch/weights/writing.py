@@ -11,7 +11,7 @@ import torch
 
 from pdd_arch.errors import WeightsError
 from pdd_arch.utils.atomic import flush, temporary_beside
-from pdd_arch.utils.hashing import sha256_of
+from pdd_arch.utils.files import sha256_of
 
 
 class CheckpointWriter:
