@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pdd_arch.commands import prepare_synthetic
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.errors import OptionError
 from pdd_arch.prepare.job import Choices, prepare
 from pdd_arch.prepare.layouts import CITY100_CAMERAS, LAYOUTS, Layout, own_folder

@@ -66,31 +66,26 @@ class Embedded:
 
 def data_url(image: np.ndarray, quality: int) -> str:
     """(H, W, 3) uint8 RGB as WebP or PNG (lossless) or JPEG without colour subsampling."""
+    kind, how = 'png', dict[str, Any]()
+    if quality != LOSSLESS:
+        kind, how = 'jpeg', dict(quality=quality, subsampling=0, optimize=True)
+    elif features.check('webp'):
+        kind, how = 'webp', dict(lossless=True, quality=20, method=1, exact=True)
     file = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    if quality == LOSSLESS and features.check('webp'):
-        kind = 'webp'
-        picture.save(file, 'WEBP', lossless=True, quality=20, method=1, exact=True)
-    elif quality == LOSSLESS:
-        kind = 'png'
-        picture.save(file, 'PNG')
-    else:
-        kind = 'jpeg'
-        picture.save(file, 'JPEG', quality=quality, subsampling=0, optimize=True)
+    Image.fromarray(np.ascontiguousarray(image)).save(file, kind, **how)
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
 
 def _at_full_size(version: Version, image: np.ndarray, picture: Picture) -> np.ndarray:
-    """An image at the picture's size, grey, as floating point: to compare versions with."""
+    """An RGB image in grey at the picture's size, (height, width) float32, to compare versions."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return grey if version.factor == 1 else cv2.resize(grey, (picture.width, picture.height))
 
 
 def crop_box(picture: Picture, loaded: Sequence[np.ndarray], side: int) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the part where the methods differ most.
+    """(left, top, width, height) of the part where the methods differ most, for better or worse.
 
-    Differences count rather than gains, so that the part shows what changed, for better or worse. The corner lies on
-    a pixel of the LR image.
+    The corner lies on a pixel of the LR image.
     """
     factor = max(v.factor for v in picture.versions)
     width, height = (min(side, n) // factor * factor or n for n in (picture.width, picture.height))
@@ -134,23 +129,17 @@ def _fitting(pictures: Iterable[Picture], quality: int, side: int | None, budget
 
 
 def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = None) -> Embedded:
-    """The pictures of `page`, in as many bytes as `budget` at most, with what was given up for it.
-
-    Args:
-        page: the page that they are for.
-        budget: bytes for the images.
-        crop, limit: as for `write_page`.
-    """
+    """The pictures of `page` in at most `budget` bytes; `crop` and `limit` are those of `write_page`."""
     gains, total = page.gains(), len(page.pictures)
     # the largest gain or loss first; the order of the page among equals
     ranked = sorted(page.pictures, key=lambda p: -abs(gains.get((p.dataset, p.name), 0.0)))[:limit]
-    sides = [side for side in CROPS if crop is None or side < crop]
-    for quality, side in [*((q, crop) for q in QUALITIES), *((QUALITIES[-1], side) for side in sides)]:
+    smaller = [(QUALITIES[-1], side) for side in CROPS if crop is None or side < crop]
+    for quality, side in [*((quality, crop) for quality in QUALITIES), *smaller]:
         fitting = _fitting(ranked, quality, side, budget)
         if len(fitting) == len(ranked):
             break
-    position = {id(picture): i for i, picture in enumerate(page.pictures)}
-    out, shown = Embedded(sorted(fitting, key=lambda e: position[id(e.picture)])), len(fitting)
+    in_order = {id(e.picture): e for e in fitting}
+    out, shown = Embedded([in_order[id(p)] for p in page.pictures if id(p) in in_order]), len(fitting)
     if quality or side != crop or shown < len(ranked):
         out.reductions.append(
             f'Images were compressed, cropped or left out: {budget / MEGABYTE:.2f} MB were left for them (--max-size).'

@@ -1,6 +1,5 @@
 """How a `Page` becomes one HTML file.
 
-The statistics are computed, the images embedded within a limit of bytes, and template, style and scripts put together.
 Everything that comes from outside (names, notes, commands) travels as JSON inside a ``<script>`` that is not executed,
 and the page's own script, which alone is allowed to run, puts it into text nodes: nothing of it is ever read as HTML.
 """
@@ -104,11 +103,7 @@ def render(page: Page, embedded: Embedded | None = None) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Refuse a place that cannot be written to, or a file that is not a report.
-
-    Raises:
-        OptionError: naming the place.
-    """
+    """Raise an OptionError for a place that cannot be written to, or a file there that is not a report."""
     where = f'-o {shown(path)}'
     if path.is_dir():
         raise OptionError('is a folder', where=where, expected=f'a file, for example {shown(path / "report.html")}')
@@ -125,14 +120,10 @@ def check_target(path: Path) -> None:
 def write_page(
     page: Page, path: Path, max_bytes: int = 20 * MEGABYTE, crop: int | None = None, limit: int | None = None
 ) -> tuple[int, list[str]]:
-    """Write a page that is no larger than `max_bytes`.
+    """Write a page that is no larger than `max_bytes`; an earlier report at `path` is replaced.
 
-    Args:
-        page: what it shows.
-        path: the HTML file; an earlier report there is replaced.
-        max_bytes: limit of the file. Images are compressed, cropped and at last left out until it holds.
-        crop: show at most so many pixels of each side of an image.
-        limit: show at most so many images.
+    Images are compressed, cropped and at last left out until the limit holds. `crop` is the largest side of an image
+    in pixels, `limit` the largest number of images.
 
     Returns:
         How many images are shown, and what was reduced or left out, a sentence each; the page says the same.

@@ -1,5 +1,6 @@
 """A page out of the folder of a run: its record, its options, and the images that its validations have saved."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.report.page import Curve, Page, Picture, Version
+from pdd_arch.report.page import Curve, Page, Picture, Version, some_of
 from pdd_arch.report.pictures import ImageFolder, Location, Output, make_picture
 from pdd_arch.report.scores import Metric, Row, Seed, Value, unit_of
 from pdd_arch.training.record import RECORD, RunHistory, read_record
@@ -25,6 +26,7 @@ SAVED = 'visualization'
 #: points of a curve; more of them are averaged
 MAX_POINTS = 400
 BICUBIC, GENERALIST = 'bicubic', 'generalist'
+_DATAROOTS = ('dataroot_lq', 'dataroot_gt')
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,10 @@ def is_run(folder: Path) -> bool:
 
 
 def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> Page:
-    """The page of a run.
+    """The page of a run in ``experiments/NAME``, for which `is_run` holds; PDDError where something in it is broken.
 
-    Args:
-        folder: ``experiments/NAME``, for which `is_run` holds.
-        generalist: also upscale the validation images with the network that the run adapts.
-        say: told about what takes time.
-
-    Raises:
-        PDDError: something in the folder is broken.
+    With `generalist`, the validation images are also upscaled with the network that the run adapts. `say` is told
+    about what takes time.
     """
     run = _read_run(folder)
     history = read_record(folder)
@@ -115,23 +112,19 @@ def _curves(history: RunHistory, metrics: Mapping[str, Mapping[str, Any]]) -> li
     curves = []
     for name in dict.fromkeys(name for dataset in history.validation.values() for name in dataset):
         series = {d: _points(values[name]) for d, values in history.validation.items() if name in values}
-        curves.append(Curve(name, series, unit_of(name), better(metrics.get(name) or {})))
+        # a run may have been continued with other metrics
+        curves.append(Curve(name, series, unit_of(name), better(metrics[name]) if name in metrics else None))
     for name, values in history.losses.items():
-        points, averaged = _thinned(_points(values))
+        points = _points(values)
+        averaged = max(math.ceil(len(points) / MAX_POINTS), 1)
+        groups = [np.mean(points[i : i + averaged], axis=0) for i in range(0, len(points), averaged)]
         note = f'Each point is the mean of {averaged} recorded values.' if averaged > 1 else ''
-        curves.append(Curve(name, {'training': points}, group='training', note=note))
+        curves.append(Curve(name, {'training': [(float(x), float(y)) for x, y in groups]}, group='training', note=note))
     return curves
 
 
 def _points(values: Mapping[int, float]) -> list[tuple[float, float]]:
     return [(float(iteration), value) for iteration, value in sorted(values.items())]
-
-
-def _thinned(points: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], int]:
-    """At most `MAX_POINTS` points, and how many neighbours each is the mean of."""
-    size = max(-(-len(points) // MAX_POINTS), 1)
-    groups = [np.mean(points[i : i + size], axis=0) for i in range(0, len(points), size)]
-    return [(float(x), float(y)) for x, y in groups], size
 
 
 # ---------------------------------------------------------------- images
@@ -150,26 +143,25 @@ def _pictures(run: _Run, page: Page) -> list[Picture]:
             f'Images were saved at {len(iterations)} iterations; those of the first ({chosen[0]}) and the last '
             f'({chosen[-1]}) are shown.'
         )
-    pictures, taken = [], set()
+    pictures: dict[str, Picture] = {}
     for key, dataset in run.section('datasets').items():
         if not key.startswith('val') or not isinstance(dataset, dict):
             continue
         for name, lq, gt in _validation_set(run, key, dataset, page):
             own = saved.get(name, {})
             outputs = [Output(f'iteration {i}', f'iteration {i}', own[i]) for i in chosen if i in own]
-            if not outputs or name in taken:
+            if not outputs or name in pictures:
                 continue
             picture = make_picture(name, str(dataset.get('name', key)), lq, gt, outputs, page.problems)
             if picture:
-                pictures.append(picture)
-                taken.add(name)
-    lost = sorted(set(saved) - taken)
+                pictures[name] = picture
+    lost = sorted(set(saved) - set(pictures))
     if lost:
         page.problems.append(
             f'{len(lost)} of {len(saved)} images in {SAVED}/ are not shown, for no LR image of that name and size was '
-            f'found in the validation sets: {", ".join(lost[:3])}{" ..." if len(lost) > 3 else ""}'
+            f'found in the validation sets: {some_of(lost)}'
         )
-    return pictures
+    return list(pictures.values())
 
 
 def _saved(folder: Path) -> dict[str, dict[int, Path]]:
@@ -186,18 +178,15 @@ def _validation_set(
     run: _Run, key: str, dataset: Mapping[str, Any], page: Page
 ) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
-    options = [option for option in ('dataroot_lq', 'dataroot_gt') if dataset.get(option) is not None]
+    given = {o: run.root / os.path.expanduser(str(dataset[o])) for o in _DATAROOTS if dataset.get(o) is not None}
     try:
-        folders = {
-            o: ImageFolder(run.root / os.path.expanduser(str(dataset[o])), f'datasets.{key}.{o}') for o in options
-        }
+        folders = {option: ImageFolder(path, f'datasets.{key}.{option}') for option, path in given.items()}
     except MissingFileError as error:
         page.problems.append(f'Images are not shown: {error}')
         return
-    if 'dataroot_lq' in folders:
-        hr = folders.get('dataroot_gt')
-        for name, lq in folders['dataroot_lq'].exact.items():
-            yield lq.stem, lq, hr.find(name) if hr else None
+    lr, hr = map(folders.get, _DATAROOTS)
+    for name, lq in lr.exact.items() if lr else ():
+        yield lq.stem, lq, hr.find(name) if hr else None
 
 
 def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
@@ -253,14 +242,13 @@ def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
             scores.setdefault((name, picture.dataset), {})[picture.name] = values
     page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
     # interpolation and the generalist before the iterations
-    names = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
-    page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in names]
-    present = [name for name, _ in names]
-    second = present[-2] if len(set(present)) > 2 else BICUBIC
-    page.baseline = next((n for n in (GENERALIST, second) if n in present), None)
+    keys = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
+    page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in keys]
+    names = list(dict.fromkeys(name for name, _ in keys))
+    page.baseline = GENERALIST if GENERALIST in names else next(iter(names[-2:-1]), None)
     page.notes.append(
-        f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run; gains are '
-        f'over "{page.baseline}".'
+        f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run'
+        + (f'; gains are over "{page.baseline}".' if page.baseline else '.')
     )
 
 

@@ -1,7 +1,4 @@
-"""What a report shows: pictures in versions that can be compared, curves, rows of scores, and what is said of them.
-
-A collector (`of_run`, `of_table`) fills a `Page`; `html.write_page` makes it a file.
-"""
+"""What a report shows: `of_run` or `of_table` fills a `Page`, `html_page.write_page` makes it a file."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,21 +12,13 @@ from pdd_arch.report.scores import Metric, Row, image_scores
 
 @dataclass(frozen=True)
 class Version:
-    """One of the images that can be compared.
+    """One of the images that can be compared."""
 
-    Attributes:
-        label: printed on the image.
-        role: LR image, its bicubic interpolation, output of a row, or ground truth.
-        load: gives (H, W, 3) uint8 RGB.
-        factor: how many pixels of the picture one of its pixels covers, by side (LR: the scale).
-        row: name of the row of the table that it is an output of.
-    """
-
-    label: str
+    label: str  # printed on the image
     role: Literal['lr', 'bicubic', 'row', 'hr']
-    load: Callable[[], np.ndarray]
-    factor: int = 1
-    row: str | None = None
+    load: Callable[[], np.ndarray]  # (H, W, 3) uint8 RGB
+    factor: int = 1  # pixels of the picture that one of its pixels covers, by side (LR: the scale)
+    row: str | None = None  # name of the row of the table that it is an output of
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,12 @@ class Curve:
     better: str | None = None
     group: Literal['validation', 'training'] = 'validation'
     note: str = ''
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first three of a list, and how many more there are."""
+    rest = len(names) - 3
+    return ', '.join(names[:3]) + (f' and {rest} more' if rest > 0 else '')
 
 
 @dataclass

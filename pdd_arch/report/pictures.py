@@ -42,7 +42,6 @@ class LmdbImage:
         return Path(self.source.names[self.index]).stem
 
 
-#: where an image is
 Location = Path | LmdbImage
 
 
@@ -58,11 +57,6 @@ def read_rgb(image: Location) -> np.ndarray:
     return np.ascontiguousarray(raw[..., ::-1])
 
 
-def _read_part(image: Location, height: int, width: int) -> np.ndarray:
-    """The upper left part: BasicSR cuts a ground truth that is no multiple of the scale like this."""
-    return read_rgb(image)[:height, :width]
-
-
 def read_bicubic(image: Location, height: int, width: int) -> np.ndarray:
     """An image upscaled to `height` x `width` by bicubic interpolation, (height, width, 3) uint8 RGB."""
     return cv2.resize(read_rgb(image), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -74,11 +68,7 @@ def plain_name(stem: str) -> str:
 
 
 class ImageFolder:
-    """Finds images by name, with or without a suffix such as ``x4`` or ``_LR4``, in a folder or in BasicSR's LMDB.
-
-    Args:
-        folder: searched with its sub-folders.
-        option: the option that names it, for messages.
+    """Finds images by name, with or without a suffix such as ``x4`` or ``_LR4``, below a folder or in BasicSR's LMDB.
 
     Raises:
         MissingFileError: there is no such folder, or no database in a folder called ``.lmdb``.
@@ -117,11 +107,7 @@ def make_picture(
 ) -> Picture | None:
     """A picture out of the files that there are; None if fewer than two versions could be compared.
 
-    Args:
-        name, dataset: name of the image and of its dataset.
-        lq, gt: LR and HR image.
-        outputs: outputs of the rows, each the size of the HR image.
-        problems: files of the wrong size are named here and left out.
+    Files of the wrong size are left out and named in `problems`.
     """
     largest = gt or (outputs[0].path if outputs else None)
     if largest is None:
@@ -156,5 +142,6 @@ def make_picture(
                 f'pixels, expected {width} x {height}.'
             )
     if gt:
-        versions.append(Version('HR', 'hr', partial(_read_part, gt, height, width)))
+        # BasicSR cuts a ground truth that is no multiple of the scale like this
+        versions.append(Version('HR', 'hr', lambda: read_rgb(gt)[:height, :width]))
     return Picture(name, dataset, width, height, tuple(versions)) if len(versions) > 1 else None

@@ -54,11 +54,7 @@ _TABLE = TypeAdapter(Table)
 
 
 def table_of(content: object) -> Table:
-    """A table from the content of its file.
-
-    Raises:
-        DataError: it is not what `pdd tables` writes.
-    """
+    """A table from the content of its file; DataError if it is not what `pdd tables` writes."""
     try:
         table = _TABLE.validate_python(content)
     except ValidationError as error:
@@ -70,12 +66,7 @@ def table_of(content: object) -> Table:
 
 
 def read_table(file: Path) -> Table:
-    """Read and check ``table.json``.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: it cannot be read, or is not what `pdd tables` writes.
-    """
+    """Read and check ``table.json``; DataError or MissingFileError where that fails."""
     content = read_content(file)
     try:
         return table_of(json.loads(content))

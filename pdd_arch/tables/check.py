@@ -1,17 +1,12 @@
 """Checks of the cells of a table, made before the first of them is trained."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from basicsr.utils.registry import METRIC_REGISTRY
+from collections.abc import Sequence
 
 from pdd_arch.errors import OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.run_options import validated_file
-from pdd_arch.options.signatures import check_keywords, check_kinds
+from pdd_arch.preflight.metrics import check_metric
 from pdd_arch.tables.plan import Cell, plain
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
 
 
 def check_cells(cells: Sequence[Cell]) -> None:
@@ -20,23 +15,22 @@ def check_cells(cells: Sequence[Cell]) -> None:
     Raises:
         OptionError: naming the row, the key and the way out.
     """
-    names: dict[str, Cell] = {}
+    named: dict[str, Cell] = {}
+    first: dict[str, Cell] = {}  # of a row on a dataset
     for cell in cells:
-        other = names.setdefault(cell.name, cell)
+        other = named.setdefault(cell.name, cell)
+        first.setdefault(cell.title, cell)
         if other is not cell:
             what = f'seed {cell.seed} appears twice' if other.title == cell.title else f'{other.title!r} would too'
             raise OptionError(
                 f'{cell.title!r} would be kept in files named {cell.name}: {what}', way_out='Rename or remove one.'
             )
-    first: dict[str, Cell] = {}
-    for cell in cells:
-        first.setdefault(cell.title, cell)
     for title, cell in first.items():
         try:
             _check_options(cell)
         except OptionError as e:
             raise e.within(title, ': ') from None
-        if plain(_metrics(cell)) != plain(_metrics(cells[0])):
+        if plain(cell.options['val']['metrics']) != plain(cells[0].options['val']['metrics']):
             raise OptionError(
                 f'has other val.metrics than {cells[0].title}, but a table has the same columns for all rows',
                 where=title,
@@ -44,41 +38,26 @@ def check_cells(cells: Sequence[Cell]) -> None:
             )
 
 
-def _metrics(cell: Cell) -> Mapping[str, Mapping[str, Any]]:
-    return cell.options['val']['metrics']
-
-
 def _check_options(cell: Cell) -> None:
     opt = cell.options
-    if not (opt.get('val') or {}).get('metrics'):
-        raise OptionError(
-            'missing', where='val.metrics', expected='a section per column', way_out='Or give `metrics` in the list.'
-        )
-    for name, metric in _metrics(cell).items():
+    metrics = (opt.get('val') or {}).get('metrics')
+    if not metrics:
+        expected, way_out = 'a section per column', 'Or give `metrics` in the list.'
+        raise OptionError('missing', where='val.metrics', expected=expected, way_out=way_out)
+    for name, metric in metrics.items():
         decimals = metric.get('decimals', 4)
         if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 10:
             expected = 'a whole number from 0 to 10'
             raise OptionError(where=f'metrics.{name}.decimals', expected=expected, found=repr(decimals))
-    validated_file({**opt, 'val': {**opt['val'], 'metrics': plain(_metrics(cell))}}, is_train=cell.trained)
+    validated_file({**opt, 'val': {**opt['val'], 'metrics': plain(metrics)}}, is_train=cell.trained)
     if not any(key.startswith('val') for key in opt['datasets']):
         raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
-    for name, metric in plain(_metrics(cell)).items():
-        _check_metric(f'metrics.{name}', metric)
-
-
-def _check_metric(path: str, options: Mapping[str, Any]) -> None:
-    kind = options['type']
-    function = registered(METRIC_REGISTRY, kind)
-    if function is None:
-        hint = did_you_mean(kind, METRIC_REGISTRY.keys()).strip()
-        raise OptionError(f'no metric {kind!r} is registered', where=f'{path}.type', way_out=hint)
-    given = {key: value for key, value in options.items() if key not in ('type', 'better')}
-    check_keywords(path, kind, function, given, filled=('img', 'img2'))
-    check_kinds(path, function, given)
-    known = DIRECTIONS.get(kind)
-    if known is None and 'better' not in options:
-        expected = f"'higher' or 'lower', for that of {kind} is not known"
-        raise OptionError('missing', where=f'{path}.better', expected=expected)
-    if known is not None and options.get('better', known) != known:
-        what, found = f'of {kind}, {known} values are better', repr(options['better'])
-        raise OptionError(what, where=f'{path}.better', found=found)
+    for name, metric in plain(metrics).items():
+        check_metric(metric, f'metrics.{name}')
+        kind, where = metric['type'], f'metrics.{name}.better'
+        known = DIRECTIONS.get(kind)
+        if known is None and 'better' not in metric:
+            expected = f"'higher' or 'lower', for that of {kind} is not known"
+            raise OptionError('missing', where=where, expected=expected)
+        if known is not None and metric.get('better', known) != known:
+            raise OptionError(f'of {kind}, {known} values are better', where=where, found=repr(metric['better']))

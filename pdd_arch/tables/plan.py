@@ -31,68 +31,40 @@ PRINTING = ('decimals', 'label')
 
 
 class Row(_Part):
-    """One method: a network that is there already, one that is trained, or interpolation.
-
-    Attributes:
-        name: as printed.
-        method: ``train`` (the default), ``start`` (the network before training) or ``bicubic``.
-        opt: option file instead of the list's.
-        changes: changes of the option file.
-        checkpoint: weights to measure instead of training, for ``network_g`` after `changes`.
-        param_key: key of the state dict in the checkpoint.
-        datasets: datasets to measure on; all by default.
-    """
+    """One method: a network that is there already, one that is trained, or interpolation."""
 
     name: str = Field(min_length=1)
-    method: Literal['train', 'start', 'bicubic'] = 'train'
-    opt: str | None = None
-    changes: Changes = {}
-    checkpoint: str | None = None
-    param_key: str | None = 'params_ema'
-    datasets: list[str] | None = Field(None, min_length=1)
+    method: Literal['train', 'start', 'bicubic'] = 'train'  # start: the network before training
+    opt: str | None = None  # option file instead of the list's
+    changes: Changes = {}  # of the option file
+    checkpoint: str | None = None  # weights to measure instead of training, for ``network_g`` after `changes`
+    param_key: str | None = 'params_ema'  # of the state dict in the checkpoint
+    datasets: list[str] | None = Field(None, min_length=1)  # to measure on; None: all
 
 
 class Plan(_Part):
-    """A list file.
-
-    Attributes:
-        title: heading of the table.
-        opt: option file that rows start from: a path, or the name of one that ships with the package.
-        changes: changes of the option file, for all rows.
-        datasets: name -> changes for this target domain (training data and validation pairs).
-        rows: methods.
-        seeds: seeds of the trained rows (``manual_seed``).
-        metrics: as ``val.metrics``; the option file's by default. ``decimals`` and ``label`` are for printing.
-        baseline: name of the row that others are compared with.
-        notes: sentences that are printed below the table.
-        published: figures of papers, with their source; they are printed apart.
-    """
+    """A list file."""
 
     title: str
-    opt: str
-    changes: Changes = {}
-    datasets: dict[str, Changes] = Field(min_length=1)
+    opt: str  # option file that rows start from: a path, or the name of one that ships with the package
+    changes: Changes = {}  # of the option file, for all rows
+    datasets: dict[str, Changes] = Field(min_length=1)  # changes for a target domain: training data, validation pairs
     rows: list[Row] = Field(min_length=1)
-    seeds: list[int] = Field([0], min_length=1)
-    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)
-    baseline: str | None = None
-    notes: list[str] = []
-    published: list[Published] = []
+    seeds: list[int] = Field([0], min_length=1)  # of the trained rows (``manual_seed``)
+    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)  # ``val.metrics`` with `PRINTING`
+    baseline: str | None = None  # name of the row that others are compared with
+    notes: list[str] = []  # sentences that are printed below the table
+    published: list[Published] = []  # figures of papers, with their source; printed apart
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A network to be measured: one row on one dataset with one seed.
-
-    Attributes:
-        seed: None for a row that is not trained.
-        options: the complete options of the run.
-    """
+    """A network to be measured: one row on one dataset with one seed."""
 
     row: Row
     dataset: str
-    seed: int | None
-    options: dict[str, Any]
+    seed: int | None  # None for a row that is not trained
+    options: dict[str, Any]  # the complete options of the run
 
     @property
     def name(self) -> str:
@@ -145,11 +117,7 @@ def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def read_plan(file: Path) -> Plan:
-    """Read and check a list.
-
-    Raises:
-        MissingFileError, OptionError: the file does not exist, is not YAML, or something in it is wrong.
-    """
+    """Read and check a list; MissingFileError or OptionError where that fails."""
     if not file.is_file():
         way_out = 'experiments/tables has some to start from.'
         raise MissingFileError('no such list of rows (YAML)', where=str(file), way_out=way_out)
@@ -173,11 +141,7 @@ def read_plan(file: Path) -> Plan:
 
 
 def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, Any]:
-    """A copy of options with `changes`.
-
-    Raises:
-        OptionError: a path leads through something that is not a section.
-    """
+    """A copy of options with `changes`; OptionError if a path leads through something that is not a section."""
     found = json.loads(json.dumps(opt))  # also what YAML aliases share is copied
     for path, value in changes.items():
         *sections, key = path.split('.')
@@ -195,14 +159,6 @@ def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, A
     return found
 
 
-def find_option_file(name: str, beside: Path) -> Path:
-    """A path (from the current folder, or beside the list), or the name of a file of this package."""
-    for candidate in (Path(name), beside / name):
-        if candidate.is_file():
-            return candidate
-    return Path(option_file(name))
-
-
 def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
     """All cells, dataset by dataset; `folder` is that of the list."""
     files: dict[str, dict[str, Any]] = {}
@@ -212,7 +168,8 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
                 continue
             name = row.opt or plan.opt
             if name not in files:
-                files[name] = load_options(find_option_file(name, folder))
+                beside = next((file for file in (Path(name), folder / name) if file.is_file()), None)
+                files[name] = load_options(beside or option_file(name))
             opt = files[name]
             metrics = {} if plan.metrics is None else {'val.metrics': plan.metrics}
             for layer in (plan.changes, changes, row.changes, metrics):

@@ -1,5 +1,6 @@
 """Training and measuring the cells of a table; what is finished is not done again."""
 
+import itertools
 import json
 import math
 import os
@@ -37,12 +38,9 @@ Devices = queue.SimpleQueue[str | None]
 
 
 def commit(package: Path = PACKAGE) -> str:
-    """Version of this package, with the commit where it is a checkout of its own repository.
+    """Version of this package, with the commit where `package` is a checkout of its own repository.
 
-    A repository that merely encloses an installed package tells nothing about its code.
-
-    Args:
-        package: folder ``pdd_arch``.
+    A repository that encloses an installed package tells nothing about its code.
     """
 
     def git(*arguments: str) -> str:
@@ -66,7 +64,7 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's numbers, or None when it has to be measured.
 
     Raises:
-        DataError: they are damaged, or were measured with other options.
+        DataError: the numbers are damaged, or were measured with other options.
     """
     file = result_file(out, cell)
     if not file.exists():
@@ -98,14 +96,7 @@ class _Interruption(StopRequest):
 
 
 def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say: Callable[[str], None]) -> list[str]:
-    """Train and measure cells.
-
-    Args:
-        todo: cells.
-        out: folder of the table.
-        gpus: devices that training runs are spread over; empty: those that a run chooses itself.
-        jobs: training runs at a time.
-        say: called with a line for each finished cell.
+    """Train and measure cells, `jobs` training runs at a time, spread over `gpus` (none: a run chooses its own).
 
     Returns:
         A line for each cell that failed; the others are finished.
@@ -117,8 +108,8 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
         with writing(out / name):
             (out / name).mkdir(parents=True, exist_ok=True)
     devices: Devices = queue.SimpleQueue()
-    for i in range(jobs):
-        devices.put(gpus[i % len(gpus)] if gpus else None)
+    for device in itertools.islice(itertools.cycle(gpus or [None]), jobs):
+        devices.put(device)
     failed, runs, pool = [], Trainings(), ThreadPoolExecutor(jobs)
     with signals_to(_Interruption()):
         try:
@@ -139,7 +130,7 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
 
 
 def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[Path | str | None, str]:
-    """Weights to be measured, trained if need be, and the command that made them."""
+    """Weights to be measured (None: interpolation), trained if need be, and the command that made them."""
     row, path = cell.row, cell.options.get('path', {})
     if row.method == 'bicubic':
         return None, 'bicubic interpolation'
@@ -173,20 +164,18 @@ def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[
 
 
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
-    """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
+    """The columns of a table, of ``val.metrics``."""
     own = {name: {**o, 'better': better(o)} for name, o in plain(metrics).items()}
     return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
 
 
 def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> None:
-    """Measure a cell on its validation pairs and write its result; outputs are kept as PNG.
+    """Measure a cell on its validation pairs, image by image, and write its result; outputs are kept as PNG.
 
-    Image by image, so that a set of large photographs does not have to fit into memory. A metric that cannot be
-    computed on this machine has None for its values, and the reason under ``not_computed``; where it gives no number
-    for an image, the images are named under ``undefined``.
+    A metric that cannot be computed on this machine has None for its values, and the reason under ``not_computed``;
+    where it gives no number for an image, the images are named under ``undefined``.
     """
-    opt = cell.options
-    metrics = opt['val']['metrics']
+    metrics = cell.options['val']['metrics']
     can, reasons = availability(plain(metrics), fetch=True)
     measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
     upscale = _upscaler(cell, weights)
@@ -194,14 +183,13 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     scores: dict[str, list[float | None]] = {}
     undefined: dict[str, list[str]] = {}  # metric -> images, and why
-    for name, lr, truth in validation_pairs(opt):
+    for name, lr, truth in validation_pairs(cell.options):
         if name in scores:
             what = f'two validation images are called {name}'
             raise DataError(what, where='datasets', way_out='Give them different names.')
-        output = upscale(lr)
-        if not cv2.imwrite(str(folder / f'{name}.png'), output):
-            way_out = 'Is the disk full, or the folder read-only?'
-            raise DataError('not written', where=f'{folder / name}.png', way_out=way_out)
+        output, file = upscale(lr), str(folder / f'{name}.png')
+        if not cv2.imwrite(file, output):
+            raise DataError('not written', where=file, way_out='Is the disk full, or the folder read-only?')
         scores[name] = []
         for m in metrics:
             value, reason = _value(measures[m], output, truth) if m in measures else (None, None)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,10 @@ from typing import Any
 
 from pdd_arch.metrics.availability import describe
 from pdd_arch.report.scores import SIGNIFICANT, TEST, Metric, RowStatistics, Value, statistics_of
-from pdd_arch.report.table_file import TABLE, Table, table_of
+from pdd_arch.report.table_file import TABLE, Published, Table, table_of
 from pdd_arch.tables.plan import Cell, Plan, plain, validation_set
 from pdd_arch.tables.runner import measures_of, read_result
-from pdd_arch.utils.atomic import write_text
+from pdd_arch.utils.atomic import write_json, write_text
 
 
 def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def _mean(row: RowStatistics, i: int) -> Value:
 
 @dataclass(frozen=True)
 class _Markup:
-    """How numbers and names are written in a language; `special` is what it reads as something else than text."""
+    """How a markup language writes numbers and names; `special`: characters that it does not read as text."""
 
     special: Mapping[str, str]
     plus_minus: str
@@ -131,7 +130,7 @@ def to_markdown(table: Table) -> str:
             text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics, " | ")} |\n'
     text += f'\n{legend(table)}\n'
     text += ''.join(f'\n{note}\n' for note in table.notes)
-    return text + _published(table)
+    return text + _published(table.published)
 
 
 def legend(table: Table) -> str:
@@ -152,9 +151,9 @@ def legend(table: Table) -> str:
     return text + '.' + ''.join(f'\n\n**Not computed**: {reason}' for reason in table.reasons())
 
 
-def _published(table: Table) -> str:
+def _published(papers: Sequence[Published]) -> str:
     text = ''
-    for paper in table.published:
+    for paper in papers:
         text += f'\n## Published: {_MARKDOWN.text(paper.source)}\n'
         text += '\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
         for dataset, rows in paper.values.items():
@@ -192,22 +191,13 @@ def to_csv(table: Table) -> str:
 
 
 def write_table(content: Mapping[str, Any], out: Path) -> Table:
-    """Write ``table.json``, ``.md``, ``.tex`` and ``.csv`` below `out`.
-
-    Args:
-        content: what `collect` returns.
-        out: folder of the table.
+    """Write ``table.json``, ``.md``, ``.tex`` and ``.csv`` below `out`, of what `collect` returns.
 
     Raises:
         DataError: a file cannot be written.
     """
     table = table_of(content)
-    texts = {
-        TABLE: json.dumps(content, indent=1) + '\n',
-        'table.md': to_markdown(table),
-        'table.tex': to_latex(table),
-        'table.csv': to_csv(table),
-    }
-    for name, text in texts.items():
-        write_text(out / name, text)
+    write_json(out / TABLE, content)
+    for suffix, text_of in {'md': to_markdown, 'tex': to_latex, 'csv': to_csv}.items():
+        write_text(out / f'table.{suffix}', text_of(table))
     return table
