@@ -9,8 +9,7 @@ from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.report.table_file import table_of
-from pdd_arch.tables.check import check_cells
-from pdd_arch.tables.plan import Cell, cells, plain, read_plan
+from pdd_arch.tables.plan import Cell, cells, check_cells, plain, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, to_markdown, write_table
 from pdd_arch.utils.atomic import writing

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
-from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
@@ -31,15 +30,10 @@ _DATAROOTS = ('dataroot_lq', 'dataroot_gt')
 
 @dataclass(frozen=True)
 class _Run:
-    """A run: the folder that it was started in, and the sections of its options."""
-
     folder: Path
-    root: Path
+    root: Path  # folder that it was started in
     options: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
-
-    def section(self, key: str) -> Mapping[str, Any]:
-        return self.options.get(key) or {}
 
 
 def is_run(folder: Path) -> bool:
@@ -83,22 +77,20 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
 def _read_run(folder: Path) -> _Run:
     file = max(folder.glob('*.yml'), key=lambda p: p.stat().st_mtime)
     options = load_options(file)
-    for key in ('datasets', 'val', 'train', 'path'):
-        if not isinstance(options.get(key) or {}, dict):
+    for key in ('datasets', 'val', 'train', 'path', 'network_g', 'network_teacher'):
+        options[key] = options.get(key) or {}
+        if not isinstance(options[key], dict):
             found = type(options[key]).__name__
             raise DataError(where=f'{shown(file)}: {key}', expected='a section', found=found)
     folder = folder.resolve()
     # experiments/NAME below the folder that the run was started in; a folder moved elsewhere: the current one
     root = folder.parent.parent if folder.parent.name == 'experiments' else Path.cwd()
     options = {key: _located(value, root) for key, value in options.items()}
-    return _Run(folder, root, options, (options.get('val') or {}).get('metrics') or {})
+    return _Run(folder, root, options, options['val'].get('metrics') or {})
 
 
 def _located(value: Any, root: Path, key: str = '') -> Any:
-    """Options in which weights are named from anywhere: relative to `root` where there is such a file.
-
-    Other values of the same keys are names (``imagenet``, ``bundled:...``).
-    """
+    """Options with weight files below `root`; other values of the same keys are names (``imagenet``)."""
     if isinstance(value, dict):
         return {k: _located(v, root, str(k)) for k, v in value.items()}
     if isinstance(value, str) and (key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')):
@@ -144,7 +136,7 @@ def _pictures(run: _Run, page: Page) -> list[Picture]:
             f'({chosen[-1]}) are shown.'
         )
     pictures: dict[str, Picture] = {}
-    for key, dataset in run.section('datasets').items():
+    for key, dataset in run.options['datasets'].items():
         if not key.startswith('val') or not isinstance(dataset, dict):
             continue
         for name, lq, gt in _validation_set(run, key, dataset, page):
@@ -168,9 +160,9 @@ def _saved(folder: Path) -> dict[str, dict[int, Path]]:
     """image -> iteration -> file, of ``visualization/IMAGE/IMAGE_ITERATION.png``."""
     out: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob('*/*.png')):
-        match = re.fullmatch(re.escape(path.parent.name) + r'_(\d+)', path.stem)
-        if match:
-            out.setdefault(path.parent.name, {})[int(match[1])] = path
+        name, _, iteration = path.stem.rpartition('_')
+        if name == path.parent.name and iteration.isdecimal():
+            out.setdefault(name, {})[int(iteration)] = path
     return out
 
 
@@ -192,9 +184,9 @@ def _validation_set(
 def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
     """The teacher of a static run, else the network that the run has started from, on every image."""
     say(f'Upscaling {len(page.pictures)} images with the generalist (left out without --generalist) ...')
-    static = run.section('train').get('teacher') == 'static' and run.section('network_teacher')
-    letter = 'teacher' if static else 'g'
-    path, network = run.section('path'), run.section(f'network_{letter}')
+    opt = run.options
+    letter = 'teacher' if opt['train'].get('teacher') == 'static' and opt['network_teacher'] else 'g'
+    path, network = opt['path'], opt[f'network_{letter}']
     weights = path.get(f'pretrain_network_{letter}')
     way_out = 'Leave --generalist out.'
     if not network or not (weights or network.get('path')):  # `SpandrelNet` brings its weights
@@ -208,7 +200,7 @@ def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
             what = 'the output of the generalist has the wrong size'
             raise DataError(what, where=picture.name, expected=expected, found=found, way_out=way_out)
         version = Version(GENERALIST, 'row', partial(np.asarray, made), row=GENERALIST)
-        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
+        at = sum(v.role in ('lr', 'bicubic') for v in picture.versions)
         page.pictures[i] = replace(picture, versions=(*picture.versions[:at], version, *picture.versions[at:]))
 
 
@@ -232,14 +224,10 @@ def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
     for picture in pictures:
         truth = _swapped(picture.versions[-1].load())
         for version in picture.versions:
-            if version.role == 'lr' and version.factor > 1:
-                image, name = bicubic_upscaler(version.factor)(_swapped(version.load())), BICUBIC
-            elif version.role == 'row' and version.row:
-                image, name = _swapped(version.load()), version.row
-            else:
-                continue
-            values = [_value(m, image, truth, broken) for m in measures]
-            scores.setdefault((name, picture.dataset), {})[picture.name] = values
+            if version.role in ('bicubic', 'row'):
+                image = _swapped(version.load())
+                values = [_value(m, image, truth, broken) for m in measures]
+                scores.setdefault((version.row or BICUBIC, picture.dataset), {})[picture.name] = values
     page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
     # interpolation and the generalist before the iterations
     keys = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))

@@ -31,14 +31,13 @@ class Output:
 
 @dataclass(frozen=True)
 class LmdbImage:
-    """An image of a database."""
+    """An image of a database; `stem` is its name, as BasicSR makes it of the key."""
 
     source: LmdbSource
     index: int
 
     @property
     def stem(self) -> str:
-        """Its name, as BasicSR makes it of the key."""
         return Path(self.source.names[self.index]).stem
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from pdd_arch.errors import DataError
+from pdd_arch.options.schema import Section
 from pdd_arch.report.scores import Metric, Name, Row
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.wording import shown
@@ -15,10 +16,8 @@ from pdd_arch.utils.wording import shown
 TABLE = 'table.json'
 
 
-class Published(BaseModel):
+class Published(Section):
     """Figures of a paper, for comparison: ``{dataset: {row: {metric: value}}}``."""
-
-    model_config = ConfigDict(extra='forbid', strict=True)
 
     source: str
     values: dict[str, dict[str, dict[str, float]]]
@@ -50,13 +49,10 @@ class Table:
         return list(dict.fromkeys(r for s in seeds for r in (*s.not_computed.values(), *s.undefined.values())))
 
 
-_TABLE = TypeAdapter(Table)
-
-
 def table_of(content: object) -> Table:
     """A table from the content of its file; DataError if it is not what `pdd tables` writes."""
     try:
-        table = _TABLE.validate_python(content)
+        table = TypeAdapter(Table).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = '.'.join(map(str, first['loc'])) or 'the whole file'
@@ -79,6 +75,9 @@ def read_table(file: Path) -> Table:
 
 def _check(table: Table) -> None:
     """What no single value shows to be wrong."""
+    metrics = [m.name for m in table.metrics]
+    if len(set(metrics)) < len(metrics):
+        raise DataError(where='metrics', expected='different names', found=str(metrics))
     seen = set()
     for row in table.rows:
         if (row.name, row.dataset) in seen:
@@ -87,13 +86,9 @@ def _check(table: Table) -> None:
         seen.add((row.name, row.dataset))
         for seed in row.seeds:
             for image, values in seed.scores.items():
-                if len(values) != len(table.metrics):
-                    where = f'rows: {row.name!r}, seed {seed.seed}, image {image!r}'
-                    expected = f'{len(table.metrics)} values, one per metric'
-                    raise DataError(where=where, expected=expected, found=str(len(values)))
-    names = [m.name for m in table.metrics]
-    if len(set(names)) < len(names):
-        raise DataError(where='metrics', expected='different names', found=str(names))
+                if len(values) != len(metrics):
+                    where, expected = f'rows: {row.name!r}, seed {seed.seed}, image {image!r}', f'{len(metrics)} values'
+                    raise DataError(where=where, expected=f'{expected}, one per metric', found=str(len(values)))
     rows = sorted({row.name for row in table.rows})
     if table.baseline is not None and table.baseline not in rows:
         raise DataError(where='baseline', expected=f'the name of a row, one of {rows}', found=repr(table.baseline))

@@ -1,17 +1,21 @@
-"""The list of a table: what is in it, checked, and spread into cells."""
+"""The list of a table: what is in it, spread into cells, and checked before the first of them is trained."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.messages import validated
+from pdd_arch.options.run_options import validated_file
+from pdd_arch.options.schema import Section
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.metrics import check_metric
 from pdd_arch.report.table_file import Published
 from pdd_arch.utils.resources import option_file
 from pdd_arch.utils.wording import did_you_mean, one_of
@@ -20,17 +24,11 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 Changes = dict[str, Any]
 
 
-class _Part(BaseModel):
-    """A section of the list; unknown keys are errors."""
-
-    model_config = ConfigDict(extra='forbid', strict=True)
-
-
 #: keys of a metric that a table has besides those of ``val.metrics``
 PRINTING = ('decimals', 'label')
 
 
-class Row(_Part):
+class Row(Section):
     """One method: a network that is there already, one that is trained, or interpolation."""
 
     name: str = Field(min_length=1)
@@ -42,7 +40,7 @@ class Row(_Part):
     datasets: list[str] | None = Field(None, min_length=1)  # to measure on; None: all
 
 
-class Plan(_Part):
+class Plan(Section):
     """A list file."""
 
     title: str
@@ -164,7 +162,7 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
     files: dict[str, dict[str, Any]] = {}
     for dataset, changes in plan.datasets.items():
         for row in plan.rows:
-            if row.datasets is not None and dataset not in row.datasets:
+            if dataset not in (row.datasets or plan.datasets):
                 continue
             name = row.opt or plan.opt
             if name not in files:
@@ -177,3 +175,57 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}
                 yield Cell(row, dataset, seed, changed(opt, own, plan.title))
+
+
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Check names, options and metrics; whether files exist is found when a row is run.
+
+    Raises:
+        OptionError: naming the row, the key and the way out.
+    """
+    named: dict[str, Cell] = {}
+    first: dict[str, Cell] = {}  # of a row on a dataset
+    for cell in cells:
+        other = named.setdefault(cell.name, cell)
+        first.setdefault(cell.title, cell)
+        if other is not cell:
+            what = f'seed {cell.seed} appears twice' if other.title == cell.title else f'{other.title!r} would too'
+            raise OptionError(
+                f'{cell.title!r} would be kept in files named {cell.name}: {what}', way_out='Rename or remove one.'
+            )
+    for title, cell in first.items():
+        try:
+            _check_options(cell)
+        except OptionError as e:
+            raise e.within(title, ': ') from None
+        if plain(cell.options['val']['metrics']) != plain(cells[0].options['val']['metrics']):
+            raise OptionError(
+                f'has other val.metrics than {cells[0].title}, but a table has the same columns for all rows',
+                where=title,
+                way_out='Give `metrics` in the list.',
+            )
+
+
+def _check_options(cell: Cell) -> None:
+    opt = cell.options
+    metrics = (opt.get('val') or {}).get('metrics')
+    if not metrics:
+        expected, way_out = 'a section per column', 'Or give `metrics` in the list.'
+        raise OptionError('missing', where='val.metrics', expected=expected, way_out=way_out)
+    for name, metric in metrics.items():
+        decimals = metric.get('decimals', 4)
+        if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 10:
+            expected = 'a whole number from 0 to 10'
+            raise OptionError(where=f'metrics.{name}.decimals', expected=expected, found=repr(decimals))
+    validated_file({**opt, 'val': {**opt['val'], 'metrics': plain(metrics)}}, is_train=cell.trained)
+    if not any(key.startswith('val') for key in opt['datasets']):
+        raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
+    for name, metric in plain(metrics).items():
+        check_metric(metric, f'metrics.{name}')
+        kind, where = metric['type'], f'metrics.{name}.better'
+        known = DIRECTIONS.get(kind)
+        if known is None and 'better' not in metric:
+            expected = f"'higher' or 'lower', for that of {kind} is not known"
+            raise OptionError('missing', where=where, expected=expected)
+        if known is not None and metric.get('better', known) != known:
+            raise OptionError(f'of {kind}, {known} values are better', where=where, found=repr(metric['better']))

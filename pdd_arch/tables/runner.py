@@ -1,6 +1,5 @@
 """Training and measuring the cells of a table; what is finished is not done again."""
 
-import itertools
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from basicsr.utils import tensor2img
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.inference.methods import ImageUpscaler, bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
 from pdd_arch.metrics.measuring import Image, Measure, registered_measure
@@ -50,8 +49,7 @@ def commit(package: Path = PACKAGE) -> str:
             return ''
         return done.stdout.strip() if done.returncode == 0 else ''
 
-    top = git('rev-parse', '--show-toplevel')
-    own = top and Path(top).resolve() == package.resolve().parent and git('ls-files', '--error-unmatch', 'version.py')
+    own = git('ls-files', '--full-name', 'version.py') == f'{package.resolve().name}/version.py'
     return f'{__version__} {git("describe", "--always", "--dirty", "--abbrev=12")}'.strip() if own else __version__
 
 
@@ -108,8 +106,8 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
         with writing(out / name):
             (out / name).mkdir(parents=True, exist_ok=True)
     devices: Devices = queue.SimpleQueue()
-    for device in itertools.islice(itertools.cycle(gpus or [None]), jobs):
-        devices.put(device)
+    for i in range(jobs):
+        devices.put(gpus[i % len(gpus)] if gpus else None)
     failed, runs, pool = [], Trainings(), ThreadPoolExecutor(jobs)
     with signals_to(_Interruption()):
         try:
@@ -175,15 +173,20 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     A metric that cannot be computed on this machine has None for its values, and the reason under ``not_computed``;
     where it gives no number for an image, the images are named under ``undefined``.
     """
-    metrics = cell.options['val']['metrics']
+    opt = cell.options
+    metrics = opt['val']['metrics']
     can, reasons = availability(plain(metrics), fetch=True)
     measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
-    upscale = _upscaler(cell, weights)
+    if weights is None:
+        upscale = bicubic_upscaler(opt['scale'])
+    else:
+        key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
+        upscale = network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
     folder = out / OUTPUTS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     scores: dict[str, list[float | None]] = {}
     undefined: dict[str, list[str]] = {}  # metric -> images, and why
-    for name, lr, truth in validation_pairs(cell.options):
+    for name, lr, truth in validation_pairs(opt):
         if name in scores:
             what = f'two validation images are called {name}'
             raise DataError(what, where='datasets', way_out='Give them different names.')
@@ -221,14 +224,6 @@ def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None,
             raise
         return None, f'{type(e).__name__} {" ".join(str(e).split())}'
     return (None, 'not a number') if math.isnan(value) else (value, None)
-
-
-def _upscaler(cell: Cell, weights: Path | str | None) -> ImageUpscaler:
-    opt = cell.options
-    if weights is None:
-        return bicubic_upscaler(opt['scale'])
-    key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
-    return network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
 
 
 def validation_pairs(opt: Mapping[str, Any]) -> Iterator[tuple[str, Image, Image]]:

@@ -59,16 +59,15 @@ class _Markup:
     bold: str
     star: str
     arrows: Mapping[str, str]
+    separator: str  # of the cells of a row
 
     def text(self, text: str) -> str:
         return ''.join(self.special.get(c, c) for c in text)
 
-    def heads(self, metrics: Sequence[Metric], separator: str) -> str:
-        return separator.join(f'{self.text(m.name)} {self.arrows[m.better]}' for m in metrics)
+    def heads(self, metrics: Sequence[Metric]) -> str:
+        return self.separator.join(f'{self.text(m.name)} {self.arrows[m.better]}' for m in metrics)
 
-    def cells(
-        self, row: RowStatistics, rows: Sequence[RowStatistics], metrics: Sequence[Metric], separator: str
-    ) -> str:
+    def cells(self, row: RowStatistics, rows: Sequence[RowStatistics], metrics: Sequence[Metric]) -> str:
         """The numbers of a row: mean and standard deviation; the best of the rows in bold; starred where it differs."""
         cells = []
         for i, metric in enumerate(metrics):
@@ -83,7 +82,7 @@ class _Markup:
             if mean == (max(means) if metric.better == 'higher' else min(means)):
                 text = self.bold.format(text)
             cells.append(text + (self.star if p is not None and p < SIGNIFICANT else ''))
-        return separator.join(cells)
+        return self.separator.join(cells)
 
 
 _MARKDOWN = _Markup(
@@ -92,22 +91,16 @@ _MARKDOWN = _Markup(
     bold='**{}**',
     star=r'\*',
     arrows={'higher': '↑', 'lower': '↓'},
+    separator=' | ',
 )
+_LATEX_NAMES = {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum', '<': 'less', '>': 'greater', '|': 'bar'}
 _LATEX = _Markup(
-    special={c: f'\\{c}' for c in '&%_#${}'}
-    | {
-        '\\': r'\textbackslash{}',
-        '~': r'\textasciitilde{}',
-        '^': r'\textasciicircum{}',
-        '<': r'\textless{}',
-        '>': r'\textgreater{}',
-        '|': r'\textbar{}',
-        '\n': ' ',
-    },
+    special={c: f'\\{c}' for c in '&%_#${}'} | {c: rf'\text{n}{{}}' for c, n in _LATEX_NAMES.items()} | {'\n': ' '},
     plus_minus=r' $\pm$ ',
     bold=r'\textbf{{{}}}',
     star='$^{*}$',
     arrows={'higher': r'$\uparrow$', 'lower': r'$\downarrow$'},
+    separator=' & ',
 )
 
 
@@ -123,11 +116,11 @@ def to_markdown(table: Table) -> str:
     metrics, text = table.metrics, f'# {_MARKDOWN.text(table.title)}\n'
     untrained = {(row.dataset, row.name) for row in table.rows if [s.seed for s in row.seeds] == [None]}
     for dataset, rows in _by_dataset(table).items():
-        text += f'\n## {_MARKDOWN.text(dataset)}\n\n| | seeds | {_MARKDOWN.heads(metrics, " | ")} |\n'
+        text += f'\n## {_MARKDOWN.text(dataset)}\n\n| | seeds | {_MARKDOWN.heads(metrics)} |\n'
         text += '|---|---|' + '---:|' * len(metrics) + '\n'
         for row in rows:
             seeds = '' if (dataset, row.name) in untrained else len(row.seeds)
-            text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics, " | ")} |\n'
+            text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics)} |\n'
     text += f'\n{legend(table)}\n'
     text += ''.join(f'\n{note}\n' for note in table.notes)
     return text + _published(table.published)
@@ -168,12 +161,12 @@ def to_latex(table: Table) -> str:
     """The same for a paper, with booktabs."""
     metrics = table.metrics
     lines = [rf'\begin{{tabular}}{{ll{"r" * len(metrics)}}}', r'\toprule']
-    lines.append(rf'dataset & method & {_LATEX.heads(metrics, " & ")} \\')
+    lines.append(rf'dataset & method & {_LATEX.heads(metrics)} \\')
     for dataset, rows in _by_dataset(table).items():
         lines.append(r'\midrule')
         for n, row in enumerate(rows):
             names = f'{_LATEX.text(dataset) if n == 0 else ""} & {_LATEX.text(row.name)}'
-            lines.append(rf'{names} & {_LATEX.cells(row, rows, metrics, " & ")} \\')
+            lines.append(rf'{names} & {_LATEX.cells(row, rows, metrics)} \\')
     return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}']) + '\n'
 
 
