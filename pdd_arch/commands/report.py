@@ -17,19 +17,17 @@ from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
 DEFAULT_NAME = 'report.html'
+_PATH = 'experiments/NAME, or the folder that `pdd tables` has written'
 
 
 def _page(path: Path, generalist: bool) -> Page:
     if path.name == TABLE or (path / TABLE).is_file():
         return page_of_table(path)
-    if not is_run(path):
-        neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
-        raise MissingFileError(
-            neither if path.exists() else 'there is no such folder',
-            where=shown(path),
-            way_out='Give experiments/NAME, or the folder that `pdd tables` has written.',
-        )
-    return page_of_run(path, generalist, say)
+    if is_run(path):
+        return page_of_run(path, generalist, say)
+    neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
+    what = neither if path.exists() else 'there is no such folder'
+    raise MissingFileError(what, where=shown(path), way_out=f'Give {_PATH}.')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     count, reductions = write_page(page, target, int(args.max_size * MEGABYTE), args.crop, args.limit)
     for text in (*page.problems, *reductions):
         sys.stderr.write(f'pdd report: NOTE: {text}\n')
-    size = target.stat().st_size / MEGABYTE
-    parts = (f'{len(page.curves)} curves', f'{len(page.rows)} rows', f'{count} of {len(page.pictures)} images')
-    say(f'{shown(target)}: {", ".join(parts)}, {size:.1f} MB. Open it in a browser; it needs no network.')
+    size = f'{target.stat().st_size / MEGABYTE:.1f} MB'
+    parts = f'{len(page.curves)} curves, {len(page.rows)} rows, {count} of {len(page.pictures)} images, {size}'
+    say(f'{shown(target)}: {parts}. Open it in a browser; it needs no network.')
     return 0
 
 
@@ -60,7 +58,7 @@ def add_parser(subparsers: Subparsers) -> None:
         example='pdd report results/main -o main.html',
     )
     add = parser.add_argument
-    add('path', type=Path, help='experiments/NAME, or the folder that `pdd tables` has written')
+    add('path', type=Path, help=_PATH)
     add('-o', '--output', type=Path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)')
     size = checked(float, lambda mb: 0 < mb <= 2000, 'a number of megabytes above 0, 2000 at most')
     add('--max-size', type=size, default=20, metavar='MB', help='largest size of the page (default: 20)')

@@ -9,7 +9,7 @@ from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.report.table_file import table_of
-from pdd_arch.tables.plan import Cell, cells, check_cells, plain, read_plan
+from pdd_arch.tables.plan import Cell, cells, check_cells, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, to_markdown, write_table
 from pdd_arch.utils.atomic import writing
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     gpus = [g for g in args.gpus.split(',') if g]
     with folder_held(args.out, taken):
         if todo:  # now, and not after hours of training
-            _warn(availability(plain(todo[0].options['val']['metrics']), fetch=True)[1].values())
+            _warn(availability(todo[0].metrics, fetch=True)[1].values())
         failed = run_cells(todo, args.out, gpus, args.jobs or max(1, len(gpus)), say)
         table = write_table(collect(plan, everything, args.out), args.out)
     say(to_markdown(table))

@@ -26,7 +26,7 @@ QUALITIES = (LOSSLESS, 95, 88)
 
 @dataclass(frozen=True)
 class EmbeddedPicture:
-    """A picture, or the part of it at `corner` (left, top); `urls` are the data URLs of its versions."""
+    """A picture, or the part of it at `corner` (left, top), and the data URLs of its versions."""
 
     picture: Picture
     corner: tuple[int, int] | None
@@ -139,27 +139,23 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
         if len(fitting) == len(ranked):
             break
     in_order = {id(e.picture): e for e in fitting}
-    out, shown = Embedded([in_order[id(p)] for p in page.pictures if id(p) in in_order]), len(fitting)
+    shown, reductions = len(fitting), []
     if quality or side != crop or shown < len(ranked):
-        out.reductions.append(
-            f'Images were compressed, cropped or left out: {budget / MEGABYTE:.2f} MB were left for them (--max-size).'
-        )
+        left = f'{budget / MEGABYTE:.2f} MB were left for them (--max-size)'
+        reductions.append(f'Images were compressed, cropped or left out: {left}.')
     if quality:
-        out.reductions.append(
-            f'Images are stored as JPEG of quality {quality}, not lossless. The scores are of the original files.'
-        )
+        how = f'JPEG of quality {quality}, not lossless'
+        reductions.append(f'Images are stored as {how}. The scores are of the original files.')
     cropped = sum(e.corner is not None for e in fitting)
     if cropped:
         why = 'as --crop asks' if side == crop else 'for the size of the page'
-        out.reductions.append(
-            f'{cropped} of {shown} images are shown in part, {why}: {side} x {side} pixels at most, where the methods '
-            'differ most. The scores are of the whole images.'
-        )
+        part = f'{why}: {side} x {side} pixels at most, where the methods differ most'
+        reductions.append(f'{cropped} of {shown} images are shown in part, {part}. The scores are of the whole images.')
     if shown < total:
         why = 'as --limit asks' if shown == len(ranked) else 'for the size of the page'
         kept = 'those with the largest gains and losses over the baseline' if gains else 'the first'
-        out.reductions.append(
+        reductions.append(
             f'{total - shown} of {total} images are left out, {why}, and {kept} are kept; the table and all scores are '
             'of all images.'
         )
-    return out
+    return Embedded([in_order[id(p)] for p in page.pictures if id(p) in in_order], reductions)

@@ -54,22 +54,17 @@ def page_data(page: Page) -> dict[str, Any]:
     scores: dict[str, dict[str, Any]] = {}
     for row in page.rows:
         scores.setdefault(row.dataset, {})[row.name] = {k: asdict(v) for k, v in image_scores(row).items()}
-    return dict(
-        title=page.title,
-        source=page.source,
+    as_it_is = ('title', 'source', 'notes', 'problems', 'baseline', 'first')
+    return {name: getattr(page, name) for name in as_it_is} | dict(
         test=dict(name=TEST, significant=SIGNIFICANT, least=LEAST_IMAGES),
         made=f'{datetime.now():%Y-%m-%d %H:%M}, pdd_arch {__version__}',
-        notes=page.notes,
-        problems=page.problems,
         metrics=[
             dict(name=m.name, better=m.better, decimals=m.decimals, unit=unit_of(m.name) if m.unit is None else m.unit)
             for m in page.metrics
         ],
-        baseline=page.baseline,
         rows=[asdict(row) for row in statistics_of(page.rows, page.metrics, page.baseline)],
         scores=scores,
         curves=[asdict(c) for c in page.curves],
-        first=page.first,
     )
 
 
@@ -141,8 +136,8 @@ def write_page(
     embedded = embed(page, max_bytes - empty, crop, limit)
     text = render(page, embedded).encode()
     if len(text) > max_bytes:  # names longer than allowed for: never write more than was asked for
-        size = f'{len(text) / MEGABYTE:.2f} MB'
-        raise OptionError(f'the page has {size}', where='--max-size', way_out='Give a larger size, or --limit.')
+        what = f'the page has {len(text) / MEGABYTE:.2f} MB'
+        raise OptionError(what, where='--max-size', way_out='Give a larger size, or --limit.')
     with writing(path), whole_file(path) as partial:
         partial.write_bytes(text)
     return len(embedded.pictures), embedded.reductions

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,6 @@ BICUBIC, GENERALIST = 'bicubic', 'generalist'
 _DATAROOTS = ('dataroot_lq', 'dataroot_gt')
 
 
-@dataclass(frozen=True)
-class _Run:
-    folder: Path
-    root: Path  # folder that it was started in
-    options: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]]
-
-
 def is_run(folder: Path) -> bool:
     """Whether a folder looks like that of a training run: a copy of the options, and a record or a log."""
     return any(folder.glob('*.yml')) and ((folder / RECORD).is_file() or any(folder.glob('train_*.log')))
@@ -47,17 +39,17 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
     With `generalist`, the validation images are also upscaled with the network that the run adapts. `say` is told
     about what takes time.
     """
-    run = _read_run(folder)
-    history = read_record(folder)
+    options, history, folder = _read_options(folder), read_record(folder), folder.resolve()
+    metrics = options['val'].get('metrics') or {}
     page = Page(
-        title=f'Run {run.options.get("name", folder.name)}',
-        source=run.folder.name,
+        title=f'Run {options.get("name", folder.name)}',
+        source=folder.name,
         metrics=[
             Metric(n, 'lower' if better(o) == 'lower' else 'higher', 2 if unit_of(n) == 'dB' else 4)
-            for n, o in run.metrics.items()
+            for n, o in metrics.items()
         ],
         rows=[],
-        curves=_curves(history, run.metrics),
+        curves=_curves(history, metrics),
     )
     if not (folder / RECORD).is_file():
         page.problems.append(
@@ -65,16 +57,17 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
         )
     elif not history.validation:
         page.problems.append('The record holds no validation (val.metrics, val.val_freq), hence no curves of metrics.')
-    page.pictures = _pictures(run, page)
+    page.pictures = _pictures(options['datasets'], folder, page)
     if page.pictures and generalist:
-        _add_generalist(run, page, say)
+        _add_generalist(options, page, say)
     elif page.pictures:
         page.notes.append('The generalist is not shown; `pdd report --generalist` upscales the images with it.')
-    _add_scores(run, page, say)
+    _add_scores(metrics, page, say)
     return page
 
 
-def _read_run(folder: Path) -> _Run:
+def _read_options(folder: Path) -> dict[str, Any]:
+    """The options of a run, with absolute paths of its images and weights."""
     file = max(folder.glob('*.yml'), key=lambda p: p.stat().st_mtime)
     options = load_options(file)
     for key in ('datasets', 'val', 'train', 'path', 'network_g', 'network_teacher'):
@@ -85,17 +78,17 @@ def _read_run(folder: Path) -> _Run:
     folder = folder.resolve()
     # experiments/NAME below the folder that the run was started in; a folder moved elsewhere: the current one
     root = folder.parent.parent if folder.parent.name == 'experiments' else Path.cwd()
-    options = {key: _located(value, root) for key, value in options.items()}
-    return _Run(folder, root, options, options['val'].get('metrics') or {})
+    return {key: _located(value, root) for key, value in options.items()}
 
 
 def _located(value: Any, root: Path, key: str = '') -> Any:
-    """Options with weight files below `root`; other values of the same keys are names (``imagenet``)."""
     if isinstance(value, dict):
         return {k: _located(v, root, str(k)) for k, v in value.items()}
-    if isinstance(value, str) and (key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')):
-        file = root / os.path.expanduser(value)
-        return str(file) if file.is_file() else value
+    if isinstance(value, str):
+        path = root / os.path.expanduser(value)
+        may_be_file = key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')
+        # values of the same keys may also be names (``imagenet``)
+        return str(path) if key in _DATAROOTS or (may_be_file and path.is_file()) else value
     return value
 
 
@@ -120,9 +113,9 @@ def _points(values: Mapping[int, float]) -> list[tuple[float, float]]:
 
 
 # ---------------------------------------------------------------- images
-def _pictures(run: _Run, page: Page) -> list[Picture]:
+def _pictures(datasets: Mapping[str, Any], folder: Path, page: Page) -> list[Picture]:
     """The validation images with what the first and the last validation made of them."""
-    saved = _saved(run.folder / SAVED)
+    saved = _saved(folder / SAVED)
     if not saved:
         page.problems.append(
             f'There are no images: {SAVED}/ is empty. Set val.save_img: true and val.val_freq in the options.'
@@ -136,10 +129,10 @@ def _pictures(run: _Run, page: Page) -> list[Picture]:
             f'({chosen[-1]}) are shown.'
         )
     pictures: dict[str, Picture] = {}
-    for key, dataset in run.options['datasets'].items():
+    for key, dataset in datasets.items():
         if not key.startswith('val') or not isinstance(dataset, dict):
             continue
-        for name, lq, gt in _validation_set(run, key, dataset, page):
+        for name, lq, gt in _validation_set(key, dataset, page):
             own = saved.get(name, {})
             outputs = [Output(f'iteration {i}', f'iteration {i}', own[i]) for i in chosen if i in own]
             if not outputs or name in pictures:
@@ -167,12 +160,12 @@ def _saved(folder: Path) -> dict[str, dict[int, Path]]:
 
 
 def _validation_set(
-    run: _Run, key: str, dataset: Mapping[str, Any], page: Page
+    key: str, dataset: Mapping[str, Any], page: Page
 ) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
-    given = {o: run.root / os.path.expanduser(str(dataset[o])) for o in _DATAROOTS if dataset.get(o) is not None}
+    given = [option for option in _DATAROOTS if dataset.get(option) is not None]
     try:
-        folders = {option: ImageFolder(path, f'datasets.{key}.{option}') for option, path in given.items()}
+        folders = {o: ImageFolder(Path(str(dataset[o])), f'datasets.{key}.{o}') for o in given}
     except MissingFileError as error:
         page.problems.append(f'Images are not shown: {error}')
         return
@@ -181,10 +174,9 @@ def _validation_set(
         yield lq.stem, lq, hr.find(name) if hr else None
 
 
-def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
+def _add_generalist(opt: Mapping[str, Any], page: Page, say: Callable[[str], None]) -> None:
     """The teacher of a static run, else the network that the run has started from, on every image."""
     say(f'Upscaling {len(page.pictures)} images with the generalist (left out without --generalist) ...')
-    opt = run.options
     letter = 'teacher' if opt['train'].get('teacher') == 'static' and opt['network_teacher'] else 'g'
     path, network = opt['path'], opt[f'network_{letter}']
     weights = path.get(f'pretrain_network_{letter}')
@@ -210,14 +202,14 @@ def _swapped(image: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- scores
-def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
+def _add_scores(metrics: Mapping[str, Mapping[str, Any]], page: Page, say: Callable[[str], None]) -> None:
     """Values per image, which the record does not have: computed from the saved images with the run's own metrics."""
     pictures = [p for p in page.pictures if p.versions[-1].role == 'hr']
     if not pictures or not page.metrics:
         if page.pictures:
             page.notes.append('There are no scores per image: they need HR images and val.metrics in the options.')
         return
-    measures = [registered_measure(m.name, run.metrics[m.name], m.decimals) for m in page.metrics]
+    measures = [registered_measure(m.name, metrics[m.name], m.decimals) for m in page.metrics]
     say(f'Measuring {len(pictures)} images: {", ".join(m.name for m in measures)} ...')
     scores: dict[tuple[str, str], dict[str, list[Value]]] = {}
     broken: dict[str, str] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
@@ -24,8 +24,13 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 Changes = dict[str, Any]
 
 
-#: keys of a metric that a table has besides those of ``val.metrics``
-PRINTING = ('decimals', 'label')
+class Printing(Section):
+    """Keys of a metric that a table has besides those of ``val.metrics``."""
+
+    model_config = ConfigDict(extra='ignore')
+
+    decimals: int = Field(4, ge=0, le=10)
+    label: str | None = None
 
 
 class Row(Section):
@@ -49,7 +54,7 @@ class Plan(Section):
     datasets: dict[str, Changes] = Field(min_length=1)  # changes for a target domain: training data, validation pairs
     rows: list[Row] = Field(min_length=1)
     seeds: list[int] = Field([0], min_length=1)  # of the trained rows (``manual_seed``)
-    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)  # ``val.metrics`` with `PRINTING`
+    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)  # ``val.metrics`` with `Printing`
     baseline: str | None = None  # name of the row that others are compared with
     notes: list[str] = []  # sentences that are printed below the table
     published: list[Published] = []  # figures of papers, with their source; printed apart
@@ -93,11 +98,20 @@ class Cell:
         return f'{self.name}_{_digest(self.training_options)[:8]}'
 
     @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """``val.metrics`` without what is for printing."""
+        return plain(self.options['val']['metrics'])
+
+    @property
+    def plain_options(self) -> dict[str, Any]:
+        """The options without what is for printing."""
+        return {**self.options, 'val': {**self.options['val'], 'metrics': self.metrics}}
+
+    @property
     def fingerprint(self) -> str:
         """Digest of everything that the numbers depend on, except the contents of files."""
-        opt = {**self.options, 'val': {**self.options['val'], 'metrics': plain(self.options['val']['metrics'])}}
         row = {'method': self.row.method, 'checkpoint': self.row.checkpoint, 'param_key': self.row.param_key}
-        return _digest({'row': row, 'seed': self.seed, 'options': opt})
+        return _digest({'row': row, 'seed': self.seed, 'options': self.plain_options})
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -106,7 +120,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def plain(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """``val.metrics`` without the keys that are for printing."""
-    return {name: {k: v for k, v in o.items() if k not in PRINTING} for name, o in metrics.items()}
+    return {name: {k: v for k, v in o.items() if k not in Printing.model_fields} for name, o in metrics.items()}
 
 
 def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -198,7 +212,7 @@ def check_cells(cells: Sequence[Cell]) -> None:
             _check_options(cell)
         except OptionError as e:
             raise e.within(title, ': ') from None
-        if plain(cell.options['val']['metrics']) != plain(cells[0].options['val']['metrics']):
+        if cell.metrics != cells[0].metrics:
             raise OptionError(
                 f'has other val.metrics than {cells[0].title}, but a table has the same columns for all rows',
                 where=title,
@@ -213,14 +227,11 @@ def _check_options(cell: Cell) -> None:
         expected, way_out = 'a section per column', 'Or give `metrics` in the list.'
         raise OptionError('missing', where='val.metrics', expected=expected, way_out=way_out)
     for name, metric in metrics.items():
-        decimals = metric.get('decimals', 4)
-        if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 10:
-            expected = 'a whole number from 0 to 10'
-            raise OptionError(where=f'metrics.{name}.decimals', expected=expected, found=repr(decimals))
-    validated_file({**opt, 'val': {**opt['val'], 'metrics': plain(metrics)}}, is_train=cell.trained)
+        validated(Printing, metric, f'metrics.{name}')
+    validated_file(cell.plain_options, is_train=cell.trained)
     if not any(key.startswith('val') for key in opt['datasets']):
         raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
-    for name, metric in plain(metrics).items():
+    for name, metric in cell.metrics.items():
         check_metric(metric, f'metrics.{name}')
         kind, where = metric['type'], f'metrics.{name}.better'
         known = DIRECTIONS.get(kind)

@@ -23,7 +23,7 @@ from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
 from pdd_arch.metrics.measuring import Image, Measure, registered_measure
-from pdd_arch.tables.plan import Cell, plain, validation_set
+from pdd_arch.tables.plan import Cell, Printing, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import write_json, writing
 from pdd_arch.utils.resources import PACKAGE
@@ -80,8 +80,7 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
             way_out='Delete it to measure again (a finished run with the same training options is kept), or choose '
             'another folder with -o.',
         )
-    metrics = plain(cell.options['val']['metrics'])
-    now, _ = availability({name: metrics[name] for name in result.get('not_computed', {})})
+    now, _ = availability({name: cell.metrics[name] for name in result.get('not_computed', {})})
     return None if now else result  # what was missing has been fetched meanwhile
 
 
@@ -164,7 +163,8 @@ def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
     """The columns of a table, of ``val.metrics``."""
     own = {name: {**o, 'better': better(o)} for name, o in plain(metrics).items()}
-    return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
+    printing = {name: Printing.model_validate(o) for name, o in metrics.items()}
+    return [registered_measure(p.label or name, own[name], p.decimals) for name, p in printing.items()]
 
 
 def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> None:
@@ -175,7 +175,7 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     """
     opt = cell.options
     metrics = opt['val']['metrics']
-    can, reasons = availability(plain(metrics), fetch=True)
+    can, reasons = availability(cell.metrics, fetch=True)
     measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
     if weights is None:
         upscale = bicubic_upscaler(opt['scale'])
