@@ -33,7 +33,7 @@ from scipy import stats
 from pdd_arch.report import embed, html_page
 from pdd_arch.report.of_run import is_run
 from pdd_arch.report.of_table import page_of_table
-from pdd_arch.report.pictures import ImageFolder, plain_name
+from pdd_arch.report.page import ImageFolder, plain_name
 from pdd_arch.training.record import RECORD, TrainingRecord
 
 

@@ -15,8 +15,7 @@ from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.report.page import Curve, Page, Picture, Version, some_of
-from pdd_arch.report.pictures import ImageFolder, Location, Output, make_picture
+from pdd_arch.report.page import Curve, ImageFolder, Location, Output, Page, Picture, Version, make_picture, some_of
 from pdd_arch.report.scores import Metric, Row, Seed, Value, unit_of
 from pdd_arch.training.record import RECORD, RunHistory, read_record
 from pdd_arch.utils.wording import shown

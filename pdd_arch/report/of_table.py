@@ -5,19 +5,17 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from pdd_arch.errors import MissingFileError
-from pdd_arch.report.page import Page, some_of
-from pdd_arch.report.pictures import ImageFolder, Output, make_picture
+from pdd_arch.report.page import ImageFolder, Output, Page, make_picture, some_of
 from pdd_arch.report.scores import Row
 from pdd_arch.report.table_file import TABLE, Dataset, Table, read_table
 from pdd_arch.utils.wording import shown
 
 
 def page_of_table(path: Path) -> Page:
-    """The page of a table; `path` is its folder, or the file ``table.json`` in it.
+    """The page of a table, given by its folder or by ``table.json``; images that are not there are named on it.
 
     Raises:
-        MissingFileError, DataError: there is no table, or it is not what `pdd tables` writes, or an image that it
-            names is broken. Images that are not there are named on the page.
+        MissingFileError, DataError: there is no table, it is not what `pdd tables` writes, or an image is broken.
     """
     file = path / TABLE if path.is_dir() else path
     if not file.is_file():
@@ -75,12 +73,6 @@ def _find_folder(text: str, table: Path, option: str, page: Page) -> ImageFolder
         return None
 
 
-def _inside(name: str) -> bool:
-    """Whether the name of an image stays in its folder."""
-    path = PurePosixPath(name.replace('\\', '/'))
-    return not path.is_absolute() and '..' not in path.parts
-
-
 def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path, page: Page) -> None:
     options = asdict(table.datasets.get(dataset, Dataset()))
     sources = {k: _find_folder(v, folder, f'datasets.{dataset}.{k}', page) for k, v in options.items() if v}
@@ -94,7 +86,8 @@ def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path,
             page.notes.append(f'{dataset}, {row.name}: the table names no images.')
     missing: dict[str, list[str]] = {}
     for image in _images(rows):
-        if not _inside(image):
+        path = PurePosixPath(image.replace('\\', '/'))
+        if path.is_absolute() or '..' in path.parts:
             page.problems.append(f'{dataset}: no image is shown for {image!r}, which is not a name inside the folder.')
             continue
         found = {key: source.find(image) for key, source in sources.items() if source}

@@ -128,15 +128,15 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
 
 def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[Path | str | None, str]:
     """Weights to be measured (None: interpolation), trained if need be, and the command that made them."""
-    row, path = cell.row, cell.options.get('path', {})
-    if row.method == 'bicubic':
+    method, given = cell.row.method, cell.row.checkpoint
+    if method == 'bicubic':
         return None, 'bicubic interpolation'
-    if row.method == 'start':
-        if path.get('pretrain_network_g') is None:
+    if method == 'start':
+        given = cell.options.get('path', {}).get('pretrain_network_g')
+        if given is None:
             raise OptionError('method start, but the option file has no path.pretrain_network_g', where=cell.name)
-        return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
-    if row.checkpoint is not None:
-        return row.checkpoint, f'weights {row.checkpoint}'
+    if given is not None:
+        return given, f'weights {given}'
     opt = {**cell.training_options, 'name': cell.run_name}
     opt['logger'] = {**opt.get('logger', {}), 'save_checkpoint_freq': opt['train']['total_iter']}
     file = out / LISTS / f'{cell.name}.yml'

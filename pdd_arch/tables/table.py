@@ -151,9 +151,8 @@ def _published(papers: Sequence[Published]) -> str:
         text += '\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
         for dataset, rows in paper.values.items():
             for row, values in rows.items():
-                for metric, value in values.items():
-                    names = ' | '.join(map(_MARKDOWN.text, (dataset, row, metric)))
-                    text += f'| {names} | {value} |\n'
+                names = f'| {_MARKDOWN.text(dataset)} | {_MARKDOWN.text(row)} |'
+                text += ''.join(f'{names} {_MARKDOWN.text(metric)} | {value} |\n' for metric, value in values.items())
     return text
 
 
