@@ -6,7 +6,6 @@ colour resolution, then a part of each image, and at last fewer images, the larg
 
 import base64
 import io
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,44 +23,13 @@ LOSSLESS = 0  # a "quality"
 QUALITIES = (LOSSLESS, 95, 88)
 
 
-@dataclass(frozen=True)
-class EmbeddedPicture:
-    """A picture, or the part of it at `corner` (left, top), and the data URLs of its versions."""
-
-    picture: Picture
-    corner: tuple[int, int] | None
-    width: int
-    height: int
-    urls: list[str]
-
-
 @dataclass
 class Embedded:
-    """Pictures for the page, and what was reduced, a sentence each."""
+    """What the page's script reads: pictures, whose versions name images by number, and what was reduced."""
 
-    pictures: list[EmbeddedPicture] = field(default_factory=list)
-    reductions: list[str] = field(default_factory=list)
-
-    @property
-    def images(self) -> list[str]:
-        """All data URLs; :meth:`picture_data` names them by number."""
-        return [url for p in self.pictures for url in p.urls]
-
-    def picture_data(self) -> list[dict[str, Any]]:
-        """The pictures as the page's script reads them."""
-        number = itertools.count()
-        return [
-            dict(
-                name=p.picture.name,
-                dataset=p.picture.dataset,
-                width=p.width,
-                height=p.height,
-                full=[p.picture.width, p.picture.height],
-                corner=p.corner,
-                versions=[dict(label=v.label, role=v.role, row=v.row, image=next(number)) for v in p.picture.versions],
-            )
-            for p in self.pictures
-        ]
+    pictures: list[dict[str, Any]] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)  # data URLs
+    reductions: list[str] = field(default_factory=list)  # a sentence each
 
 
 def data_url(image: np.ndarray, quality: int) -> str:
@@ -89,12 +57,12 @@ def crop_box(picture: Picture, loaded: Sequence[np.ndarray], side: int) -> tuple
     """
     factor = max(v.factor for v in picture.versions)
     width, height = (min(side, n) // factor * factor or n for n in (picture.width, picture.height))
-    images = list(zip(picture.versions, loaded, strict=True))
-    outputs = [_at_full_size(v, image, picture) for v, image in images if v.role == 'row']
+    versions = zip(picture.versions, loaded, strict=True)
+    outputs = [_at_full_size(v, image, picture) for v, image in versions if v.role == 'row']
     if len(outputs) > 1:
         interest = np.max(outputs, axis=0) - np.min(outputs, axis=0)
     else:
-        last = _at_full_size(*images[-1], picture)
+        last = _at_full_size(picture.versions[-1], loaded[-1], picture)
         interest = np.abs(last - cv2.GaussianBlur(last, (0, 0), 2))  # detail
     total = cv2.integral(interest)
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
@@ -103,7 +71,8 @@ def crop_box(picture: Picture, loaded: Sequence[np.ndarray], side: int) -> tuple
     return int(left) * factor, int(top) * factor, width, height
 
 
-def _encode(picture: Picture, quality: int, side: int | None) -> EmbeddedPicture:
+def _encode(picture: Picture, quality: int, side: int | None) -> tuple[dict[str, Any], list[str]]:
+    """A picture, or the part of it at ``corner`` (left, top), and the data URLs of its versions."""
     loaded = [version.load() for version in picture.versions]
     cropped = side is not None and max(picture.width, picture.height) > side
     box = crop_box(picture, loaded, side) if side and cropped else (0, 0, picture.width, picture.height)
@@ -113,18 +82,29 @@ def _encode(picture: Picture, quality: int, side: int | None) -> EmbeddedPicture
         # LR is small, and its pixels are looked at one by one
         own = LOSSLESS if version.role == 'lr' else quality
         urls.append(data_url(image[top : top + height, left : left + width], own))
-    return EmbeddedPicture(picture, box[:2] if cropped else None, *box[2:], urls)
+    data = dict(
+        name=picture.name,
+        dataset=picture.dataset,
+        width=box[2],
+        height=box[3],
+        full=[picture.width, picture.height],
+        corner=box[:2] if cropped else None,
+        versions=[dict(label=v.label, role=v.role, row=v.row) for v in picture.versions],
+    )
+    return data, urls
 
 
-def _fitting(pictures: Iterable[Picture], quality: int, side: int | None, budget: int) -> list[EmbeddedPicture]:
+def _fitting(
+    pictures: Iterable[Picture], quality: int, side: int | None, budget: int
+) -> list[tuple[dict[str, Any], list[str]]]:
     """The first pictures, as many as fit into the budget."""
-    found: list[EmbeddedPicture] = []
+    found = []
     for picture in pictures:
-        encoded = _encode(picture, quality, side)
-        budget -= sum(len(url) + 3 for url in encoded.urls)
+        data, urls = _encode(picture, quality, side)
+        budget -= sum(len(url) + 3 for url in urls)
         if budget < 0:
             break
-        found.append(encoded)
+        found.append((data, urls))
     return found
 
 
@@ -138,7 +118,6 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
         fitting = _fitting(ranked, quality, side, budget)
         if len(fitting) == len(ranked):
             break
-    in_order = {id(e.picture): e for e in fitting}
     shown, reductions = len(fitting), []
     if quality or side != crop or shown < len(ranked):
         left = f'{budget / MEGABYTE:.2f} MB were left for them (--max-size)'
@@ -146,7 +125,7 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
     if quality:
         how = f'JPEG of quality {quality}, not lossless'
         reductions.append(f'Images are stored as {how}. The scores are of the original files.')
-    cropped = sum(e.corner is not None for e in fitting)
+    cropped = sum(data['corner'] is not None for data, _ in fitting)
     if cropped:
         why = 'as --crop asks' if side == crop else 'for the size of the page'
         part = f'{why}: {side} x {side} pixels at most, where the methods differ most'
@@ -158,4 +137,11 @@ def embed(page: Page, budget: int, crop: int | None = None, limit: int | None = 
             f'{total - shown} of {total} images are left out, {why}, and {kept} are kept; the table and all scores are '
             'of all images.'
         )
-    return Embedded([in_order[id(p)] for p in page.pictures if id(p) in in_order], reductions)
+    encoded = {id(picture): found for picture, found in zip(ranked, fitting, strict=False)}
+    out = Embedded(reductions=reductions)
+    for data, urls in (encoded[id(picture)] for picture in page.pictures if id(picture) in encoded):
+        for version, url in zip(data['versions'], urls, strict=True):
+            version['image'] = len(out.images)
+            out.images.append(url)
+        out.pictures.append(data)
+    return out

@@ -90,7 +90,7 @@ def render(page: Page, embedded: Embedded | None = None) -> str:
         'policy': html.escape(policy, quote=True),
         'style': style,
         'script': script,
-        'data': script_json(page_data(page) | dict(pictures=embedded.picture_data(), reductions=embedded.reductions)),
+        'data': script_json(page_data(page) | dict(pictures=embedded.pictures, reductions=embedded.reductions)),
         'images': script_json(embedded.images),
     }
     # in one pass, so that a name which looks like a placeholder stays a name

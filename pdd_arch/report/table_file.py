@@ -57,24 +57,6 @@ def table_of(content: object) -> Table:
         first = error.errors()[0]
         where = '.'.join(map(str, first['loc'])) or 'the whole file'
         raise DataError(first['msg'], where=where, found=ascii(first['input'])[:80]) from None
-    _check(table)
-    return table
-
-
-def read_table(file: Path) -> Table:
-    """Read and check ``table.json``; DataError or MissingFileError where that fails."""
-    content = read_content(file)
-    try:
-        return table_of(json.loads(content))
-    except DataError as error:
-        wrong = error.within(shown(file), ': ')
-    except (ValueError, RecursionError) as error:
-        wrong = DataError(f'is not JSON ({error})', where=shown(file))
-    raise wrong.with_fields(way_out='Write it anew with `pdd tables`.')
-
-
-def _check(table: Table) -> None:
-    """What no single value shows to be wrong."""
     metrics = [m.name for m in table.metrics]
     if len(set(metrics)) < len(metrics):
         raise DataError(where='metrics', expected='different names', found=str(metrics))
@@ -92,3 +74,16 @@ def _check(table: Table) -> None:
     rows = sorted({row.name for row in table.rows})
     if table.baseline is not None and table.baseline not in rows:
         raise DataError(where='baseline', expected=f'the name of a row, one of {rows}', found=repr(table.baseline))
+    return table
+
+
+def read_table(file: Path) -> Table:
+    """Read and check ``table.json``; DataError or MissingFileError where that fails."""
+    content = read_content(file)
+    try:
+        return table_of(json.loads(content))
+    except DataError as error:
+        wrong = error.within(shown(file), ': ')
+    except (ValueError, RecursionError) as error:
+        wrong = DataError(f'is not JSON ({error})', where=shown(file))
+    raise wrong.with_fields(way_out='Write it anew with `pdd tables`.')

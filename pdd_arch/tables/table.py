@@ -107,8 +107,7 @@ _LATEX = _Markup(
 def _by_dataset(table: Table) -> dict[str, list[RowStatistics]]:
     """Statistics of all rows that have numbers."""
     found = [s for s in statistics_of(table.rows, table.metrics, table.baseline) if s.seeds]
-    groups = {dataset: [s for s in found if s.dataset == dataset] for dataset in table.datasets}
-    return {dataset: rows for dataset, rows in groups.items() if rows}
+    return {dataset: rows for dataset in table.datasets if (rows := [s for s in found if s.dataset == dataset])}
 
 
 def to_markdown(table: Table) -> str:
