@@ -33,7 +33,7 @@ from scipy import stats
 from pdd_arch.report import embed, html_page
 from pdd_arch.report.of_run import is_run
 from pdd_arch.report.of_table import page_of_table
-from pdd_arch.report.pictures import ImageFolder, plain_name
+from pdd_arch.report.page import ImageFolder, plain_name
 from pdd_arch.training.record import RECORD, TrainingRecord
 
 
@@ -253,7 +253,7 @@ def test_images_are_reduced_step_by_step_and_it_is_said(tmp_path, capsys):
     assert len(smaller.pictures) == 4
     few = embed.embed(page_of, size // 4)
     assert 0 < len(few.pictures) < 4
-    assert few.pictures[0].picture.name == 'a10'  # the largest gain or loss stays
+    assert few.pictures[0]['name'] == 'a10'  # the largest gain or loss stays
     assert any('images are left out, for the size of the page' in text for text in few.reductions)
 
     assert pdd(folder) == 0
@@ -275,7 +275,7 @@ def test_crop_shows_where_methods_differ(table, capsys):
         for i in IMAGES:
             write(table / f'out/{name}/{i}.png', image if colour is None else flat(colour))
     out = embed.embed(page_of_table(table), 10**7, crop=16, limit=2)
-    shown = out.picture_data()
+    shown = out.pictures
     assert [p['name'] for p in shown] == ['a2', 'a10']
     assert [(p['width'], p['height']) for p in shown] == [(16, 16)] * 2
     left, top = shown[0]['corner']

@@ -18,7 +18,7 @@ from pdd_arch.errors import MissingFileError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.report.pictures import read_rgb
+from pdd_arch.report.page import read_rgb
 from pdd_arch.selection import Choice, Signals, choose
 from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.files import sha256_of

@@ -14,8 +14,7 @@ from pdd_arch.adaptation.workspace import Workspace, taken_from
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import ImageUpscaler
 from pdd_arch.report.html_page import write_page
-from pdd_arch.report.page import Curve, Page, Picture, Version
-from pdd_arch.report.pictures import read_rgb
+from pdd_arch.report.page import Curve, Page, Picture, Version, read_rgb
 from pdd_arch.selection import Signals
 from pdd_arch.selection.signals import middle
 from pdd_arch.utils.atomic import write_bytes, write_text, writing

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 

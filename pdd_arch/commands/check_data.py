@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Duplicate, Thumbnails, near_duplicates
 from pdd_arch.prepare.problems import Problem, raise_if_any, tell, write_report

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pdd_arch.commands import basicsr_cli
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.demo import photographs
 from pdd_arch.demo.photographs import SCALE
 from pdd_arch.demo.picture import comparison_picture

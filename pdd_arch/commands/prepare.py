@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.errors import OptionError
 from pdd_arch.prepare.job import Choices, prepare

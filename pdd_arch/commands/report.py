@@ -1,11 +1,10 @@
 """`pdd report`: a run or a table as one HTML page."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole_number
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.embed import MEGABYTE
 from pdd_arch.report.html_page import check_target, write_page
@@ -18,19 +17,17 @@ from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
 DEFAULT_NAME = 'report.html'
+_PATH = 'experiments/NAME, or the folder that `pdd tables` has written'
 
 
 def _page(path: Path, generalist: bool) -> Page:
     if path.name == TABLE or (path / TABLE).is_file():
         return page_of_table(path)
-    if not is_run(path):
-        neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
-        raise MissingFileError(
-            neither if path.exists() else 'there is no such folder',
-            where=shown(path),
-            way_out='Give experiments/NAME, or the folder that `pdd tables` has written.',
-        )
-    return page_of_run(path, generalist, say)
+    if is_run(path):
+        return page_of_run(path, generalist, say)
+    neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
+    what = neither if path.exists() else 'there is no such folder'
+    raise MissingFileError(what, where=shown(path), way_out=f'Give {_PATH}.')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,50 +40,33 @@ def run(args: argparse.Namespace) -> int:
     count, reductions = write_page(page, target, int(args.max_size * MEGABYTE), args.crop, args.limit)
     for text in (*page.problems, *reductions):
         sys.stderr.write(f'pdd report: NOTE: {text}\n')
-    size = target.stat().st_size / MEGABYTE
-    parts = (f'{len(page.curves)} curves', f'{len(page.rows)} rows', f'{count} of {len(page.pictures)} images')
-    say(f'{shown(target)}: {", ".join(parts)}, {size:.1f} MB. Open it in a browser; it needs no network.')
+    size = f'{target.stat().st_size / MEGABYTE:.1f} MB'
+    parts = f'{len(page.curves)} curves, {len(page.rows)} rows, {count} of {len(page.pictures)} images, {size}'
+    say(f'{shown(target)}: {parts}. Open it in a browser; it needs no network.')
     return 0
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    text = 'show a run or a table as one HTML page: curves, table, images to compare'
-    parser = subparsers.add_parser(
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `report` to the `pdd` command."""
+    parser = add_subcommand(
+        subparsers,
         'report',
-        help=text,
-        description='Writes one HTML page for a run or a table: curves, table, and every image to compare, sorted by '
-        'gain or loss. The page needs no network and no other file. What does not fit its size is reduced, and the '
-        'page and this command say so.',
-        epilog='example: pdd report results/main -o main.html',
+        run,
+        help='show a run or a table as one HTML page: curves, table, images to compare',
+        more='The images are sorted by gain or loss. The page needs no network and no other file. What does not fit '
+        'its size is reduced, and the page and this command say so.',
+        example='pdd report results/main -o main.html',
     )
-    parser.add_argument('path', type=Path, help='experiments/NAME, or the folder that `pdd tables` has written')
-    parser.add_argument(
-        '-o', '--output', type=Path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)'
-    )
-    parser.add_argument(
-        '--max-size', type=_megabytes, default=20, metavar='MB', help='largest size of the page (default: 20)'
-    )
-    parser.add_argument(
-        '--crop', type=whole_number(64), metavar='N', help='show at most N x N pixels of an image (64 or more)'
-    )
-    parser.add_argument(
-        '--limit', type=whole_number(), metavar='N', help='show at most N images: the largest gains and losses'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('path', type=Path, help=_PATH)
+    add('-o', '--output', type=Path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)')
+    size = checked(float, lambda mb: 0 < mb <= 2000, 'a number of megabytes above 0, 2000 at most')
+    add('--max-size', type=size, default=20, metavar='MB', help='largest size of the page (default: 20)')
+    add('--crop', type=whole_number(64), metavar='N', help='show at most N x N pixels of an image (64 or more)')
+    add('--limit', type=whole_number(), metavar='N', help='show at most N images: the largest gains and losses')
+    add(
         '--generalist',
         action='store_true',
         help='for a run: also upscale the validation images with the network that it adapts (takes as long as a '
         'validation)',
     )
-    parser.set_defaults(run=run)
-
-
-def _megabytes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 2000:
-        raise argparse.ArgumentTypeError(f'expected a number of megabytes above 0, 2000 at most, found {text!r}')
-    return value

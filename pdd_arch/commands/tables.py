@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole_number
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.report.table_file import table_of
-from pdd_arch.tables.check import check_cells
-from pdd_arch.tables.plan import Cell, Plan, cells, plain, read_plan
+from pdd_arch.tables.plan import Cell, cells, check_cells, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, to_markdown, write_table
 from pdd_arch.utils.atomic import writing
@@ -19,42 +18,36 @@ from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import one_of
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `tables` to the `pdd` command."""
+    parser = add_subcommand(
+        subparsers,
         'tables',
+        run,
         help='train and measure the rows of a table',
-        description='Trains and measures the rows of a list (YAML) and writes table.md, .csv, .tex and .json. Paths in '
-        'its option files start at the current folder, as in `basicsr train`. Rows that are finished are not '
-        'repeated: after an interruption the same command continues.',
-        epilog='example: pdd tables main.yml -o results/main --seeds 0,1,2 --jobs 2 --gpus 0,1',
+        more='The rows stand in a list (YAML); the results are table.md, .csv, .tex and .json. Paths in its option '
+        'files start at the current folder, as in `basicsr train`. Rows that are finished are not repeated: after an '
+        'interruption the same command continues.',
+        example='pdd tables main.yml -o results/main --seeds 0,1,2 --jobs 2 --gpus 0,1',
     )
-    parser.add_argument('list', type=Path, help='list of rows (YAML)')
-    parser.add_argument('-o', '--out', type=Path, required=True, help='folder of the results')
-    parser.add_argument('--seeds', type=_seeds, metavar='N,N', help="seeds instead of the list's, separated by commas")
-    parser.add_argument('--only', metavar='TEXT', help='only rows with this text in their names')
-    parser.add_argument('--datasets', metavar='NAME,NAME', help='only these datasets of the list, separated by commas')
-    parser.add_argument(
-        '--jobs', type=whole_number(), metavar='N', help='training runs at the same time (default: one for each device)'
+    add = parser.add_argument
+    add('list', type=Path, help='list of rows (YAML)')
+    add('-o', '--out', type=Path, required=True, help='folder of the results')
+    seeds = checked(
+        lambda text: [int(n) for n in text.split(',')],
+        lambda numbers: min(numbers) >= 0 and len(set(numbers)) == len(numbers),
+        'different whole numbers separated by commas',
     )
-    parser.add_argument('--gpus', default='', metavar='N,N', help='GPUs to spread the runs over, separated by commas')
-    parser.add_argument('--dry-run', action='store_true', help='list what would run, and do nothing')
-    parser.set_defaults(run=run)
-
-
-def _seeds(text: str) -> list[int]:
-    numbers = text.split(',')
-    if not all(n.isdecimal() for n in numbers) or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f'expected different whole numbers separated by commas, found {text!r}')
-    return [int(n) for n in numbers]
+    add('--seeds', type=seeds, metavar='N,N', help="seeds instead of the list's, separated by commas")
+    add('--only', metavar='TEXT', help='only rows with this text in their names')
+    add('--datasets', metavar='NAME,NAME', help='only these datasets of the list, separated by commas')
+    add('--jobs', type=whole_number(), metavar='N', help='training runs at the same time (default: one per device)')
+    add('--gpus', default='', metavar='N,N', help='GPUs to spread the runs over, separated by commas')
+    add('--dry-run', action='store_true', help='list what would run, and do nothing')
 
 
 def _chosen(args: argparse.Namespace, everything: Sequence[Cell]) -> list[Cell]:
-    """The cells that --only and --datasets choose.
-
-    Raises:
-        OptionError: they choose none, or there is no such dataset.
-    """
+    """The cells that --only and --datasets choose; OptionError if they choose none, or there is no such dataset."""
     datasets = list(dict.fromkeys(cell.dataset for cell in everything))
     wanted = args.datasets.split(',') if args.datasets else datasets
     for name in wanted:
@@ -92,24 +85,17 @@ def run(args: argparse.Namespace) -> int:
         where=f'-o {args.out}',
         way_out='Wait for it, or choose another folder; --jobs and --gpus spread one table over several devices.',
     )
-    with folder_held(args.out, taken):
-        return _run(args, plan, everything, todo)
-
-
-def _run(args: argparse.Namespace, plan: Plan, everything: Sequence[Cell], todo: Sequence[Cell]) -> int:
-    if todo:  # now, and not after hours of training
-        _, reasons = availability(plain(todo[0].options['val']['metrics']), fetch=True)
-        for reason in reasons.values():
-            _warn(reason)
     gpus = [g for g in args.gpus.split(',') if g]
-    failed = run_cells(todo, args.out, gpus, args.jobs or max(1, len(gpus)), say)
-    table = write_table(collect(plan, everything, args.out), args.out)
+    with folder_held(args.out, taken):
+        if todo:  # now, and not after hours of training
+            _warn(availability(todo[0].metrics, fetch=True)[1].values())
+        failed = run_cells(todo, args.out, gpus, args.jobs or max(1, len(gpus)), say)
+        table = write_table(collect(plan, everything, args.out), args.out)
     say(to_markdown(table))
-    missing = table.reasons()
-    for line in [*failed, *missing]:
-        _warn(line)
-    return 1 if failed or missing else 0
+    problems = [*failed, *table.reasons()]
+    _warn(problems)
+    return 1 if problems else 0
 
 
-def _warn(text: str) -> None:
-    sys.stderr.write(f'pdd tables: {text}\n')
+def _warn(lines: Iterable[str]) -> None:
+    sys.stderr.writelines(f'pdd tables: {line}\n' for line in lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pdd_arch.commands.numbers import whole_number
+from pdd_arch.commands.parsers import whole_number
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.images.decoding import image_size
 from pdd_arch.images.names import is_image_name

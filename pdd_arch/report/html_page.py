@@ -1,6 +1,5 @@
 """How a `Page` becomes one HTML file.
 
-The statistics are computed, the images embedded within a limit of bytes, and template, style and scripts put together.
 Everything that comes from outside (names, notes, commands) travels as JSON inside a ``<script>`` that is not executed,
 and the page's own script, which alone is allowed to run, puts it into text nodes: nothing of it is ever read as HTML.
 """
@@ -55,22 +54,17 @@ def page_data(page: Page) -> dict[str, Any]:
     scores: dict[str, dict[str, Any]] = {}
     for row in page.rows:
         scores.setdefault(row.dataset, {})[row.name] = {k: asdict(v) for k, v in image_scores(row).items()}
-    return dict(
-        title=page.title,
-        source=page.source,
+    as_it_is = ('title', 'source', 'notes', 'problems', 'baseline', 'first')
+    return {name: getattr(page, name) for name in as_it_is} | dict(
         test=dict(name=TEST, significant=SIGNIFICANT, least=LEAST_IMAGES),
         made=f'{datetime.now():%Y-%m-%d %H:%M}, pdd_arch {__version__}',
-        notes=page.notes,
-        problems=page.problems,
         metrics=[
             dict(name=m.name, better=m.better, decimals=m.decimals, unit=unit_of(m.name) if m.unit is None else m.unit)
             for m in page.metrics
         ],
-        baseline=page.baseline,
         rows=[asdict(row) for row in statistics_of(page.rows, page.metrics, page.baseline)],
         scores=scores,
         curves=[asdict(c) for c in page.curves],
-        first=page.first,
     )
 
 
@@ -96,7 +90,7 @@ def render(page: Page, embedded: Embedded | None = None) -> str:
         'policy': html.escape(policy, quote=True),
         'style': style,
         'script': script,
-        'data': script_json(page_data(page) | dict(pictures=embedded.picture_data(), reductions=embedded.reductions)),
+        'data': script_json(page_data(page) | dict(pictures=embedded.pictures, reductions=embedded.reductions)),
         'images': script_json(embedded.images),
     }
     # in one pass, so that a name which looks like a placeholder stays a name
@@ -104,11 +98,7 @@ def render(page: Page, embedded: Embedded | None = None) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Refuse a place that cannot be written to, or a file that is not a report.
-
-    Raises:
-        OptionError: naming the place.
-    """
+    """Raise an OptionError for a place that cannot be written to, or a file there that is not a report."""
     where = f'-o {shown(path)}'
     if path.is_dir():
         raise OptionError('is a folder', where=where, expected=f'a file, for example {shown(path / "report.html")}')
@@ -125,14 +115,10 @@ def check_target(path: Path) -> None:
 def write_page(
     page: Page, path: Path, max_bytes: int = 20 * MEGABYTE, crop: int | None = None, limit: int | None = None
 ) -> tuple[int, list[str]]:
-    """Write a page that is no larger than `max_bytes`.
+    """Write a page that is no larger than `max_bytes`; an earlier report at `path` is replaced.
 
-    Args:
-        page: what it shows.
-        path: the HTML file; an earlier report there is replaced.
-        max_bytes: limit of the file. Images are compressed, cropped and at last left out until it holds.
-        crop: show at most so many pixels of each side of an image.
-        limit: show at most so many images.
+    Images are compressed, cropped and at last left out until the limit holds. `crop` is the largest side of an image
+    in pixels, `limit` the largest number of images.
 
     Returns:
         How many images are shown, and what was reduced or left out, a sentence each; the page says the same.
@@ -150,8 +136,8 @@ def write_page(
     embedded = embed(page, max_bytes - empty, crop, limit)
     text = render(page, embedded).encode()
     if len(text) > max_bytes:  # names longer than allowed for: never write more than was asked for
-        size = f'{len(text) / MEGABYTE:.2f} MB'
-        raise OptionError(f'the page has {size}', where='--max-size', way_out='Give a larger size, or --limit.')
+        what = f'the page has {len(text) / MEGABYTE:.2f} MB'
+        raise OptionError(what, where='--max-size', way_out='Give a larger size, or --limit.')
     with writing(path), whole_file(path) as partial:
         partial.write_bytes(text)
     return len(embedded.pictures), embedded.reductions

@@ -1,9 +1,9 @@
 """A page out of the folder of a run: its record, its options, and the images that its validations have saved."""
 
+import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
-from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.metrics.availability import better
 from pdd_arch.metrics.measuring import Measure, registered_measure
 from pdd_arch.options.yaml_file import load_options
-from pdd_arch.report.page import Curve, Page, Picture, Version
-from pdd_arch.report.pictures import ImageFolder, Location, Output, make_picture
+from pdd_arch.report.page import Curve, ImageFolder, Location, Output, Page, Picture, Version, make_picture, some_of
 from pdd_arch.report.scores import Metric, Row, Seed, Value, unit_of
 from pdd_arch.training.record import RECORD, RunHistory, read_record
 from pdd_arch.utils.wording import shown
@@ -25,19 +24,7 @@ SAVED = 'visualization'
 #: points of a curve; more of them are averaged
 MAX_POINTS = 400
 BICUBIC, GENERALIST = 'bicubic', 'generalist'
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run: the folder that it was started in, and the sections of its options."""
-
-    folder: Path
-    root: Path
-    options: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]]
-
-    def section(self, key: str) -> Mapping[str, Any]:
-        return self.options.get(key) or {}
+_DATAROOTS = ('dataroot_lq', 'dataroot_gt')
 
 
 def is_run(folder: Path) -> bool:
@@ -46,27 +33,22 @@ def is_run(folder: Path) -> bool:
 
 
 def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> Page:
-    """The page of a run.
+    """The page of a run in ``experiments/NAME``, for which `is_run` holds; PDDError where something in it is broken.
 
-    Args:
-        folder: ``experiments/NAME``, for which `is_run` holds.
-        generalist: also upscale the validation images with the network that the run adapts.
-        say: told about what takes time.
-
-    Raises:
-        PDDError: something in the folder is broken.
+    With `generalist`, the validation images are also upscaled with the network that the run adapts. `say` is told
+    about what takes time.
     """
-    run = _read_run(folder)
-    history = read_record(folder)
+    options, history, folder = _read_options(folder), read_record(folder), folder.resolve()
+    metrics = options['val'].get('metrics') or {}
     page = Page(
-        title=f'Run {run.options.get("name", folder.name)}',
-        source=run.folder.name,
+        title=f'Run {options.get("name", folder.name)}',
+        source=folder.name,
         metrics=[
             Metric(n, 'lower' if better(o) == 'lower' else 'higher', 2 if unit_of(n) == 'dB' else 4)
-            for n, o in run.metrics.items()
+            for n, o in metrics.items()
         ],
         rows=[],
-        curves=_curves(history, run.metrics),
+        curves=_curves(history, metrics),
     )
     if not (folder / RECORD).is_file():
         page.problems.append(
@@ -74,39 +56,38 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
         )
     elif not history.validation:
         page.problems.append('The record holds no validation (val.metrics, val.val_freq), hence no curves of metrics.')
-    page.pictures = _pictures(run, page)
+    page.pictures = _pictures(options['datasets'], folder, page)
     if page.pictures and generalist:
-        _add_generalist(run, page, say)
+        _add_generalist(options, page, say)
     elif page.pictures:
         page.notes.append('The generalist is not shown; `pdd report --generalist` upscales the images with it.')
-    _add_scores(run, page, say)
+    _add_scores(metrics, page, say)
     return page
 
 
-def _read_run(folder: Path) -> _Run:
+def _read_options(folder: Path) -> dict[str, Any]:
+    """The options of a run, with absolute paths of its images and weights."""
     file = max(folder.glob('*.yml'), key=lambda p: p.stat().st_mtime)
     options = load_options(file)
-    for key in ('datasets', 'val', 'train', 'path'):
-        if not isinstance(options.get(key) or {}, dict):
+    for key in ('datasets', 'val', 'train', 'path', 'network_g', 'network_teacher'):
+        options[key] = options.get(key) or {}
+        if not isinstance(options[key], dict):
             found = type(options[key]).__name__
             raise DataError(where=f'{shown(file)}: {key}', expected='a section', found=found)
     folder = folder.resolve()
     # experiments/NAME below the folder that the run was started in; a folder moved elsewhere: the current one
     root = folder.parent.parent if folder.parent.name == 'experiments' else Path.cwd()
-    options = {key: _located(value, root) for key, value in options.items()}
-    return _Run(folder, root, options, (options.get('val') or {}).get('metrics') or {})
+    return {key: _located(value, root) for key, value in options.items()}
 
 
 def _located(value: Any, root: Path, key: str = '') -> Any:
-    """Options in which weights are named from anywhere: relative to `root` where there is such a file.
-
-    Other values of the same keys are names (``imagenet``, ``bundled:...``).
-    """
     if isinstance(value, dict):
         return {k: _located(v, root, str(k)) for k, v in value.items()}
-    if isinstance(value, str) and (key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')):
-        file = root / os.path.expanduser(value)
-        return str(file) if file.is_file() else value
+    if isinstance(value, str):
+        path = root / os.path.expanduser(value)
+        may_be_file = key == 'path' or key.endswith('weights') or key.startswith('pretrain_network')
+        # values of the same keys may also be names (``imagenet``)
+        return str(path) if key in _DATAROOTS or (may_be_file and path.is_file()) else value
     return value
 
 
@@ -115,11 +96,14 @@ def _curves(history: RunHistory, metrics: Mapping[str, Mapping[str, Any]]) -> li
     curves = []
     for name in dict.fromkeys(name for dataset in history.validation.values() for name in dataset):
         series = {d: _points(values[name]) for d, values in history.validation.items() if name in values}
-        curves.append(Curve(name, series, unit_of(name), better(metrics.get(name) or {})))
+        # a run may have been continued with other metrics
+        curves.append(Curve(name, series, unit_of(name), better(metrics[name]) if name in metrics else None))
     for name, values in history.losses.items():
-        points, averaged = _thinned(_points(values))
+        points = _points(values)
+        averaged = max(math.ceil(len(points) / MAX_POINTS), 1)
+        groups = [np.mean(points[i : i + averaged], axis=0) for i in range(0, len(points), averaged)]
         note = f'Each point is the mean of {averaged} recorded values.' if averaged > 1 else ''
-        curves.append(Curve(name, {'training': points}, group='training', note=note))
+        curves.append(Curve(name, {'training': [(float(x), float(y)) for x, y in groups]}, group='training', note=note))
     return curves
 
 
@@ -127,17 +111,10 @@ def _points(values: Mapping[int, float]) -> list[tuple[float, float]]:
     return [(float(iteration), value) for iteration, value in sorted(values.items())]
 
 
-def _thinned(points: list[tuple[float, float]]) -> tuple[list[tuple[float, float]], int]:
-    """At most `MAX_POINTS` points, and how many neighbours each is the mean of."""
-    size = max(-(-len(points) // MAX_POINTS), 1)
-    groups = [np.mean(points[i : i + size], axis=0) for i in range(0, len(points), size)]
-    return [(float(x), float(y)) for x, y in groups], size
-
-
 # ---------------------------------------------------------------- images
-def _pictures(run: _Run, page: Page) -> list[Picture]:
+def _pictures(datasets: Mapping[str, Any], folder: Path, page: Page) -> list[Picture]:
     """The validation images with what the first and the last validation made of them."""
-    saved = _saved(run.folder / SAVED)
+    saved = _saved(folder / SAVED)
     if not saved:
         page.problems.append(
             f'There are no images: {SAVED}/ is empty. Set val.save_img: true and val.val_freq in the options.'
@@ -150,62 +127,57 @@ def _pictures(run: _Run, page: Page) -> list[Picture]:
             f'Images were saved at {len(iterations)} iterations; those of the first ({chosen[0]}) and the last '
             f'({chosen[-1]}) are shown.'
         )
-    pictures, taken = [], set()
-    for key, dataset in run.section('datasets').items():
+    pictures: dict[str, Picture] = {}
+    for key, dataset in datasets.items():
         if not key.startswith('val') or not isinstance(dataset, dict):
             continue
-        for name, lq, gt in _validation_set(run, key, dataset, page):
+        for name, lq, gt in _validation_set(key, dataset, page):
             own = saved.get(name, {})
             outputs = [Output(f'iteration {i}', f'iteration {i}', own[i]) for i in chosen if i in own]
-            if not outputs or name in taken:
+            if not outputs or name in pictures:
                 continue
             picture = make_picture(name, str(dataset.get('name', key)), lq, gt, outputs, page.problems)
             if picture:
-                pictures.append(picture)
-                taken.add(name)
-    lost = sorted(set(saved) - taken)
+                pictures[name] = picture
+    lost = sorted(set(saved) - set(pictures))
     if lost:
         page.problems.append(
             f'{len(lost)} of {len(saved)} images in {SAVED}/ are not shown, for no LR image of that name and size was '
-            f'found in the validation sets: {", ".join(lost[:3])}{" ..." if len(lost) > 3 else ""}'
+            f'found in the validation sets: {some_of(lost)}'
         )
-    return pictures
+    return list(pictures.values())
 
 
 def _saved(folder: Path) -> dict[str, dict[int, Path]]:
     """image -> iteration -> file, of ``visualization/IMAGE/IMAGE_ITERATION.png``."""
     out: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob('*/*.png')):
-        match = re.fullmatch(re.escape(path.parent.name) + r'_(\d+)', path.stem)
-        if match:
-            out.setdefault(path.parent.name, {})[int(match[1])] = path
+        name, _, iteration = path.stem.rpartition('_')
+        if name == path.parent.name and iteration.isdecimal():
+            out.setdefault(name, {})[int(iteration)] = path
     return out
 
 
 def _validation_set(
-    run: _Run, key: str, dataset: Mapping[str, Any], page: Page
+    key: str, dataset: Mapping[str, Any], page: Page
 ) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
-    options = [option for option in ('dataroot_lq', 'dataroot_gt') if dataset.get(option) is not None]
+    given = [option for option in _DATAROOTS if dataset.get(option) is not None]
     try:
-        folders = {
-            o: ImageFolder(run.root / os.path.expanduser(str(dataset[o])), f'datasets.{key}.{o}') for o in options
-        }
+        folders = {o: ImageFolder(Path(str(dataset[o])), f'datasets.{key}.{o}') for o in given}
     except MissingFileError as error:
         page.problems.append(f'Images are not shown: {error}')
         return
-    if 'dataroot_lq' in folders:
-        hr = folders.get('dataroot_gt')
-        for name, lq in folders['dataroot_lq'].exact.items():
-            yield lq.stem, lq, hr.find(name) if hr else None
+    lr, hr = map(folders.get, _DATAROOTS)
+    for name, lq in lr.exact.items() if lr else ():
+        yield lq.stem, lq, hr.find(name) if hr else None
 
 
-def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
+def _add_generalist(opt: Mapping[str, Any], page: Page, say: Callable[[str], None]) -> None:
     """The teacher of a static run, else the network that the run has started from, on every image."""
     say(f'Upscaling {len(page.pictures)} images with the generalist (left out without --generalist) ...')
-    static = run.section('train').get('teacher') == 'static' and run.section('network_teacher')
-    letter = 'teacher' if static else 'g'
-    path, network = run.section('path'), run.section(f'network_{letter}')
+    letter = 'teacher' if opt['train'].get('teacher') == 'static' and opt['network_teacher'] else 'g'
+    path, network = opt['path'], opt[f'network_{letter}']
     weights = path.get(f'pretrain_network_{letter}')
     way_out = 'Leave --generalist out.'
     if not network or not (weights or network.get('path')):  # `SpandrelNet` brings its weights
@@ -219,7 +191,7 @@ def _add_generalist(run: _Run, page: Page, say: Callable[[str], None]) -> None:
             what = 'the output of the generalist has the wrong size'
             raise DataError(what, where=picture.name, expected=expected, found=found, way_out=way_out)
         version = Version(GENERALIST, 'row', partial(np.asarray, made), row=GENERALIST)
-        at = next(n for n, v in enumerate(picture.versions) if v.role == 'row')
+        at = sum(v.role in ('lr', 'bicubic') for v in picture.versions)
         page.pictures[i] = replace(picture, versions=(*picture.versions[:at], version, *picture.versions[at:]))
 
 
@@ -229,38 +201,33 @@ def _swapped(image: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- scores
-def _add_scores(run: _Run, page: Page, say: Callable[[str], None]) -> None:
+def _add_scores(metrics: Mapping[str, Mapping[str, Any]], page: Page, say: Callable[[str], None]) -> None:
     """Values per image, which the record does not have: computed from the saved images with the run's own metrics."""
     pictures = [p for p in page.pictures if p.versions[-1].role == 'hr']
     if not pictures or not page.metrics:
         if page.pictures:
             page.notes.append('There are no scores per image: they need HR images and val.metrics in the options.')
         return
-    measures = [registered_measure(m.name, run.metrics[m.name], m.decimals) for m in page.metrics]
+    measures = [registered_measure(m.name, metrics[m.name], m.decimals) for m in page.metrics]
     say(f'Measuring {len(pictures)} images: {", ".join(m.name for m in measures)} ...')
     scores: dict[tuple[str, str], dict[str, list[Value]]] = {}
     broken: dict[str, str] = {}
     for picture in pictures:
         truth = _swapped(picture.versions[-1].load())
         for version in picture.versions:
-            if version.role == 'lr' and version.factor > 1:
-                image, name = bicubic_upscaler(version.factor)(_swapped(version.load())), BICUBIC
-            elif version.role == 'row' and version.row:
-                image, name = _swapped(version.load()), version.row
-            else:
-                continue
-            values = [_value(m, image, truth, broken) for m in measures]
-            scores.setdefault((name, picture.dataset), {})[picture.name] = values
+            if version.role in ('bicubic', 'row'):
+                image = _swapped(version.load())
+                values = [_value(m, image, truth, broken) for m in measures]
+                scores.setdefault((version.row or BICUBIC, picture.dataset), {})[picture.name] = values
     page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
     # interpolation and the generalist before the iterations
-    names = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
-    page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in names]
-    present = [name for name, _ in names]
-    second = present[-2] if len(set(present)) > 2 else BICUBIC
-    page.baseline = next((n for n in (GENERALIST, second) if n in present), None)
+    keys = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
+    page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in keys]
+    names = list(dict.fromkeys(name for name, _ in keys))
+    page.baseline = GENERALIST if GENERALIST in names else next(iter(names[-2:-1]), None)
     page.notes.append(
-        f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run; gains are '
-        f'over "{page.baseline}".'
+        f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run'
+        + (f'; gains are over "{page.baseline}".' if page.baseline else '.')
     )
 
 

@@ -1,28 +1,21 @@
 """A page out of the folder that `pdd tables` writes: `table.json` and the images it names."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from pdd_arch.errors import MissingFileError
-from pdd_arch.report.page import Page
-from pdd_arch.report.pictures import ImageFolder, Output, make_picture
+from pdd_arch.report.page import ImageFolder, Output, Page, make_picture, some_of
 from pdd_arch.report.scores import Row
 from pdd_arch.report.table_file import TABLE, Dataset, Table, read_table
 from pdd_arch.utils.wording import shown
 
-#: the number of images that a sentence names; of more, only their number is given
-MAX_NAMED = 3
-
 
 def page_of_table(path: Path) -> Page:
-    """The page of a table.
-
-    Args:
-        path: its folder, or the file `table.json` in it.
+    """The page of a table, given by its folder or by ``table.json``; images that are not there are named on it.
 
     Raises:
-        MissingFileError, DataError: there is no table, or it is not what `pdd tables` writes, or an image that it
-            names is broken. Images that are not there are named on the page.
+        MissingFileError, DataError: there is no table, it is not what `pdd tables` writes, or an image is broken.
     """
     file = path / TABLE if path.is_dir() else path
     if not file.is_file():
@@ -39,21 +32,15 @@ def page_of_table(path: Path) -> Page:
     if table.baseline is None:
         page.problems.append('The table names no baseline, so there are no gains to sort by.')
     page.problems += table.reasons()
-    several = False
     for dataset in dict.fromkeys(row.dataset for row in table.rows):
         rows = [row for row in table.rows if row.dataset == dataset]
         _say_what_is_missing(dataset, rows, page)
-        several |= _add_pictures(dataset, rows, table, file.parent, page)
-    if several:
+        _add_pictures(dataset, rows, table, file.parent, page)
+    if any(len(row.seeds) > 1 and any(seed.outputs for seed in row.seeds) for row in table.rows):
         page.notes.append(
             'Where a row has several seeds, the images are those of the first; scores are means over all.'
         )
     return page
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - MAX_NAMED
-    return ', '.join(names[:MAX_NAMED]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def _images(rows: Sequence[Row]) -> list[str]:
@@ -72,7 +59,7 @@ def _say_what_is_missing(dataset: str, rows: Sequence[Row], page: Page) -> None:
             if missing:
                 page.problems.append(
                     f'{dataset}, {row.name}, seed {seed.seed}: has scores of {len(seed.scores)} of {len(images)} '
-                    f'images (not {_some(missing)}); its mean is over other images than that of the other rows.'
+                    f'images (not {some_of(missing)}); its mean is over other images than that of the other rows.'
                 )
 
 
@@ -86,16 +73,8 @@ def _find_folder(text: str, table: Path, option: str, page: Page) -> ImageFolder
         return None
 
 
-def _inside(name: str) -> bool:
-    """Whether the name of an image stays in its folder."""
-    path = PurePosixPath(name.replace('\\', '/'))
-    return not path.is_absolute() and '..' not in path.parts
-
-
-def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path, page: Page) -> bool:
-    """Add the pictures of a dataset; whether one of its rows has more seeds than images are shown of."""
-    section = table.datasets.get(dataset, Dataset())
-    options = {'lq': section.lq, 'gt': section.gt}
+def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path, page: Page) -> None:
+    options = asdict(table.datasets.get(dataset, Dataset()))
     sources = {k: _find_folder(v, folder, f'datasets.{dataset}.{k}', page) for k, v in options.items() if v}
     written = []
     for row in rows:
@@ -107,7 +86,8 @@ def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path,
             page.notes.append(f'{dataset}, {row.name}: the table names no images.')
     missing: dict[str, list[str]] = {}
     for image in _images(rows):
-        if not _inside(image):
+        path = PurePosixPath(image.replace('\\', '/'))
+        if path.is_absolute() or '..' in path.parts:
             page.problems.append(f'{dataset}: no image is shown for {image!r}, which is not a name inside the folder.')
             continue
         found = {key: source.find(image) for key, source in sources.items() if source}
@@ -124,5 +104,4 @@ def _add_pictures(dataset: str, rows: Sequence[Row], table: Table, folder: Path,
         picture = make_picture(image, dataset, found.get('lq'), found.get('gt'), outputs, page.problems)
         if picture:
             page.pictures.append(picture)
-    page.problems += [f'{what}: no image of {_some(names)}.' for what, names in missing.items()]
-    return any(len(row.seeds) > 1 for row, *_ in written)
+    page.problems += [f'{what}: no image of {some_of(names)}.' for what, names in missing.items()]

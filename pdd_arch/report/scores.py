@@ -40,23 +40,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Seed:
-    """One repetition of a row.
+    """One repetition of a row."""
 
-    Attributes:
-        scores: image -> a value per metric.
-        seed: None for a row that is not trained.
-        outputs: folder of the images, relative to the table.
-        command, commit: where the scores come from.
-        not_computed, undefined: metric -> why it has no values, or none for some images.
-    """
-
-    scores: dict[Name, list[Value]]
-    seed: int | str | None = None
-    outputs: str | None = None
+    scores: dict[Name, list[Value]]  # image -> a value per metric
+    seed: int | str | None = None  # None for a row that is not trained
+    outputs: str | None = None  # folder of the images, relative to the table
     command: str | None = None
     commit: str | None = None
-    not_computed: dict[str, str] = field(default_factory=dict)
-    undefined: dict[str, str] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)  # metric -> why it has no values
+    undefined: dict[str, str] = field(default_factory=dict)  # metric -> why it has none for some images
 
 
 @dataclass(frozen=True)
@@ -92,26 +84,18 @@ class SeedMeans:
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """A row in numbers, by metric.
-
-    Attributes:
-        images: number of images that any seed has scores of.
-        counts: images with a value in every seed.
-        mean, std: mean and standard deviation (n - 1) over the means of the seeds.
-        p: of the paired comparison with the baseline over the images; None where there is none.
-        best: whether the printed value is the best of the dataset.
-    """
+    """A row in numbers, by metric."""
 
     name: str
     dataset: str
     reference: bool
-    images: int
+    images: int  # that any seed has scores of
     seeds: list[SeedMeans]
-    counts: list[int]
-    mean: list[Value]
-    std: list[Value]
-    p: list[Value]
-    best: list[bool]
+    counts: list[int]  # images with a value in every seed
+    mean: list[Value]  # over the means of the seeds
+    std: list[Value]  # sample standard deviation of the means of the seeds
+    p: list[Value]  # of the paired comparison with the baseline over the images, if there is one
+    best: list[bool]  # whether the printed value is the best of the dataset
 
 
 def mean(values: Sequence[Value]) -> Value:
@@ -137,15 +121,10 @@ def image_scores(row: Row) -> dict[str, ImageScores]:
 
 
 def significance(own: Sequence[Seed], baseline: Sequence[Seed], metrics: int) -> list[Value]:
-    """Two-sided Wilcoxon signed-rank test over the images, by metric; images are the sample, seeds are averaged.
+    """p of a two-sided Wilcoxon signed-rank test over the images, by metric, seeds averaged.
 
-    Args:
-        own, baseline: seeds of a row, and of the row that it is compared with.
-        metrics: number of metrics.
-
-    Returns:
-        p by metric. None where it cannot be had: other images, fewer than six of them, or a value that is missing or
-        infinite in both rows.
+    None where it cannot be had: other images, fewer than six of them, or a value that is missing, or infinite in
+    both rows.
     """
     images = list(baseline[0].scores) if baseline else []
     alike = own and all(set(seed.scores) == set(images) for seed in (*own, *baseline))
@@ -155,23 +134,11 @@ def significance(own: Sequence[Seed], baseline: Sequence[Seed], metrics: int) ->
     ours, theirs = (v.mean(axis=0) for v in values)
     with np.errstate(invalid='ignore'):
         differences = ours - theirs
-    return [_p(column) for column in differences.T]
-
-
-def _p(differences: np.ndarray) -> float | None:
-    if np.isnan(differences).any():
-        return None
-    return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    return [None if np.isnan(d).any() else float(stats.wilcoxon(d).pvalue) if d.any() else 1.0 for d in differences.T]
 
 
 def statistics_of(rows: Sequence[Row], metrics: Sequence[Metric], baseline: str | None) -> list[RowStatistics]:
-    """The statistics of all rows.
-
-    Args:
-        rows: rows of any number of datasets.
-        metrics: columns; every image has as many values.
-        baseline: name of the row that the others are compared with, on the same dataset.
-    """
+    """The statistics of the rows of any number of datasets; `baseline` is the row that the others are compared with."""
     found = []
     for row in rows:
         other = next((r for r in rows if r.name == baseline and r.dataset == row.dataset and r is not row), None)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from pdd_arch.errors import DataError
+from pdd_arch.options.schema import Section
 from pdd_arch.report.scores import Metric, Name, Row
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.wording import shown
@@ -15,10 +16,8 @@ from pdd_arch.utils.wording import shown
 TABLE = 'table.json'
 
 
-class Published(BaseModel):
+class Published(Section):
     """Figures of a paper, for comparison: ``{dataset: {row: {metric: value}}}``."""
-
-    model_config = ConfigDict(extra='forbid', strict=True)
 
     source: str
     values: dict[str, dict[str, dict[str, float]]]
@@ -50,44 +49,17 @@ class Table:
         return list(dict.fromkeys(r for s in seeds for r in (*s.not_computed.values(), *s.undefined.values())))
 
 
-_TABLE = TypeAdapter(Table)
-
-
 def table_of(content: object) -> Table:
-    """A table from the content of its file.
-
-    Raises:
-        DataError: it is not what `pdd tables` writes.
-    """
+    """A table from the content of its file; DataError if it is not what `pdd tables` writes."""
     try:
-        table = _TABLE.validate_python(content)
+        table = TypeAdapter(Table).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = '.'.join(map(str, first['loc'])) or 'the whole file'
         raise DataError(first['msg'], where=where, found=ascii(first['input'])[:80]) from None
-    _check(table)
-    return table
-
-
-def read_table(file: Path) -> Table:
-    """Read and check ``table.json``.
-
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: it cannot be read, or is not what `pdd tables` writes.
-    """
-    content = read_content(file)
-    try:
-        return table_of(json.loads(content))
-    except DataError as error:
-        wrong = error.within(shown(file), ': ')
-    except (ValueError, RecursionError) as error:
-        wrong = DataError(f'is not JSON ({error})', where=shown(file))
-    raise wrong.with_fields(way_out='Write it anew with `pdd tables`.')
-
-
-def _check(table: Table) -> None:
-    """What no single value shows to be wrong."""
+    metrics = [m.name for m in table.metrics]
+    if len(set(metrics)) < len(metrics):
+        raise DataError(where='metrics', expected='different names', found=str(metrics))
     seen = set()
     for row in table.rows:
         if (row.name, row.dataset) in seen:
@@ -96,13 +68,22 @@ def _check(table: Table) -> None:
         seen.add((row.name, row.dataset))
         for seed in row.seeds:
             for image, values in seed.scores.items():
-                if len(values) != len(table.metrics):
-                    where = f'rows: {row.name!r}, seed {seed.seed}, image {image!r}'
-                    expected = f'{len(table.metrics)} values, one per metric'
-                    raise DataError(where=where, expected=expected, found=str(len(values)))
-    names = [m.name for m in table.metrics]
-    if len(set(names)) < len(names):
-        raise DataError(where='metrics', expected='different names', found=str(names))
+                if len(values) != len(metrics):
+                    where, expected = f'rows: {row.name!r}, seed {seed.seed}, image {image!r}', f'{len(metrics)} values'
+                    raise DataError(where=where, expected=f'{expected}, one per metric', found=str(len(values)))
     rows = sorted({row.name for row in table.rows})
     if table.baseline is not None and table.baseline not in rows:
         raise DataError(where='baseline', expected=f'the name of a row, one of {rows}', found=repr(table.baseline))
+    return table
+
+
+def read_table(file: Path) -> Table:
+    """Read and check ``table.json``; DataError or MissingFileError where that fails."""
+    content = read_content(file)
+    try:
+        return table_of(json.loads(content))
+    except DataError as error:
+        wrong = error.within(shown(file), ': ')
+    except (ValueError, RecursionError) as error:
+        wrong = DataError(f'is not JSON ({error})', where=shown(file))
+    raise wrong.with_fields(way_out='Write it anew with `pdd tables`.')

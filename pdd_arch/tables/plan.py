@@ -1,17 +1,21 @@
-"""The list of a table: what is in it, checked, and spread into cells."""
+"""The list of a table: what is in it, spread into cells, and checked before the first of them is trained."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.messages import validated
+from pdd_arch.options.run_options import validated_file
+from pdd_arch.options.schema import Section
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.metrics import check_metric
 from pdd_arch.report.table_file import Published
 from pdd_arch.utils.resources import option_file
 from pdd_arch.utils.wording import did_you_mean, one_of
@@ -20,79 +24,50 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 Changes = dict[str, Any]
 
 
-class _Part(BaseModel):
-    """A section of the list; unknown keys are errors."""
+class Printing(Section):
+    """Keys of a metric that a table has besides those of ``val.metrics``."""
 
-    model_config = ConfigDict(extra='forbid', strict=True)
+    model_config = ConfigDict(extra='ignore')
+
+    decimals: int = Field(4, ge=0, le=10)
+    label: str | None = None
 
 
-#: keys of a metric that a table has besides those of ``val.metrics``
-PRINTING = ('decimals', 'label')
-
-
-class Row(_Part):
-    """One method: a network that is there already, one that is trained, or interpolation.
-
-    Attributes:
-        name: as printed.
-        method: ``train`` (the default), ``start`` (the network before training) or ``bicubic``.
-        opt: option file instead of the list's.
-        changes: changes of the option file.
-        checkpoint: weights to measure instead of training, for ``network_g`` after `changes`.
-        param_key: key of the state dict in the checkpoint.
-        datasets: datasets to measure on; all by default.
-    """
+class Row(Section):
+    """One method: a network that is there already, one that is trained, or interpolation."""
 
     name: str = Field(min_length=1)
-    method: Literal['train', 'start', 'bicubic'] = 'train'
-    opt: str | None = None
-    changes: Changes = {}
-    checkpoint: str | None = None
-    param_key: str | None = 'params_ema'
-    datasets: list[str] | None = Field(None, min_length=1)
+    method: Literal['train', 'start', 'bicubic'] = 'train'  # start: the network before training
+    opt: str | None = None  # option file instead of the list's
+    changes: Changes = {}  # of the option file
+    checkpoint: str | None = None  # weights to measure instead of training, for ``network_g`` after `changes`
+    param_key: str | None = 'params_ema'  # of the state dict in the checkpoint
+    datasets: list[str] | None = Field(None, min_length=1)  # to measure on; None: all
 
 
-class Plan(_Part):
-    """A list file.
-
-    Attributes:
-        title: heading of the table.
-        opt: option file that rows start from: a path, or the name of one that ships with the package.
-        changes: changes of the option file, for all rows.
-        datasets: name -> changes for this target domain (training data and validation pairs).
-        rows: methods.
-        seeds: seeds of the trained rows (``manual_seed``).
-        metrics: as ``val.metrics``; the option file's by default. ``decimals`` and ``label`` are for printing.
-        baseline: name of the row that others are compared with.
-        notes: sentences that are printed below the table.
-        published: figures of papers, with their source; they are printed apart.
-    """
+class Plan(Section):
+    """A list file."""
 
     title: str
-    opt: str
-    changes: Changes = {}
-    datasets: dict[str, Changes] = Field(min_length=1)
+    opt: str  # option file that rows start from: a path, or the name of one that ships with the package
+    changes: Changes = {}  # of the option file, for all rows
+    datasets: dict[str, Changes] = Field(min_length=1)  # changes for a target domain: training data, validation pairs
     rows: list[Row] = Field(min_length=1)
-    seeds: list[int] = Field([0], min_length=1)
-    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)
-    baseline: str | None = None
-    notes: list[str] = []
-    published: list[Published] = []
+    seeds: list[int] = Field([0], min_length=1)  # of the trained rows (``manual_seed``)
+    metrics: dict[str, dict[str, Any]] | None = Field(None, min_length=1)  # ``val.metrics`` with `Printing`
+    baseline: str | None = None  # name of the row that others are compared with
+    notes: list[str] = []  # sentences that are printed below the table
+    published: list[Published] = []  # figures of papers, with their source; printed apart
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A network to be measured: one row on one dataset with one seed.
-
-    Attributes:
-        seed: None for a row that is not trained.
-        options: the complete options of the run.
-    """
+    """A network to be measured: one row on one dataset with one seed."""
 
     row: Row
     dataset: str
-    seed: int | None
-    options: dict[str, Any]
+    seed: int | None  # None for a row that is not trained
+    options: dict[str, Any]  # the complete options of the run
 
     @property
     def name(self) -> str:
@@ -123,11 +98,20 @@ class Cell:
         return f'{self.name}_{_digest(self.training_options)[:8]}'
 
     @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """``val.metrics`` without what is for printing."""
+        return plain(self.options['val']['metrics'])
+
+    @property
+    def plain_options(self) -> dict[str, Any]:
+        """The options without what is for printing."""
+        return {**self.options, 'val': {**self.options['val'], 'metrics': self.metrics}}
+
+    @property
     def fingerprint(self) -> str:
         """Digest of everything that the numbers depend on, except the contents of files."""
-        opt = {**self.options, 'val': {**self.options['val'], 'metrics': plain(self.options['val']['metrics'])}}
         row = {'method': self.row.method, 'checkpoint': self.row.checkpoint, 'param_key': self.row.param_key}
-        return _digest({'row': row, 'seed': self.seed, 'options': opt})
+        return _digest({'row': row, 'seed': self.seed, 'options': self.plain_options})
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -136,7 +120,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def plain(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """``val.metrics`` without the keys that are for printing."""
-    return {name: {k: v for k, v in o.items() if k not in PRINTING} for name, o in metrics.items()}
+    return {name: {k: v for k, v in o.items() if k not in Printing.model_fields} for name, o in metrics.items()}
 
 
 def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -145,11 +129,7 @@ def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def read_plan(file: Path) -> Plan:
-    """Read and check a list.
-
-    Raises:
-        MissingFileError, OptionError: the file does not exist, is not YAML, or something in it is wrong.
-    """
+    """Read and check a list; MissingFileError or OptionError where that fails."""
     if not file.is_file():
         way_out = 'experiments/tables has some to start from.'
         raise MissingFileError('no such list of rows (YAML)', where=str(file), way_out=way_out)
@@ -173,11 +153,7 @@ def read_plan(file: Path) -> Plan:
 
 
 def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, Any]:
-    """A copy of options with `changes`.
-
-    Raises:
-        OptionError: a path leads through something that is not a section.
-    """
+    """A copy of options with `changes`; OptionError if a path leads through something that is not a section."""
     found = json.loads(json.dumps(opt))  # also what YAML aliases share is copied
     for path, value in changes.items():
         *sections, key = path.split('.')
@@ -195,24 +171,17 @@ def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, A
     return found
 
 
-def find_option_file(name: str, beside: Path) -> Path:
-    """A path (from the current folder, or beside the list), or the name of a file of this package."""
-    for candidate in (Path(name), beside / name):
-        if candidate.is_file():
-            return candidate
-    return Path(option_file(name))
-
-
 def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
     """All cells, dataset by dataset; `folder` is that of the list."""
     files: dict[str, dict[str, Any]] = {}
     for dataset, changes in plan.datasets.items():
         for row in plan.rows:
-            if row.datasets is not None and dataset not in row.datasets:
+            if dataset not in (row.datasets or plan.datasets):
                 continue
             name = row.opt or plan.opt
             if name not in files:
-                files[name] = load_options(find_option_file(name, folder))
+                beside = next((file for file in (Path(name), folder / name) if file.is_file()), None)
+                files[name] = load_options(beside or option_file(name))
             opt = files[name]
             metrics = {} if plan.metrics is None else {'val.metrics': plan.metrics}
             for layer in (plan.changes, changes, row.changes, metrics):
@@ -220,3 +189,54 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}
                 yield Cell(row, dataset, seed, changed(opt, own, plan.title))
+
+
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Check names, options and metrics; whether files exist is found when a row is run.
+
+    Raises:
+        OptionError: naming the row, the key and the way out.
+    """
+    named: dict[str, Cell] = {}
+    first: dict[str, Cell] = {}  # of a row on a dataset
+    for cell in cells:
+        other = named.setdefault(cell.name, cell)
+        first.setdefault(cell.title, cell)
+        if other is not cell:
+            what = f'seed {cell.seed} appears twice' if other.title == cell.title else f'{other.title!r} would too'
+            raise OptionError(
+                f'{cell.title!r} would be kept in files named {cell.name}: {what}', way_out='Rename or remove one.'
+            )
+    for title, cell in first.items():
+        try:
+            _check_options(cell)
+        except OptionError as e:
+            raise e.within(title, ': ') from None
+        if cell.metrics != cells[0].metrics:
+            raise OptionError(
+                f'has other val.metrics than {cells[0].title}, but a table has the same columns for all rows',
+                where=title,
+                way_out='Give `metrics` in the list.',
+            )
+
+
+def _check_options(cell: Cell) -> None:
+    opt = cell.options
+    metrics = (opt.get('val') or {}).get('metrics')
+    if not metrics:
+        expected, way_out = 'a section per column', 'Or give `metrics` in the list.'
+        raise OptionError('missing', where='val.metrics', expected=expected, way_out=way_out)
+    for name, metric in metrics.items():
+        validated(Printing, metric, f'metrics.{name}')
+    validated_file(cell.plain_options, is_train=cell.trained)
+    if not any(key.startswith('val') for key in opt['datasets']):
+        raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
+    for name, metric in cell.metrics.items():
+        check_metric(metric, f'metrics.{name}')
+        kind, where = metric['type'], f'metrics.{name}.better'
+        known = DIRECTIONS.get(kind)
+        if known is None and 'better' not in metric:
+            expected = f"'higher' or 'lower', for that of {kind} is not known"
+            raise OptionError('missing', where=where, expected=expected)
+        if known is not None and metric.get('better', known) != known:
+            raise OptionError(f'of {kind}, {known} values are better', where=where, found=repr(metric['better']))

@@ -19,11 +19,11 @@ from basicsr.utils import tensor2img
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.inference.methods import ImageUpscaler, bicubic_upscaler, network_upscaler
+from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
 from pdd_arch.metrics.measuring import Image, Measure, registered_measure
-from pdd_arch.tables.plan import Cell, plain, validation_set
+from pdd_arch.tables.plan import Cell, Printing, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import write_json, writing
 from pdd_arch.utils.resources import PACKAGE
@@ -37,12 +37,9 @@ Devices = queue.SimpleQueue[str | None]
 
 
 def commit(package: Path = PACKAGE) -> str:
-    """Version of this package, with the commit where it is a checkout of its own repository.
+    """Version of this package, with the commit where `package` is a checkout of its own repository.
 
-    A repository that merely encloses an installed package tells nothing about its code.
-
-    Args:
-        package: folder ``pdd_arch``.
+    A repository that encloses an installed package tells nothing about its code.
     """
 
     def git(*arguments: str) -> str:
@@ -52,8 +49,7 @@ def commit(package: Path = PACKAGE) -> str:
             return ''
         return done.stdout.strip() if done.returncode == 0 else ''
 
-    top = git('rev-parse', '--show-toplevel')
-    own = top and Path(top).resolve() == package.resolve().parent and git('ls-files', '--error-unmatch', 'version.py')
+    own = git('ls-files', '--full-name', 'version.py') == f'{package.resolve().name}/version.py'
     return f'{__version__} {git("describe", "--always", "--dirty", "--abbrev=12")}'.strip() if own else __version__
 
 
@@ -66,7 +62,7 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's numbers, or None when it has to be measured.
 
     Raises:
-        DataError: they are damaged, or were measured with other options.
+        DataError: the numbers are damaged, or were measured with other options.
     """
     file = result_file(out, cell)
     if not file.exists():
@@ -84,8 +80,7 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
             way_out='Delete it to measure again (a finished run with the same training options is kept), or choose '
             'another folder with -o.',
         )
-    metrics = plain(cell.options['val']['metrics'])
-    now, _ = availability({name: metrics[name] for name in result.get('not_computed', {})})
+    now, _ = availability({name: cell.metrics[name] for name in result.get('not_computed', {})})
     return None if now else result  # what was missing has been fetched meanwhile
 
 
@@ -98,14 +93,7 @@ class _Interruption(StopRequest):
 
 
 def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, say: Callable[[str], None]) -> list[str]:
-    """Train and measure cells.
-
-    Args:
-        todo: cells.
-        out: folder of the table.
-        gpus: devices that training runs are spread over; empty: those that a run chooses itself.
-        jobs: training runs at a time.
-        say: called with a line for each finished cell.
+    """Train and measure cells, `jobs` training runs at a time, spread over `gpus` (none: a run chooses its own).
 
     Returns:
         A line for each cell that failed; the others are finished.
@@ -139,16 +127,16 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
 
 
 def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[Path | str | None, str]:
-    """Weights to be measured, trained if need be, and the command that made them."""
-    row, path = cell.row, cell.options.get('path', {})
-    if row.method == 'bicubic':
+    """Weights to be measured (None: interpolation), trained if need be, and the command that made them."""
+    method, given = cell.row.method, cell.row.checkpoint
+    if method == 'bicubic':
         return None, 'bicubic interpolation'
-    if row.method == 'start':
-        if path.get('pretrain_network_g') is None:
+    if method == 'start':
+        given = cell.options.get('path', {}).get('pretrain_network_g')
+        if given is None:
             raise OptionError('method start, but the option file has no path.pretrain_network_g', where=cell.name)
-        return path['pretrain_network_g'], f'weights {path["pretrain_network_g"]}'
-    if row.checkpoint is not None:
-        return row.checkpoint, f'weights {row.checkpoint}'
+    if given is not None:
+        return given, f'weights {given}'
     opt = {**cell.training_options, 'name': cell.run_name}
     opt['logger'] = {**opt.get('logger', {}), 'save_checkpoint_freq': opt['train']['total_iter']}
     file = out / LISTS / f'{cell.name}.yml'
@@ -173,23 +161,27 @@ def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[
 
 
 def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
-    """Columns, out of ``val.metrics``; ``decimals`` and ``label`` are for printing."""
+    """The columns of a table, of ``val.metrics``."""
     own = {name: {**o, 'better': better(o)} for name, o in plain(metrics).items()}
-    return [registered_measure(o.get('label', name), own[name], o.get('decimals', 4)) for name, o in metrics.items()]
+    printing = {name: Printing.model_validate(o) for name, o in metrics.items()}
+    return [registered_measure(p.label or name, own[name], p.decimals) for name, p in printing.items()]
 
 
 def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> None:
-    """Measure a cell on its validation pairs and write its result; outputs are kept as PNG.
+    """Measure a cell on its validation pairs, image by image, and write its result; outputs are kept as PNG.
 
-    Image by image, so that a set of large photographs does not have to fit into memory. A metric that cannot be
-    computed on this machine has None for its values, and the reason under ``not_computed``; where it gives no number
-    for an image, the images are named under ``undefined``.
+    A metric that cannot be computed on this machine has None for its values, and the reason under ``not_computed``;
+    where it gives no number for an image, the images are named under ``undefined``.
     """
     opt = cell.options
     metrics = opt['val']['metrics']
-    can, reasons = availability(plain(metrics), fetch=True)
+    can, reasons = availability(cell.metrics, fetch=True)
     measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
-    upscale = _upscaler(cell, weights)
+    if weights is None:
+        upscale = bicubic_upscaler(opt['scale'])
+    else:
+        key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
+        upscale = network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
     folder = out / OUTPUTS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     scores: dict[str, list[float | None]] = {}
@@ -198,10 +190,9 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
         if name in scores:
             what = f'two validation images are called {name}'
             raise DataError(what, where='datasets', way_out='Give them different names.')
-        output = upscale(lr)
-        if not cv2.imwrite(str(folder / f'{name}.png'), output):
-            way_out = 'Is the disk full, or the folder read-only?'
-            raise DataError('not written', where=f'{folder / name}.png', way_out=way_out)
+        output, file = upscale(lr), str(folder / f'{name}.png')
+        if not cv2.imwrite(file, output):
+            raise DataError('not written', where=file, way_out='Is the disk full, or the folder read-only?')
         scores[name] = []
         for m in metrics:
             value, reason = _value(measures[m], output, truth) if m in measures else (None, None)
@@ -233,14 +224,6 @@ def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None,
             raise
         return None, f'{type(e).__name__} {" ".join(str(e).split())}'
     return (None, 'not a number') if math.isnan(value) else (value, None)
-
-
-def _upscaler(cell: Cell, weights: Path | str | None) -> ImageUpscaler:
-    opt = cell.options
-    if weights is None:
-        return bicubic_upscaler(opt['scale'])
-    key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
-    return network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
 
 
 def validation_pairs(opt: Mapping[str, Any]) -> Iterator[tuple[str, Image, Image]]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,10 @@ from typing import Any
 
 from pdd_arch.metrics.availability import describe
 from pdd_arch.report.scores import SIGNIFICANT, TEST, Metric, RowStatistics, Value, statistics_of
-from pdd_arch.report.table_file import TABLE, Table, table_of
+from pdd_arch.report.table_file import TABLE, Published, Table, table_of
 from pdd_arch.tables.plan import Cell, Plan, plain, validation_set
 from pdd_arch.tables.runner import measures_of, read_result
-from pdd_arch.utils.atomic import write_text
+from pdd_arch.utils.atomic import write_json, write_text
 
 
 def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict[str, Any]:
@@ -53,23 +52,22 @@ def _mean(row: RowStatistics, i: int) -> Value:
 
 @dataclass(frozen=True)
 class _Markup:
-    """How numbers and names are written in a language; `special` is what it reads as something else than text."""
+    """How a markup language writes numbers and names; `special`: characters that it does not read as text."""
 
     special: Mapping[str, str]
     plus_minus: str
     bold: str
     star: str
     arrows: Mapping[str, str]
+    separator: str  # of the cells of a row
 
     def text(self, text: str) -> str:
         return ''.join(self.special.get(c, c) for c in text)
 
-    def heads(self, metrics: Sequence[Metric], separator: str) -> str:
-        return separator.join(f'{self.text(m.name)} {self.arrows[m.better]}' for m in metrics)
+    def heads(self, metrics: Sequence[Metric]) -> str:
+        return self.separator.join(f'{self.text(m.name)} {self.arrows[m.better]}' for m in metrics)
 
-    def cells(
-        self, row: RowStatistics, rows: Sequence[RowStatistics], metrics: Sequence[Metric], separator: str
-    ) -> str:
+    def cells(self, row: RowStatistics, rows: Sequence[RowStatistics], metrics: Sequence[Metric]) -> str:
         """The numbers of a row: mean and standard deviation; the best of the rows in bold; starred where it differs."""
         cells = []
         for i, metric in enumerate(metrics):
@@ -84,7 +82,7 @@ class _Markup:
             if mean == (max(means) if metric.better == 'higher' else min(means)):
                 text = self.bold.format(text)
             cells.append(text + (self.star if p is not None and p < SIGNIFICANT else ''))
-        return separator.join(cells)
+        return self.separator.join(cells)
 
 
 _MARKDOWN = _Markup(
@@ -93,30 +91,23 @@ _MARKDOWN = _Markup(
     bold='**{}**',
     star=r'\*',
     arrows={'higher': '↑', 'lower': '↓'},
+    separator=' | ',
 )
+_LATEX_NAMES = {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum', '<': 'less', '>': 'greater', '|': 'bar'}
 _LATEX = _Markup(
-    special={c: f'\\{c}' for c in '&%_#${}'}
-    | {
-        '\\': r'\textbackslash{}',
-        '~': r'\textasciitilde{}',
-        '^': r'\textasciicircum{}',
-        '<': r'\textless{}',
-        '>': r'\textgreater{}',
-        '|': r'\textbar{}',
-        '\n': ' ',
-    },
+    special={c: f'\\{c}' for c in '&%_#${}'} | {c: rf'\text{n}{{}}' for c, n in _LATEX_NAMES.items()} | {'\n': ' '},
     plus_minus=r' $\pm$ ',
     bold=r'\textbf{{{}}}',
     star='$^{*}$',
     arrows={'higher': r'$\uparrow$', 'lower': r'$\downarrow$'},
+    separator=' & ',
 )
 
 
 def _by_dataset(table: Table) -> dict[str, list[RowStatistics]]:
     """Statistics of all rows that have numbers."""
     found = [s for s in statistics_of(table.rows, table.metrics, table.baseline) if s.seeds]
-    groups = {dataset: [s for s in found if s.dataset == dataset] for dataset in table.datasets}
-    return {dataset: rows for dataset, rows in groups.items() if rows}
+    return {dataset: rows for dataset in table.datasets if (rows := [s for s in found if s.dataset == dataset])}
 
 
 def to_markdown(table: Table) -> str:
@@ -124,14 +115,14 @@ def to_markdown(table: Table) -> str:
     metrics, text = table.metrics, f'# {_MARKDOWN.text(table.title)}\n'
     untrained = {(row.dataset, row.name) for row in table.rows if [s.seed for s in row.seeds] == [None]}
     for dataset, rows in _by_dataset(table).items():
-        text += f'\n## {_MARKDOWN.text(dataset)}\n\n| | seeds | {_MARKDOWN.heads(metrics, " | ")} |\n'
+        text += f'\n## {_MARKDOWN.text(dataset)}\n\n| | seeds | {_MARKDOWN.heads(metrics)} |\n'
         text += '|---|---|' + '---:|' * len(metrics) + '\n'
         for row in rows:
             seeds = '' if (dataset, row.name) in untrained else len(row.seeds)
-            text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics, " | ")} |\n'
+            text += f'| {_MARKDOWN.text(row.name)} | {seeds} | {_MARKDOWN.cells(row, rows, metrics)} |\n'
     text += f'\n{legend(table)}\n'
     text += ''.join(f'\n{note}\n' for note in table.notes)
-    return text + _published(table)
+    return text + _published(table.published)
 
 
 def legend(table: Table) -> str:
@@ -152,16 +143,15 @@ def legend(table: Table) -> str:
     return text + '.' + ''.join(f'\n\n**Not computed**: {reason}' for reason in table.reasons())
 
 
-def _published(table: Table) -> str:
+def _published(papers: Sequence[Published]) -> str:
     text = ''
-    for paper in table.published:
+    for paper in papers:
         text += f'\n## Published: {_MARKDOWN.text(paper.source)}\n'
         text += '\n| dataset | row | metric | value |\n|---|---|---|---:|\n'
         for dataset, rows in paper.values.items():
             for row, values in rows.items():
-                for metric, value in values.items():
-                    names = ' | '.join(map(_MARKDOWN.text, (dataset, row, metric)))
-                    text += f'| {names} | {value} |\n'
+                names = f'| {_MARKDOWN.text(dataset)} | {_MARKDOWN.text(row)} |'
+                text += ''.join(f'{names} {_MARKDOWN.text(metric)} | {value} |\n' for metric, value in values.items())
     return text
 
 
@@ -169,12 +159,12 @@ def to_latex(table: Table) -> str:
     """The same for a paper, with booktabs."""
     metrics = table.metrics
     lines = [rf'\begin{{tabular}}{{ll{"r" * len(metrics)}}}', r'\toprule']
-    lines.append(rf'dataset & method & {_LATEX.heads(metrics, " & ")} \\')
+    lines.append(rf'dataset & method & {_LATEX.heads(metrics)} \\')
     for dataset, rows in _by_dataset(table).items():
         lines.append(r'\midrule')
         for n, row in enumerate(rows):
             names = f'{_LATEX.text(dataset) if n == 0 else ""} & {_LATEX.text(row.name)}'
-            lines.append(rf'{names} & {_LATEX.cells(row, rows, metrics, " & ")} \\')
+            lines.append(rf'{names} & {_LATEX.cells(row, rows, metrics)} \\')
     return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}']) + '\n'
 
 
@@ -192,22 +182,13 @@ def to_csv(table: Table) -> str:
 
 
 def write_table(content: Mapping[str, Any], out: Path) -> Table:
-    """Write ``table.json``, ``.md``, ``.tex`` and ``.csv`` below `out`.
-
-    Args:
-        content: what `collect` returns.
-        out: folder of the table.
+    """Write ``table.json``, ``.md``, ``.tex`` and ``.csv`` below `out`, of what `collect` returns.
 
     Raises:
         DataError: a file cannot be written.
     """
     table = table_of(content)
-    texts = {
-        TABLE: json.dumps(content, indent=1) + '\n',
-        'table.md': to_markdown(table),
-        'table.tex': to_latex(table),
-        'table.csv': to_csv(table),
-    }
-    for name, text in texts.items():
-        write_text(out / name, text)
+    write_json(out / TABLE, content)
+    for suffix, text_of in {'md': to_markdown, 'tex': to_latex, 'csv': to_csv}.items():
+        write_text(out / f'table.{suffix}', text_of(table))
     return table

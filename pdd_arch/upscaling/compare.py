@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pdd_arch.images.decoding import image_size
 from pdd_arch.report.html_page import write_page
-from pdd_arch.report.page import Page, Picture, Version
-from pdd_arch.report.pictures import read_bicubic, read_rgb
+from pdd_arch.report.page import Page, Picture, Version, read_bicubic, read_rgb
 from pdd_arch.upscaling.inputs import Item
 
 #: page and folder of the generalist's outputs, in the folder of outputs
