@@ -12,9 +12,8 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.data.crops import validate_sources
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
-from pdd_arch.data.section import DatasetSection
+from pdd_arch.data.section import DatasetSection, validate_sources
 from pdd_arch.data.sources import open_source
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.degradations.lr_synthesis import synthesise_lr

@@ -23,9 +23,7 @@ class Domain:
 
         Args:
             hr: (H, W, 3), BGR, float32, [0, 1]; sides divisible by `scale`.
-            scale: of super-resolution.
-            seed: of this image's random numbers. The global generators of NumPy and Python, which BasicSR's components
-                draw from, are left as they were.
+            seed: of this image's random numbers. The global generators of NumPy and Python are left as they were.
 
         Returns:
             (H / scale, W / scale, 3), float32, [0, 1].

@@ -1,7 +1,7 @@
 """What the image libraries inside OpenCV say about a damaged file.
 
 libjpeg repairs what it can and complains on the process's standard error; OpenCV has no way to hear of it. So
-the descriptor is turned aside while an image is decoded, which takes some microseconds. It belongs to the whole
+the descriptor is redirected while an image is decoded, which takes some microseconds. It belongs to the whole
 process, so only one thread at a time can decode in this way.
 """
 
@@ -16,7 +16,6 @@ _DAMAGE = re.compile(r'Corrupt JPEG data[^\n]*|Premature end of JPEG[^\n]*|Incon
 _EXTRANEOUS = re.compile(r'(\d+) extraneous bytes before marker 0xd9')
 _COMPLAINT = re.compile(r'lib\w+ error: [^\n]{1,100}')
 
-# standard error belongs to the whole process
 _lock = threading.RLock()
 if hasattr(os, 'register_at_fork'):
     # a worker forked in the middle of another thread's decoding would have a lock that nobody opens, and no
@@ -26,10 +25,7 @@ if hasattr(os, 'register_at_fork'):
 
 @contextlib.contextmanager
 def messages_of_decoder() -> Iterator[list[str]]:
-    """Gathers what is written to standard error in the block; the list holds it, as one string, afterwards.
-
-    Nothing is gathered where there is no standard error.
-    """
+    """Gathers what is written to standard error, if there is one, in the block; then the list holds one string."""
     gathered: list[str] = []
     with _lock:
         try:
@@ -54,7 +50,7 @@ def messages_of_decoder() -> Iterator[list[str]]:
 
 
 def pass_on(messages: list[str]) -> None:
-    """Writes to standard error what was kept from it, of another thread perhaps, but for complaints of no account."""
+    """Writes to standard error what was kept from it, another thread's perhaps, without libjpeg's complaints."""
     rest = _DAMAGE.sub('', ''.join(messages))
     if rest.strip():
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pdd_arch.data.identity import data_identity
+from pdd_arch.data.section import data_identity
 from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.training.comparison import compare_with_state
