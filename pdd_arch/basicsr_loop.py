@@ -235,15 +235,6 @@ def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
 class RecordedMessages(MessageLogger):
     """BasicSR's log lines, each also an event of the record."""
 
-    #: names in the record, and those in BasicSR's variables
-    _NAMES = {
-        'iteration': 'iter',
-        'epoch': 'epoch',
-        'learning_rates': 'lrs',
-        'step_seconds': 'time',
-        'data_seconds': 'data_time',
-    }
-
     def __init__(self, run: TrainingRun, *args: Any) -> None:
         super().__init__(*args)
         self._record = run.record
@@ -251,8 +242,15 @@ class RecordedMessages(MessageLogger):
     def __call__(self, log_vars: dict[str, Any]) -> None:
         if self._record is not None:
             losses = dict(log_vars)
-            values = {name: losses.pop(key) for name, key in self._NAMES.items()}
-            self._record.add('step', **values, losses=losses)
+            self._record.add(
+                'step',
+                iteration=losses.pop('iter'),
+                epoch=losses.pop('epoch'),
+                learning_rates=losses.pop('lrs'),
+                step_seconds=losses.pop('time'),
+                data_seconds=losses.pop('data_time'),
+                losses=losses,
+            )
         super().__call__(log_vars)
 
 
@@ -302,16 +300,10 @@ def _start_worker(worker_init_fn: Callable[..., None], *args: Any, **kwargs: Any
 
 
 class FollowedPrefetcher:
-    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches.
-
-    Args:
-        prefetcher: BasicSR's class; its constructor starts the loader (workers and first images), so it waits.
-        run: the run.
-        loader: the training loader.
-        args: other arguments of the class.
-    """
+    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches."""
 
     def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader[Any], *args: Any) -> None:
+        # its constructor starts the loader (workers and first images), so it waits for the first epoch
         self._start = functools.partial(prefetcher, loader, *args)
         self._run, self._sampler = run, cast(EnlargedSampler, loader.sampler)
         self._samples = cast(int, loader.batch_size) * processes.world_size()
@@ -319,7 +311,6 @@ class FollowedPrefetcher:
         run.close_loader = self.close
 
     def reset(self) -> None:
-        """Start an epoch."""
         if self._plain is None:
             self._plain = self._start()
         else:

@@ -24,10 +24,7 @@ def parse_options(
 ) -> tuple[BasicSROptions, argparse.Namespace]:
     """Read and check the options of the command line; BasicSR's ``train_pipeline`` and ``test_pipeline`` call it.
 
-    Args:
-        root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        is_train: train or test.
-        run: the run that the options belong to; None: a new one.
+    Below `root_path` experiments/, results/ and tb_logger/ are written.
 
     Returns:
         The completed and checked options, which carry what the checks have opened, and the command-line arguments.
@@ -69,9 +66,7 @@ def _checked(args: argparse.Namespace, root_path: str, is_train: bool) -> Prefli
 def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
     """`_checked` on every rank of a distributed run: they start together or not at all.
 
-    Raises:
-        PDDError: an error of this rank, or one that names another rank.
-        OptionError: the ranks have different options.
+    An error is of this rank, names another rank, or says that they have different options.
     """
     try:
         backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}

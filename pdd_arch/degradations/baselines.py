@@ -69,8 +69,8 @@ def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.n
 def _degraded(image: np.ndarray, how: _Round, size: tuple[int, int] | None = None) -> np.ndarray:
     """Blur, resize and noise. `size`: (height, width) that the factors count from, where not that of the image."""
     if np.random.uniform() < how.blur:
-        size = random.choice(KERNEL_SIZES)
-        kernel = _sinc(size) if np.random.uniform() < SINC else random_kernel(KERNELS, SHARES, size, how.sigma)
+        side = random.choice(KERNEL_SIZES)
+        kernel = _sinc(side) if np.random.uniform() < SINC else random_kernel(KERNELS, SHARES, side, how.sigma)
         image = filtered(image, kernel)
     height, width = size or image.shape[:2]
     low, high = how.factor

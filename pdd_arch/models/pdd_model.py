@@ -168,9 +168,8 @@ class PDDModel(SRModel):
     def _build_feature_net(self, settings: AdaptationSettings) -> FeatureNet | None:
         if not self.losses.layers:
             return None
-        opened = self.run.feature_net or FeatureNet(self.losses.layers, **dict(settings.feature_net))
-        net = opened.to(self.device)
-        self._apply_memory_format(net)
+        net = self.run.feature_net or FeatureNet(self.losses.layers, **dict(settings.feature_net))
+        self._apply_memory_format(net.to(self.device))
         if settings.feature_net.weights == 'random':
             get_root_logger().warning(
                 'train.feature_net.weights: random. Features of an UNTRAINED network; for real use take imagenet.'
@@ -191,11 +190,7 @@ class PDDModel(SRModel):
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
     ) -> None:
-        """As BasicSR's, with errors that name the option, the file and what differs.
-
-        Raises:
-            MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
-        """
+        """As BasicSR's, with errors (see `pdd_arch.weights.checkpoints`) that name the option, the file and what differs."""
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net, logger = bare(net), get_root_logger()
         content = self.run.opened_weights.read(load_path, option)

@@ -22,7 +22,6 @@ from pdd_arch.weights.checkpoints import read_checkpoint
 State = dict[str, Any]
 
 OPTION = 'path.resume_state'
-REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
 
 
 def load_resume_state(opt: BasicSROptions) -> State | None:
@@ -78,15 +77,11 @@ def load_resume_state(opt: BasicSROptions) -> State | None:
 def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict[str, Path]] | None:
     """The newest usable state, compared with the options; nothing is changed on disk.
 
-    Args:
-        opt: completed options; a seed that nobody gave becomes the state's.
-        run: gets a note for every state passed over and every option that has changed.
+    In `opt` a seed that nobody gave becomes the state's; `run` gets a note for every state passed over and every option
+    that has changed. Raises as `load_resume_state`.
 
     Returns:
         The file, its content and the files of its networks; None for a fresh start.
-
-    Raises:
-        as `load_resume_state`.
     """
     paths = opt['path']
     ignored = paths.get('ignore_resume_networks') or []
@@ -162,15 +157,14 @@ def _newest_usable(
 
 def _read_state(path: Path) -> State:
     state = read_checkpoint(path, OPTION)
-    missing = [k for k in REQUIRED if k not in state]
+    missing = [k for k in ('iter', 'epoch', 'optimizers', 'schedulers') if k not in state]
     if missing:
         raise WeightsError(
             f'{path} is not a training state: it has no {missing[0]!r}',
             where=OPTION,
             way_out='Give a file of the folder training_states/.',
         )
-    wrong = _implausible(state, path)
-    if wrong:
+    if wrong := _implausible(state, path):
         raise WeightsError(f'{path} has been tampered with or is damaged: {wrong}.', where=OPTION)
     return state
 
