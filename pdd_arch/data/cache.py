@@ -17,10 +17,8 @@ class CachedSource(ImageSource):
     """All images of another source, decoded once, in memory that forked and spawned workers share.
 
     A broken image is found here, before training starts. Under torchrun each process holds a cache of its own.
-
-    Args:
-        chunk_bytes: images are gathered into shared tensors of about this size: one each would run into the
-            limit on open files, one for all would need twice the memory while it is filled.
+    Images are gathered into shared tensors of about `chunk_bytes`: one each would run into the limit on open files,
+    one for all would need twice the memory while it is filled.
 
     Raises:
         DataError: an image cannot be read, or all together are larger than the memory that is free.

@@ -54,12 +54,9 @@ def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | No
 
 
 def listed_names(path: str, root: str, key: str) -> list[str]:
-    """Names in a meta-info file, relative to the data folder `root`, in which they must lie.
+    """Names in a meta-info file, relative to the data folder `root`; DataError where one lies outside.
 
     A list may come from somebody else: it must not choose among all files of the machine.
-
-    Raises:
-        MissingFileError, DataError: as :func:`parse_meta_info`, or a listed image lies outside.
     """
     top = osp.abspath(root)
     below = []

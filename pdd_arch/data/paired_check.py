@@ -1,8 +1,6 @@
-"""Looking over the data of BasicSR's own datasets before they are built.
+"""Checks of BasicSR's ``PairedImageDataset`` and ``SingleImageDataset``.
 
-``PairedImageDataset`` and ``SingleImageDataset`` treat every file in a folder as an image, accept pairs of a
-wrong scale, and fail on a broken file without its name. The commands call :func:`check_paired_dataset` first,
-and :func:`explain_unreadable` when one of them fails in the middle of a run.
+They treat every file in a folder as an image, accept pairs of a wrong scale, and do not name a broken file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,22 +16,18 @@ from pdd_arch.utils.wording import shown
 
 
 def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
-    """Checks what a ``PairedImageDataset`` or ``SingleImageDataset`` is going to read.
+    """Checks what a dataset is going to read; `key` is its place in the option file.
 
     For each pair GT must be `scale` times as large as LR. Outside training GT may be up to scale - 1 pixels
     larger, which BasicSR cuts off (benchmark sets whose sizes are not divisible by the scale).
 
-    Args:
-        key: the dataset's place in the option file, e.g. ``datasets.val``.
-
     Returns:
-        Number of images (or pairs); 0 for a dataset of another type, which is not looked at.
+        Number of images (or pairs); 0 for a dataset of another type, which is not checked.
 
     Raises:
         OptionError: a key is missing or the backend is unknown.
         MissingFileError: a folder, meta-info file or listed image does not exist.
-        DataError: no image, a file that is no image, a broken image, an LR without its GT or of the wrong
-            size.
+        DataError: no image, a file that is no image, a broken image, an LR without its GT or of the wrong size.
     """
     kind = str(opt.get('type'))
     if kind not in ('PairedImageDataset', 'SingleImageDataset'):
@@ -83,10 +77,7 @@ def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: i
 
 
 def explain_unreadable(exc: BaseException, paths: Iterable[str]) -> PDDError | None:
-    """Finds the file behind a failure that does not name one.
-
-    Args:
-        paths: files of the sample that was read, or LMDB keys.
+    """Finds the file behind a failure to read a sample, of which `paths` are the files or LMDB keys.
 
     Returns:
         An error, caused by `exc`, that names the first file that cannot be decoded; None when all can.

@@ -45,14 +45,10 @@ class DatasetSection(dict[str, Any]):
 
 
 def read_section(opt: Mapping[str, Any]) -> tuple[UnpairedAdaptationSet, int, int]:
-    """The section by the schema, the scale of the network, and the seed of what is drawn.
-
-    Raises:
-        OptionError: a key is missing, unknown or wrong, or ``gt_size`` is not divisible by the scale.
-    """
+    """The section by the schema (OptionError where it is wrong), the scale of the network, and the seed of draws."""
     runtime = validated(_Runtime, {key: opt.get(key) for key in _Runtime.model_fields})
-    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in opt.items()}
-    given = {k: v for k, v in given.items() if k not in _Runtime.model_fields}
+    given = {k: v for k, v in opt.items() if k not in _Runtime.model_fields}
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
     section = validated(UnpairedAdaptationSet, {**_LOADER, **given}, 'datasets.train')
     size, scale = section.gt_size, runtime.scale
     if size % scale:
@@ -79,11 +75,7 @@ def lr_synthesis_of(options: LRSynthesisOptions | None, scale: int) -> LRSynthes
 
 
 def open_sources(opt: Mapping[str, Any]) -> Sources:
-    """The sources that a section brings or names, the latter validated if it says so.
-
-    Raises:
-        OptionError, MissingFileError, DataError: as ``UnpairedAdaptationDataset``.
-    """
+    """The sources that a section brings or names, the latter validated if it says so; raises as the dataset does."""
     if isinstance(opt, DatasetSection):
         return opt.sources
     options, scale, _ = read_section(opt)
@@ -133,11 +125,7 @@ def require_size(
 
 
 def data_identity(opt: Mapping[str, Any]) -> str:
-    """As :func:`sources_identity` of what a section brings or names; opens no image.
-
-    Raises:
-        OptionError, MissingFileError, DataError: as :func:`pdd_arch.data.sources.open_source`.
-    """
+    """As :func:`sources_identity` of what a section brings or names; opens no image. Raises as :func:`open_source`."""
     if isinstance(opt, DatasetSection):
         return sources_identity(*opt.sources)
     return sources_identity(open_source(opt, 'gt'), open_source(opt, 'lq'))

@@ -26,12 +26,9 @@ _MANY = 10_000
 
 
 class ImageSource(ABC):
-    """A fixed list of images.
+    """A fixed list of images below a data folder, or keys of an LMDB.
 
-    Args:
-        root: data folder, or that of the LMDB.
-        names: of the images, relative to the data folder, or LMDB keys.
-        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
+    `key` is the option that named it, for errors: ``datasets.train.dataroot_gt``.
     """
 
     def __init__(self, root: str, names: list[str], key: str) -> None:
@@ -70,12 +67,10 @@ class LmdbSource(ImageSource):
     refuses a second handle in one process and cannot carry one through a fork, and a GT and an LQ source may
     share a database.
 
-    Args:
-        names: use these keys (from a meta-info file) instead of all.
+    `names`: use these keys (from a meta-info file) instead of all.
 
     Raises:
-        MissingFileError: the folder or its ``meta_info.txt`` does not exist.
-        DataError: ``meta_info.txt`` lists no image, or lacks one of `names`.
+        MissingFileError, DataError: the folder is no such LMDB, is empty, or lacks one of `names`.
     """
 
     def __init__(self, root: str, key: str, names: list[str] | None = None) -> None:
@@ -165,11 +160,7 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
 
 
 def data_root(opt: Mapping[str, Any], side: str, section: str) -> tuple[str, str, str]:
-    """``dataroot_<side>`` as it stands, its option key, and the type of the ``io_backend`` (default disk).
-
-    Raises:
-        OptionError: the root is missing, or the backend is unknown or does not fit it.
-    """
+    """``dataroot_<side>`` as it stands, its option key, and the type of the ``io_backend`` (default disk), checked."""
     root, key, io_backend = opt.get(f'dataroot_{side}'), f'{section}.dataroot_{side}', opt.get('io_backend')
     if not root:
         raise OptionError('missing', where=key, expected='a folder of images or an LMDB')
@@ -214,12 +205,9 @@ def require_folder(folder: str, key: str) -> None:
 def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     """Sorted names of the image files in a folder; hidden files and sub-folders are passed over.
 
-    Args:
-        key: option or argument that named the folder, for errors.
-        only_images: any other file is an error.
-
     Raises:
-        DataError: there are none; says what is there instead. Or the folder cannot be read.
+        DataError: there is none (says what is there instead), with `only_images` any other file, or the folder cannot
+            be read.
     """
     try:
         images, others, subfolders = folder_content(folder)

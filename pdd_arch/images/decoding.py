@@ -53,8 +53,7 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
         (H, W, 3) BGR array of uint8 or uint16, upright.
 
     Raises:
-        DataError: the content is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8
-            or 16 bits.
+        DataError: it is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8 or 16 bits.
     """
     kind = _require_readable(content, source, deep)
     image, detail = _imdecode(content, kind)
@@ -154,11 +153,7 @@ def image_size(path: str | os.PathLike, deep: bool = False) -> tuple[int, int]:
     Finds empty, truncated and oversized files and those that are no image; damage inside the compressed data
     shows only when it is decoded.
 
-    Args:
-        deep: also verify the checksums of a PNG, and decode the image.
-
-    Raises:
-        DataError, MissingFileError: as :func:`read_raw` would.
+    `deep`: also verify the checksums of a PNG, and decode the image. Raises as :func:`read_raw` would.
     """
     with open_file(path) as file:
         try:

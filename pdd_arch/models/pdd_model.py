@@ -190,7 +190,7 @@ class PDDModel(SRModel):
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
     ) -> None:
-        """As BasicSR's, with errors (see `pdd_arch.weights.checkpoints`) that name the option, the file and what differs."""
+        """As BasicSR's, with the errors of `pdd_arch.weights.checkpoints`: option, file and what differs."""
         option = next((f'path.{k}' for k, v in self.opt['path'].items() if v == load_path), 'weights')
         net, logger = bare(net), get_root_logger()
         content = self.run.opened_weights.read(load_path, option)

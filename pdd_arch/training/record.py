@@ -30,7 +30,7 @@ RECORD = 'record.jsonl'
 class TrainingRecord:
     """Appends events to the record of a run; a line that a killed process left incomplete is closed first.
 
-    A record that cannot be written costs one line on standard error, not the run. `folder`, ``experiments/NAME``, exists.
+    A record that cannot be written costs one line on standard error, not the run. The folder exists.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -64,18 +64,15 @@ class TrainingRecord:
 
 @dataclass
 class RunHistory:
-    """What the record of a run tells.
+    """What the record of a run tells."""
 
-    Attributes:
-        losses: name -> iteration -> value.
-        validation: dataset -> metric -> iteration -> value.
-        iteration: the last one that is recorded; 0: none.
-        end: the last event, if it is the end of the run; with ``status`` and perhaps ``error``.
-    """
-
+    #: name -> iteration -> value
     losses: dict[str, dict[int, float]] = field(default_factory=dict)
+    #: dataset -> metric -> iteration -> value
     validation: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
+    #: the last one that is recorded; 0: none
     iteration: int = 0
+    #: the last event, if it is the end of the run; with ``status`` and perhaps ``error``
     end: Mapping[str, object] | None = None
 
 
