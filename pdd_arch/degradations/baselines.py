@@ -42,14 +42,9 @@ CANDIDATES = 16
 def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndarray:
     """Real-ESRGAN's second-order degradation: blur, resize, noise and JPEG twice, and a sinc filter.
 
+    (H, W, 3), float32, [0, 1], sides divisible by `scale` -> (H / scale, W / scale, 3), multiples of 1/255 in [0, 1].
     BasicSR's components draw from the generators of NumPy and Python, which are seeded from `rng` and left as they
     were.
-
-    Args:
-        hr: (H, W, 3), float32, [0, 1], H and W divisible by `scale`.
-
-    Returns:
-        (H / scale, W / scale, 3), float32, multiples of 1/255 in [0, 1].
     """
     with global_generators_seeded(int(rng.integers(2**32))):
         height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -92,13 +87,8 @@ def inject_noise(lr: np.ndarray, target: Callable[[], np.ndarray]) -> np.ndarray
     """Add noise found in the target domain (in the manner of Ji et al., CVPRW 2020).
 
     Of several target crops the one with the least structure is taken, its mean subtracted, and what is left added.
-
-    Args:
-        lr: (h, w, 3), float32, [0, 1].
-        target: returns another random target-domain crop of that size at each call.
-
-    Returns:
-        (h, w, 3), float32, multiples of 1/255.
+    (h, w, 3), float32, [0, 1] -> the same in multiples of 1/255. `target` returns another random target-domain crop of
+    that size at each call.
     """
     crops = [target() for _ in range(CANDIDATES)]
     # noise has little left after smoothing, structure keeps most of itself

@@ -38,11 +38,8 @@ def synthesise_lr(hr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
 class LRSynthesis:
     """LR synthesis with a kernel drawn anew for each crop, all equally likely.
 
-    Attributes:
-        kernels: of ``KERNELS``, at least one.
-        degradation: one of ``DEGRADATIONS`` in place of these kernels. Like `noise_injection`, which comes after it, it
-            belongs to methods that the paper compares with (`pdd_arch.degradations.baselines`).
-        noise_injection: add noise of the target domain.
+    `degradation` in place of these kernels, and `noise_injection` (of the target domain) after it, belong to methods
+    that the paper compares with (`pdd_arch.degradations.baselines`).
     """
 
     scale: int
@@ -53,10 +50,7 @@ class LRSynthesis:
     def __call__(
         self, hr: np.ndarray, rng: np.random.Generator, target: Callable[[], np.ndarray] | None = None
     ) -> np.ndarray:
-        """:func:`synthesise_lr` with a drawn kernel, or what was chosen instead.
-
-        `target` draws a target-domain crop of the LR size; required for `noise_injection`.
-        """
+        """As :func:`synthesise_lr`; `target`, needed to inject noise, draws a target-domain crop of the LR size."""
         if self.degradation is None:
             lr = synthesise_lr(hr, self.scale, self.kernels[rng.integers(len(self.kernels))])
         else:

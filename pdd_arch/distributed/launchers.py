@@ -23,9 +23,6 @@ def init_dist(launcher: str, backend: str = 'nccl', **kwargs: Any) -> None:
         backend: on GPUs; on the CPU it is gloo.
         kwargs: ``pytorch``: arguments of ``torch.distributed.init_process_group``. ``slurm``: ``port`` of the
             rendezvous (``dist_params.port``), else ``MASTER_PORT``, else 29500.
-
-    Raises:
-        OptionError: ``slurm``, but this is not a task of SLURM.
     """
     if launcher == 'slurm':
         _take_environment_of_slurm(**kwargs)

@@ -131,8 +131,7 @@ class Checkpointer:
         """Continue optimizers, schedulers, the loss scale, best results and counts.
 
         Raises:
-            OptionError: the state is of another static teacher, or of another number of optimizers.
-            WeightsError: what it holds cannot be put back.
+            OptionError, WeightsError: the state is of other networks, or cannot be put back.
         """
         file = str(self.opt['path'].get('resume_state'))
         try:

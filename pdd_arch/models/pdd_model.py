@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -305,11 +306,8 @@ class PDDModel(SRModel):
         random generators. A new best result in ``logger.keep_best`` is saved at once.
         """
         iteration = min(current_iter, self.iteration) if self.is_train else current_iter
-
-        def validate() -> None:
-            super(PDDModel, self).validation(dataloader, iteration, tb_logger, save_img)
-
-        self.validator.validate(validate, iteration)
+        validation = partial(super().validation, dataloader, iteration, tb_logger, save_img)
+        self.validator.validate(validation, iteration)
         if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
             self.save(self.run.position.epoch, self.iteration)
 

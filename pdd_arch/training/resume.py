@@ -75,8 +75,8 @@ def load_resume_state(opt: BasicSROptions) -> State | None:
 def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict[str, Path]] | None:
     """The newest usable state, compared with the options; nothing is changed on disk.
 
-    In `opt` a seed that nobody gave becomes the state's; `run` gets the identity of the data, and a note for every state
-    passed over and every option that has changed. Raises as `load_resume_state`.
+    In `opt` a seed that nobody gave becomes the state's; `run` gets the identity of the data, and a note for every
+    state passed over and every option that has changed. Raises as `load_resume_state`.
 
     Returns:
         The file, its content and the files of its networks; None for a fresh start.
@@ -93,8 +93,11 @@ def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict
     if not candidates:
         return None
     path, state, networks = _newest_usable(candidates, paths, ignored, run)
-    if run.seed_drawn:
-        _take_seed(opt, state)
+    before = json.loads(state.get('options') or '{}').get('manual_seed')
+    if run.seed_drawn and before is not None:  # the seed of the first start: what is drawn from the data depends on it
+        opt['manual_seed'] = before
+        for dataset in opt['datasets'].values():
+            dataset['manual_seed'] = before
     run.notes += compare_with_state(opt, state, path, run.data_identity, ignored)
     return path, state, networks
 
@@ -143,11 +146,9 @@ def _newest_usable(
             continue
         run.notes += [f'{error} Continuing from the state before it, {path}.' for error in errors]
         return path, state, networks
-    first = errors[0]
-    if not errors[1:]:
-        raise first
-    more = f'None of the {len(errors) - 1} states before it can be used either.'
-    raise first.with_fields(way_out=f'{first.way_out} {more}'.lstrip())
+    first, *others = errors
+    more = f' None of the {len(others)} states before it can be used either.' if others else ''
+    raise first.with_fields(way_out=f'{first.way_out}{more}'.lstrip())
 
 
 def _read_state(path: Path) -> State:
@@ -229,15 +230,6 @@ def _verified_networks(path: Path, state: State, paths: Mapping[str, Any], ignor
             raise _unusable(f'{file} is damaged, or is not the one that {path} was written with (its SHA-256 differs).')
         found[network] = file
     return found
-
-
-def _take_seed(opt: dict[str, Any], state: State) -> None:
-    """A seed that nobody gave is that of the first start: what is drawn from the data depends on it."""
-    before = json.loads(state.get('options') or '{}').get('manual_seed')
-    if before is not None:
-        opt['manual_seed'] = before
-        for dataset in opt['datasets'].values():
-            dataset['manual_seed'] = before
 
 
 def _continue_from(state: State, run: TrainingRun) -> None:

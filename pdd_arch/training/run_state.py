@@ -119,10 +119,8 @@ class TrainingRun:
     def stop_during_validation(self) -> None:
         """Called before each validation image when there is one process: who is asked to stop may not have long.
 
-        The state says that the validation is still to be done.
-
         Raises:
-            Stopped: a signal has arrived; a state has been written.
+            Stopped: a signal has arrived; a state, after which the validation is still to be done, has been written.
         """
         if self.stop.signum:
             self._save_and_stop(self.stop.signum)
