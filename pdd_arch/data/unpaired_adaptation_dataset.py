@@ -27,7 +27,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
     one.
 
     What is drawn depends on (seed, epoch, position) alone, in a generator of its own. Epoch and position come
-    with the index (:class:`PositionedIndex`, which ``import pdd_arch`` makes BasicSR's sampler yield), so the
+    with the index (:class:`PositionedIndex`, from the sampler that replaces BasicSR's while it trains), so the
     samples are the same for any number of workers. For a plain index the position is the index and the epoch
     counts how often it was asked for; the counts lie in shared memory, so workers continue them from one
     epoch to the next. (Only an index that two workers hold at the same moment can have its two draws
