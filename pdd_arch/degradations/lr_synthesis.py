@@ -47,12 +47,15 @@ class LRSynthesis:
     degradation: str | None = None
     noise_injection: bool = False
 
+    def pick(self, rng: np.random.Generator) -> str:
+        return self.kernels[rng.integers(len(self.kernels))]
+
     def __call__(
         self, hr: np.ndarray, rng: np.random.Generator, target: Callable[[], np.ndarray] | None = None
     ) -> np.ndarray:
         """As :func:`synthesise_lr`; `target`, needed to inject noise, draws a target-domain crop of the LR size."""
         if self.degradation is None:
-            lr = synthesise_lr(hr, self.scale, self.kernels[rng.integers(len(self.kernels))])
+            lr = synthesise_lr(hr, self.scale, self.pick(rng))
         else:
             lr = real_esrgan_lr(hr, self.scale, rng)
         if not self.noise_injection:
