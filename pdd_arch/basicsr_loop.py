@@ -28,6 +28,7 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
 import os
@@ -86,10 +87,9 @@ def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
         except (AttributeError, TypeError, cv2.error) as e:
             entry = self.paths[index]
             paths = [v for k, v in entry.items() if k.endswith('_path')] if isinstance(entry, dict) else [entry]
-            error = explain_unreadable(e, paths)
-            if error is None:
-                raise
-            raise error from None
+            if error := explain_unreadable(e, paths):
+                raise error from None
+            raise
 
     return get
 
@@ -152,8 +152,7 @@ def _rescue(run: TrainingRun, error: Exception) -> None:
         )
 
 
-@contextlib.contextmanager
-def _one_line_for_a_lost_log() -> Iterator[None]:
+def _one_line_for_a_lost_log() -> contextlib.AbstractContextManager[None]:
     """A log file that can no longer be written costs one line, not a traceback for every message."""
     lost: set[str] = set()
 
@@ -162,21 +161,17 @@ def _one_line_for_a_lost_log() -> Iterator[None]:
             sys.stderr.write(f'warning: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}\n')
         lost.add(self.baseFilename)
 
-    with replaced([(logging.FileHandler, 'handleError', handle_error)]):
-        yield
+    return replaced([(logging.FileHandler, 'handleError', handle_error)])
 
 
 @contextlib.contextmanager
 def replaced(replacements: list[tuple[Any, str, object]]) -> Iterator[None]:
     """Give attributes of modules and classes, (owner, name, value), another value within the block."""
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
-    try:
+    with contextlib.ExitStack() as stack:
         for owner, name, value in replacements:
+            stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
         yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
 
 
 def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
@@ -206,11 +201,9 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
 def mkdir_and_rename(path: str) -> None:
     """Make a folder; an existing one is renamed to ``PATH_archived_TIME``, with a number where that name is taken."""
     if os.path.exists(path):
-        archived = target = f'{path}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
-        number = 1
-        while os.path.exists(target):
-            number += 1
-            target = f'{archived}_{number}'
+        archived = f'{path}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+        names = itertools.chain([archived], (f'{archived}_{number}' for number in itertools.count(2)))
+        target = next(name for name in names if not os.path.exists(name))
         sys.stdout.write(f'Path already exists. Rename it to {target}\n')
         os.rename(path, target)
     os.makedirs(path, exist_ok=True)
@@ -235,15 +228,6 @@ def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
 class RecordedMessages(MessageLogger):
     """BasicSR's log lines, each also an event of the record."""
 
-    #: names in the record, and those in BasicSR's variables
-    _NAMES = {
-        'iteration': 'iter',
-        'epoch': 'epoch',
-        'learning_rates': 'lrs',
-        'step_seconds': 'time',
-        'data_seconds': 'data_time',
-    }
-
     def __init__(self, run: TrainingRun, *args: Any) -> None:
         super().__init__(*args)
         self._record = run.record
@@ -251,8 +235,15 @@ class RecordedMessages(MessageLogger):
     def __call__(self, log_vars: dict[str, Any]) -> None:
         if self._record is not None:
             losses = dict(log_vars)
-            values = {name: losses.pop(key) for name, key in self._NAMES.items()}
-            self._record.add('step', **values, losses=losses)
+            self._record.add(
+                'step',
+                iteration=losses.pop('iter'),
+                epoch=losses.pop('epoch'),
+                learning_rates=losses.pop('lrs'),
+                step_seconds=losses.pop('time'),
+                data_seconds=losses.pop('data_time'),
+                losses=losses,
+            )
         super().__call__(log_vars)
 
 
@@ -302,16 +293,10 @@ def _start_worker(worker_init_fn: Callable[..., None], *args: Any, **kwargs: Any
 
 
 class FollowedPrefetcher:
-    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches.
-
-    Args:
-        prefetcher: BasicSR's class; its constructor starts the loader (workers and first images), so it waits.
-        run: the run.
-        loader: the training loader.
-        args: other arguments of the class.
-    """
+    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches."""
 
     def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader[Any], *args: Any) -> None:
+        # its constructor starts the loader (workers and first images), so it waits for the first epoch
         self._start = functools.partial(prefetcher, loader, *args)
         self._run, self._sampler = run, cast(EnlargedSampler, loader.sampler)
         self._samples = cast(int, loader.batch_size) * processes.world_size()
@@ -319,7 +304,6 @@ class FollowedPrefetcher:
         run.close_loader = self.close
 
     def reset(self) -> None:
-        """Start an epoch."""
         if self._plain is None:
             self._plain = self._start()
         else:

@@ -24,10 +24,7 @@ def parse_options(
 ) -> tuple[BasicSROptions, argparse.Namespace]:
     """Read and check the options of the command line; BasicSR's ``train_pipeline`` and ``test_pipeline`` call it.
 
-    Args:
-        root_path: folder below which experiments/, results/ and tb_logger/ are written.
-        is_train: train or test.
-        run: the run that the options belong to; None: a new one.
+    Below `root_path` experiments/, results/ and tb_logger/ are written.
 
     Returns:
         The completed and checked options, which carry what the checks have opened, and the command-line arguments.
@@ -40,38 +37,28 @@ def parse_options(
         raise OptionError(
             'start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set', where='--launcher pytorch'
         )
-    checked = _checked if args.launcher == 'none' else _checked_together
-    opt = _options_of(checked(args, root_path, is_train), run or TrainingRun())
+    together = args.launcher != 'none'
+    checked = _check_together(args, root_path, is_train) if together else check(read_options(args, root_path, is_train))
+    opt = BasicSROptions(checked.options.for_basicsr(), run or TrainingRun())
+    opt.run.seed_drawn = checked.options.seed_drawn
+    # what has been opened goes to datasets and model, so that nothing is read twice
+    opt.run.opened_weights, opt.run.feature_net = checked.weights, checked.feature_net
+    for phase, sources in checked.sources.items():
+        opt['datasets'][phase] = DatasetSection(opt['datasets'][phase], sources)
     opt['rank'], opt['world_size'] = get_dist_info()
+    if opt['rank'] == 0:
+        for text in plan_warnings(checked.options):
+            sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
     set_random_seed(opt['manual_seed'] + opt['rank'])
     if opt['num_gpu'] == 'auto':
         opt['num_gpu'] = torch.cuda.device_count()
     return opt, args
 
 
-def _options_of(preflight: Preflight, run: TrainingRun) -> BasicSROptions:
-    """BasicSR's dictionary. Datasets and model get what has been opened, so that nothing is read twice."""
-    opt = BasicSROptions(preflight.options.for_basicsr(), run)
-    run.seed_drawn = preflight.options.seed_drawn
-    run.opened_weights, run.feature_net = preflight.weights, preflight.feature_net
-    for phase, sources in preflight.sources.items():
-        opt['datasets'][phase] = DatasetSection(opt['datasets'][phase], sources)
-    if get_dist_info()[0] == 0:
-        for text in plan_warnings(preflight.options):
-            sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
-    return opt
+def _check_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
+    """Check the options on every rank of a distributed run: they start together or not at all.
 
-
-def _checked(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
-    return check(read_options(args, root_path, is_train))
-
-
-def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
-    """`_checked` on every rank of a distributed run: they start together or not at all.
-
-    Raises:
-        PDDError: an error of this rank, or one that names another rank.
-        OptionError: the ranks have different options.
+    An error is of this rank, names another rank, or says that they have different options.
     """
     try:
         backend = (load_options(args.opt).get('dist_params') or {}) if args.launcher == 'slurm' else {}
@@ -82,7 +69,7 @@ def _checked_together(args: argparse.Namespace, root_path: str, is_train: bool) 
     open_control_group()
     found: Preflight | Exception
     try:
-        found = _checked(args, root_path, is_train)
+        found = check(read_options(args, root_path, is_train))
     except Exception as e:  # whatever it is, the others must hear of it
         found = e
     errors = gather_objects(str(found) if isinstance(found, Exception) else None)

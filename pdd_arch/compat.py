@@ -24,20 +24,20 @@ def _provide_functional_tensor() -> None:
             pass
     from torchvision.transforms.functional import rgb_to_grayscale
 
-    module = types.ModuleType(name)
-    vars(module)['rgb_to_grayscale'] = rgb_to_grayscale
-    sys.modules[name] = module
+    _provide(name, rgb_to_grayscale=rgb_to_grayscale)
 
 
 def _provide_scipy_filters() -> None:
     """SciPy 1.8 deprecated ``scipy.ndimage.filters`` and SciPy 2 removes it; basicsr/metrics/niqe.py imports it."""
-    import scipy.ndimage
+    if 'scipy.ndimage.filters' not in sys.modules:
+        from scipy.ndimage import convolve, gaussian_filter
 
-    name = 'scipy.ndimage.filters'
-    if name not in sys.modules:
-        module = types.ModuleType(name)
-        vars(module).update(convolve=scipy.ndimage.convolve, gaussian_filter=scipy.ndimage.gaussian_filter)
-        sys.modules[name] = module
+        _provide('scipy.ndimage.filters', convolve=convolve, gaussian_filter=gaussian_filter)
+
+
+def _provide(name: str, **content: object) -> None:
+    sys.modules[name] = types.ModuleType(name)
+    vars(sys.modules[name]).update(content)
 
 
 def _look_up_quietly() -> None:
@@ -57,24 +57,20 @@ def _pass_on_prefetch_errors() -> None:
     """``prefetch_mode: cpu`` of basicsr 1.4.2 waits for ever when loading fails: the thread dies with the error."""
     from basicsr.data.prefetch_dataloader import PrefetchGenerator
 
-    class Failure:
-        def __init__(self, error: BaseException) -> None:
-            self.error = error
-
     def run(self: Any) -> None:
         try:
             for item in self.generator:
                 self.queue.put(item)
         except BaseException as e:  # handed to the thread that waits
-            self.queue.put(Failure(e))
+            self.queue.put(e)
         self.queue.put(None)
 
     def next_item(self: Any) -> Any:
         item = self.queue.get()
-        if isinstance(item, Failure):
-            raise item.error
         if item is None:
             raise StopIteration
+        if isinstance(item, BaseException):
+            raise item
         return item
 
     PrefetchGenerator.run, PrefetchGenerator.__next__ = run, next_item

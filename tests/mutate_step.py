@@ -40,8 +40,8 @@ MUTATIONS = [
     (
         'detach switched',
         STEP,
-        "if self.settings.detach_synthetic and views['student_syn'] is not None",
-        "if not self.settings.detach_synthetic and views['student_syn'] is not None",
+        "if self.settings.detach_synthetic and 'student_syn' in views",
+        "if not self.settings.detach_synthetic and 'student_syn' in views",
     ),
     (
         'teacher outputs exchanged',

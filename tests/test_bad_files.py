@@ -23,8 +23,8 @@ from bad_input_report import note
 from PIL import Image
 from safetensors.torch import save_file
 
-from pdd_arch.data.identity import data_identity
 from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.section import data_identity
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.features import FeatureNet

@@ -11,8 +11,8 @@ import torch
 
 from pdd_arch.data import cache
 from pdd_arch.data.cache import CachedSource, RecentImages
-from pdd_arch.data.identity import data_identity
 from pdd_arch.data.meta_info import parse_meta_info
+from pdd_arch.data.section import data_identity
 from pdd_arch.data.sources import FileSource, LmdbSource, open_source
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.errors import DataError, MissingFileError, OptionError

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
-from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.data.crops import validate_sources
+from pdd_arch.basicsr_loop import PositionedSampler
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
-from pdd_arch.data.section import DatasetSection
+from pdd_arch.data.section import DatasetSection, validate_sources
 from pdd_arch.data.sources import open_source
 from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.degradations.lr_synthesis import synthesise_lr
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
+from pdd_arch.training.run_state import TrainingRun
 
 
 def write_images(folder, count, height, width, seed=0):
@@ -222,7 +222,7 @@ def test_positioned_index():
 
 def test_basicsr_sampler_tells_positions(opt):
     dataset = build_dataset(opt)
-    sampler = EnlargedSampler(dataset, num_replicas=2, rank=1, ratio=3)
+    sampler = PositionedSampler(TrainingRun(), dataset, 2, 1, 3)
     sampler.set_epoch(4)
     indices = list(sampler)
     assert [i.position for i in indices[:3]] == [1, 3, 5]

@@ -16,6 +16,7 @@ from pdd_arch.models.networks import Networks
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.models.validator import Validator
+from pdd_arch.options.sections import val_options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 
@@ -65,7 +66,7 @@ def test_training_step(networks):
 def test_saved_and_resumed(networks, tmp_path):
     def checkpointer(networks: Networks) -> Checkpointer:
         paths = dict(models=str(tmp_path / 'models'), training_states=str(tmp_path / 'states'))
-        validator = Validator(networks.ema, dict(metrics=dict(psnr={})))
+        validator = Validator(networks.ema, val_options(dict(val=dict(metrics=dict(psnr=dict(type='calculate_psnr'))))))
         return Checkpointer(networks, [adam(networks)], [], steps(), validator, TrainingRun(), dict(path=paths))
 
     first = checkpointer(networks)
@@ -87,11 +88,12 @@ def test_saved_and_resumed(networks, tmp_path):
 
 def test_validator(networks):
     lq = batch(1)['lq']
-    whole = Validator(networks.ema, {}).upscale(lq)
-    tiled = Validator(networks.ema, dict(tile=6, tile_overlap=2)).upscale(lq)
+    whole = Validator(networks.ema, val_options({})).upscale(lq)
+    tiled = Validator(networks.ema, val_options(dict(val=dict(tile=6, tile_overlap=2)))).upscale(lq)
     torch.testing.assert_close(tiled, whole)
     assert networks.ema.training  # as before
-    validator = Validator(networks.ema, dict(metrics=dict(psnr={}, niqe=dict(better='lower'))), 'pairs/psnr')
+    metrics = dict(psnr=dict(type='calculate_psnr'), niqe=dict(type='calculate_niqe', better='lower'))
+    validator = Validator(networks.ema, val_options(dict(val=dict(metrics=metrics))), 'pairs/psnr')
     saved = {'psnr': {'better': 'higher', 'val': 30.0, 'iter': 5}, 'gone': {'better': 'higher', 'val': 1.0, 'iter': 5}}
     validator.restore_best({'pairs': saved})
     assert validator.best_iteration() == 5

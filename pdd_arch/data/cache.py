@@ -12,20 +12,13 @@ from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import DataError
 from pdd_arch.utils.host_memory import available_host_memory
 
-#: of decoded images that each data worker keeps
-RECENT_BYTES = 256 * 2**20
-
 
 class CachedSource(ImageSource):
     """All images of another source, decoded once, in memory that forked and spawned workers share.
 
-    A broken image is found here, before training starts. Under torchrun each process holds a cache of its
-    own.
-
-    Args:
-        source: what to read.
-        chunk_bytes: images are gathered into shared tensors of about this size: one each would run into the
-            limit on open files, one for all would need twice the memory while it is filled.
+    A broken image is found here, before training starts. Under torchrun each process holds a cache of its own.
+    Images are gathered into shared tensors of about `chunk_bytes`: one each would run into the limit on open files,
+    one for all would need twice the memory while it is filled.
 
     Raises:
         DataError: an image cannot be read, or all together are larger than the memory that is free.
@@ -34,7 +27,8 @@ class CachedSource(ImageSource):
     def __init__(self, source: ImageSource, chunk_bytes: int = 512 * 2**20) -> None:
         logger = get_root_logger()
         super().__init__(source.root, source.names, source.key)
-        self._chunks: list[torch.Tensor] = []
+        #: uint8 tensors that hold the pixels
+        self.tensors: list[torch.Tensor] = []
         self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
         least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
         free = available_host_memory()
@@ -55,7 +49,7 @@ class CachedSource(ImageSource):
         pending_bytes = total_bytes = 0
         for i in range(len(source)):
             image = source.read_raw(i)
-            self._entries.append((len(self._chunks), pending_bytes, image.shape, image.dtype.str))
+            self._entries.append((len(self.tensors), pending_bytes, image.shape, image.dtype.str))
             # 16-bit images are viewed in place, so every image begins at an even byte
             flat = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
             pending.append(np.pad(flat, (0, 1)) if flat.size % 2 else flat)
@@ -63,7 +57,7 @@ class CachedSource(ImageSource):
             total_bytes += flat.size
             if pending_bytes >= chunk_bytes or i + 1 == len(source):
                 chunk = torch.from_numpy(np.concatenate(pending))
-                self._chunks.append(chunk.share_memory_() if sharing else chunk)
+                self.tensors.append(chunk.share_memory_() if sharing else chunk)
                 pending, pending_bytes = [], 0
             if time.monotonic() - reported > 10:
                 reported = time.monotonic()
@@ -73,16 +67,11 @@ class CachedSource(ImageSource):
             f'decoded in {time.monotonic() - started:.1f} s'
         )
 
-    @property
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The uint8 tensors that hold the pixels."""
-        return tuple(self._chunks)
-
     def read_raw(self, index: int) -> np.ndarray:
         """As the source's own, without a copy: never write to what this returns."""
         chunk, start, shape, dtype = self._entries[index]
         count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return self._chunks[chunk].numpy()[start : start + count].view(dtype).reshape(shape)
+        return self.tensors[chunk].numpy()[start : start + count].view(dtype).reshape(shape)
 
     def check(self, index: int) -> tuple[int, int]:
         height, width, _ = self._entries[index][2]
@@ -90,20 +79,14 @@ class CachedSource(ImageSource):
 
 
 class RecentImages(ImageSource):
-    """Another source, of which each process keeps the images that it read last.
+    """Another source, of which each process keeps the images that it read last, up to `limit` bytes of pixels."""
 
-    Args:
-        source: what to read.
-        limit: bytes of pixels that are kept.
-    """
-
-    def __init__(self, source: ImageSource, limit: int = RECENT_BYTES) -> None:
+    def __init__(self, source: ImageSource, limit: int = 256 * 2**20) -> None:
         super().__init__(source.root, source.names, source.key)
         self._source, self._limit = source, limit
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def read_raw(self, index: int) -> np.ndarray:
-        """As the source's own: never write to what this returns."""
         image = self._images.pop(index, None)
         if image is None:
             image = self._source.read_raw(index)

@@ -13,19 +13,13 @@ _MAX_LINE = 10_000
 
 # 'name', 'name (h,w)', 'name (h,w,c)', 'name (h,w,c) 1': BasicSR's line, the last number a PNG compression level
 _META_LINE = re.compile(r'^(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\S+)?)?$')
-_SPACES = re.compile(r'\s+')
 
 
 def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
     """Names, and sizes (height, width) where they are given, of a meta-info file.
 
-    Args:
-        path: of the file.
-        key: option that names it, for errors.
-
     Raises:
-        MissingFileError: there is no such file.
-        DataError: it lists nothing, or is not text.
+        MissingFileError, DataError: there is no such file, it lists nothing, or is not text; `key` is its option.
     """
     path = osp.expanduser(str(path))
     entries = []
@@ -54,20 +48,15 @@ def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | No
         ) from None
     if not entries:
         raise DataError(
-            f'{shown(path)} lists no image',
-            where=key,
-            way_out='Write one name a line, relative to the data folder.',
+            f'{shown(path)} lists no image', where=key, way_out='Write one name a line, relative to the data folder.'
         )
     return entries
 
 
 def listed_names(path: str, root: str, key: str) -> list[str]:
-    """Names in a meta-info file, relative to the data folder `root`, in which they must lie.
+    """Names in a meta-info file, relative to the data folder `root`; DataError where one lies outside.
 
     A list may come from somebody else: it must not choose among all files of the machine.
-
-    Raises:
-        MissingFileError, DataError: as :func:`parse_meta_info`, or a listed image lies outside.
     """
     top = osp.abspath(root)
     below = []
@@ -85,7 +74,7 @@ def listed_names(path: str, root: str, key: str) -> list[str]:
 
 def _entry(line: str) -> tuple[str, tuple[int, int] | None]:
     # one space for many: the pattern would try all of them in all ways
-    match = _META_LINE.match(_SPACES.sub(' ', line) if len(line) > 500 else line)
+    match = _META_LINE.match(' '.join(line.split()) if len(line) > 500 else line)
     assert match  # any line that is not empty
     name = match['name'].split(', ')[0].strip()
     if not is_image_name(name):

@@ -1,47 +1,33 @@
-"""Looking over the data of BasicSR's own datasets before they are built.
+"""Checks of BasicSR's ``PairedImageDataset`` and ``SingleImageDataset``.
 
-``PairedImageDataset`` and ``SingleImageDataset`` treat every file in a folder as an image, accept pairs of a
-wrong scale, and fail on a broken file without its name. The commands call :func:`check_paired_dataset` first,
-and :func:`explain_unreadable` when one of them fails in the middle of a run.
+They treat every file in a folder as an image, accept pairs of a wrong scale, and do not name a broken file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import path as osp
 from typing import Any
 
-from pdd_arch.data.sources import (
-    FileSource,
-    ImageSource,
-    LmdbSource,
-    check_io_backend,
-    data_root,
-    open_for_basicsr,
-    require_folder,
-)
-from pdd_arch.errors import DataError, OptionError, PDDError
+from pdd_arch.data.meta_info import listed_names
+from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, data_root, list_images, require_folder
+from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 from pdd_arch.images import decoding
 from pdd_arch.images.names import is_image_name
 from pdd_arch.utils.wording import shown
 
 
 def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
-    """Checks what a ``PairedImageDataset`` or ``SingleImageDataset`` is going to read.
+    """Checks what a dataset is going to read; `key` is its place in the option file.
 
     For each pair GT must be `scale` times as large as LR. Outside training GT may be up to scale - 1 pixels
     larger, which BasicSR cuts off (benchmark sets whose sizes are not divisible by the scale).
 
-    Args:
-        opt: options of the dataset, with ``scale``; not changed.
-        key: its place in the option file, e.g. ``datasets.val``.
-
     Returns:
-        Number of images (or pairs); 0 for a dataset of another type, which is not looked at.
+        Number of images (or pairs); 0 for a dataset of another type, which is not checked.
 
     Raises:
         OptionError: a key is missing or the backend is unknown.
         MissingFileError: a folder, meta-info file or listed image does not exist.
-        DataError: no image, a file that is no image, a broken image, an LR without its GT or of the wrong
-            size.
+        DataError: no image, a file that is no image, a broken image, an LR without its GT or of the wrong size.
     """
     kind = str(opt.get('type'))
     if kind not in ('PairedImageDataset', 'SingleImageDataset'):
@@ -63,8 +49,7 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
     slack = 0 if opt.get('phase') == 'train' else scale - 1
     for i in range(len(gt)):
         lq_size, gt_size = _size(lq, i), _size(gt, i)
-        problem = scale_problem(gt_size, lq_size, scale, slack, shown(gt.path(i)))
-        if problem:
+        if problem := scale_problem(gt_size, lq_size, scale, slack, shown(gt.path(i))):
             raise DataError(
                 problem,
                 where=f'{key}: {shown(lq.path(i))}',
@@ -92,14 +77,10 @@ def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: i
 
 
 def explain_unreadable(exc: BaseException, paths: Iterable[str]) -> PDDError | None:
-    """Finds the file behind a failure that does not name one.
-
-    Args:
-        exc: what was raised while a sample was read; it becomes the cause of the result.
-        paths: files of that sample, or LMDB keys.
+    """Finds the file behind a failure to read a sample, of which `paths` are the files or LMDB keys.
 
     Returns:
-        An error that names the first file that cannot be decoded, or None when all can.
+        An error, caused by `exc`, that names the first file that cannot be decoded; None when all can.
     """
     for path in paths:
         if not is_image_name(str(path)) and not osp.exists(path):
@@ -113,11 +94,7 @@ def explain_unreadable(exc: BaseException, paths: Iterable[str]) -> PDDError | N
 
 
 def lq_name(gt_path: str, template: str, key: str) -> str:
-    """File name of the LR image that belongs to an HR image by ``filename_tmpl``.
-
-    Raises:
-        OptionError: the template of the dataset `key` cannot be used.
-    """
+    """File name of the LR image of an HR image by ``filename_tmpl``. Raises OptionError where that cannot be used."""
     stem, extension = osp.splitext(osp.basename(gt_path))
     try:
         return f'{template.format(stem)}{extension}'
@@ -127,25 +104,42 @@ def lq_name(gt_path: str, template: str, key: str) -> str:
         ) from None
 
 
+def _open(opt: Mapping[str, Any], side: str, section: str, meta: str | None = None) -> ImageSource:
+    """One side as BasicSR's own datasets read it; `meta`: the option that names a list of images.
+
+    They leave ``~`` in a path alone, read an LMDB only where ``io_backend`` says so and then know no list, and take
+    every file of a folder for an image.
+    """
+    root, key, backend = data_root(opt, side, section)
+    if backend == 'lmdb':
+        return LmdbSource(root, key)
+    require_folder(root, key)
+    if not meta:
+        return FileSource(root, list_images(root, key, only_images=True), key)
+    source = FileSource(root, listed_names(opt[meta], root, f'{section}.{meta}'), f'{section}.{meta}')
+    for path in map(source.path, range(len(source))):
+        if not osp.isfile(path):
+            what = f'{shown(opt[meta])} lists {shown(path)}, which does not exist'
+            raise MissingFileError(what, where=source.key, way_out='Correct the list or the path.')
+    return source
+
+
 def _open_single(opt: Mapping[str, Any], key: str) -> ImageSource:
-    is_lmdb = check_io_backend(opt['io_backend'], f'{key}.io_backend') == 'lmdb'
-    if 'meta_info_file' not in opt or is_lmdb:
-        return open_for_basicsr(opt, 'lq', key)
-    if not opt['meta_info_file']:
+    meta = 'meta_info_file' if 'meta_info_file' in opt and data_root(opt, 'lq', key)[2] == 'disk' else None
+    if meta and not opt[meta]:
         raise OptionError(
-            'is empty, which SingleImageDataset cannot take', where=f'{key}.meta_info_file', way_out='Remove the line.'
+            'is empty, which SingleImageDataset cannot take', where=f'{key}.{meta}', way_out='Remove the line.'
         )
-    return open_for_basicsr(opt, 'lq', key, 'meta_info_file')
+    return _open(opt, 'lq', key, meta)
 
 
 def _open_pair(opt: Mapping[str, Any], key: str) -> tuple[ImageSource, ImageSource]:
     meta = 'meta_info_file' if opt.get('meta_info_file') else None
-    gt = open_for_basicsr(opt, 'gt', key, meta)
+    gt = _open(opt, 'gt', key, meta)
     if isinstance(gt, LmdbSource):
-        lq = open_for_basicsr(opt, 'lq', key)
+        lq = _open(opt, 'lq', key)
         for one, other in ((gt, lq), (lq, gt)):
-            lacking = sorted(set(one.names) - set(other.names))
-            if lacking:
+            if lacking := sorted(set(one.names) - set(other.names)):
                 raise DataError(
                     f'{len(lacking)} of the images in {one.root} are not in {other.root}, the first is {lacking[0]!r}',
                     where=key,
@@ -155,15 +149,16 @@ def _open_pair(opt: Mapping[str, Any], key: str) -> tuple[ImageSource, ImageSour
     template = opt.get('filename_tmpl', '{}')
     names = [lq_name(name, template, key) for name in gt.names]
     if meta:  # then other files in the LR folder do not matter
-        root_key = f'{key}.dataroot_lq'
-        return gt, FileSource(require_folder(data_root(opt, 'lq', key), root_key), names, root_key)
-    lq = open_for_basicsr(opt, 'lq', key)
+        root, root_key, _ = data_root(opt, 'lq', key)
+        require_folder(root, root_key)
+        return gt, FileSource(root, names, root_key)
+    lq = _open(opt, 'lq', key)
     _require_pairs(gt, lq, names, template, key)
     return gt, FileSource(lq.root, names, lq.key)
 
 
 def _require_pairs(gt: ImageSource, lq: ImageSource, names: Sequence[str], template: str, key: str) -> None:
-    """Of each image in one folder there is one in the other; `names` are those that LR images should have."""
+    """Raises DataError unless each image has its partner; `names` are those that the LR images should have."""
     present = set(lq.names)
     for i, name in enumerate(names):
         if name not in present:
@@ -175,8 +170,7 @@ def _require_pairs(gt: ImageSource, lq: ImageSource, names: Sequence[str], templ
                 where=key,
                 way_out=f'Add or rename it, or set `{key}.filename_tmpl` (now {template!r}).',
             )
-    surplus = sorted(present - set(names))
-    if surplus:
+    if surplus := sorted(present - set(names)):
         raise DataError(
             f'{len(present)} LR images but {len(names)} GT images: {shown(osp.join(lq.root, surplus[0]))} has no '
             f'ground truth in {gt.root}',

@@ -19,8 +19,7 @@ class PositionedIndex(int):
 
     def __new__(cls, index: int, epoch: int, position: int) -> 'PositionedIndex':
         self = super().__new__(cls, index)
-        self.epoch = int(epoch)
-        self.position = int(position)
+        self.epoch, self.position = int(epoch), int(position)
         return self
 
     def __reduce__(self) -> tuple[type, tuple[int, int, int]]:
@@ -34,13 +33,6 @@ class PositionedIndex(int):
 def positioned(
     indices: Iterable[int], epoch: int, rank: int = 0, world_size: int = 1, start: int = 0
 ) -> Iterator[PositionedIndex]:
-    """Gives each index of one process its epoch and its position over all processes.
-
-    Args:
-        indices: what the sampler of process `rank` yields, in order.
-        epoch: number of the epoch.
-        rank, world_size: this process and how many there are.
-        start: place (in this process) of the first index, when a resumed run skips what it has consumed.
-    """
+    """Gives each index of process `rank` its epoch and its position over all processes; the first has place `start`."""
     for place, index in enumerate(indices, start):
         yield PositionedIndex(index, epoch, rank + world_size * place)

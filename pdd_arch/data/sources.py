@@ -20,18 +20,15 @@ from pdd_arch.images import decoding
 from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name, without_extension
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
-IO_BACKENDS = ('disk', 'lmdb')
-# enough to recognise a mistake by; looking at all of a large folder would take minutes
+_IO_BACKENDS = ('disk', 'lmdb')
+# enough to recognise a mistake by; listing all of a large folder would take minutes
 _MANY = 10_000
 
 
 class ImageSource(ABC):
-    """A fixed list of images.
+    """A fixed list of images below a data folder, or keys of an LMDB.
 
-    Args:
-        root: data folder, or that of the LMDB.
-        names: of the images, relative to the data folder, or LMDB keys.
-        key: the option that named it, e.g. ``datasets.train.dataroot_gt``.
+    `key` is the option that named it, for errors: ``datasets.train.dataroot_gt``.
     """
 
     def __init__(self, root: str, names: list[str], key: str) -> None:
@@ -70,14 +67,10 @@ class LmdbSource(ImageSource):
     refuses a second handle in one process and cannot carry one through a fork, and a GT and an LQ source may
     share a database.
 
-    Args:
-        root: folder that ends in ``.lmdb``.
-        key: option that named it.
-        names: use these keys (from a meta-info file) instead of all.
+    `names`: use these keys (from a meta-info file) instead of all.
 
     Raises:
-        MissingFileError: the folder or its ``meta_info.txt`` does not exist.
-        DataError: ``meta_info.txt`` lists no image.
+        MissingFileError, DataError: the folder is no such LMDB, is empty, or lacks one of `names`.
     """
 
     def __init__(self, root: str, key: str, names: list[str] | None = None) -> None:
@@ -105,12 +98,12 @@ class LmdbSource(ImageSource):
 
     @contextlib.contextmanager
     def _value(self, index: int) -> Iterator[memoryview]:
-        """The encoded image, in the map of the database: valid within the block only.
-
-        Raises:
-            DataError: the database cannot be read, or lacks the key.
-        """
+        """The encoded image, in the map of the database: valid within the block only."""
         name = self.names[index]
+
+        def error(what: str, way_out: str = 'Make it anew.') -> DataError:
+            return DataError(what, where=shown(self.path(index)), way_out=way_out)
+
         try:
             with (
                 lmdb.open(self.root, readonly=True, lock=False, readahead=False) as env,
@@ -120,25 +113,15 @@ class LmdbSource(ImageSource):
                 needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
                 found = osp.getsize(osp.join(self.root, 'data.mdb'))
                 if found < needed:
-                    raise DataError(
-                        f'the LMDB is truncated (data.mdb has {found} of {needed} bytes)',
-                        where=shown(self.path(index)),
-                        way_out='Copy or make it anew.',
-                    )
+                    what = f'the LMDB is truncated (data.mdb has {found} of {needed} bytes)'
+                    raise error(what, 'Copy or make it anew.')
                 value = transaction.get(name.encode('utf-8', 'surrogateescape')) if name else None
                 if value is None:
-                    raise DataError(
-                        f'meta_info.txt lists this image but the LMDB has no key {name!r}',
-                        where=shown(self.path(index)),
-                        way_out='Make it anew.',
-                    )
+                    raise error(f'meta_info.txt lists this image but the LMDB has no key {name!r}')
                 yield value
-        except (lmdb.Error, OSError) as error:
-            raise DataError(
-                f'the LMDB cannot be read ({" ".join(str(error).split())})',
-                where=shown(self.path(index)),
-                way_out='Make it anew, or close what holds it.',
-            ) from None
+        except (lmdb.Error, OSError) as e:
+            what = f'the LMDB cannot be read ({" ".join(str(e).split())})'
+            raise error(what, 'Make it anew, or close what holds it.') from None
 
     def read_raw(self, index: int) -> np.ndarray:
         with self._value(index) as value:
@@ -151,104 +134,58 @@ class LmdbSource(ImageSource):
 
 
 def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.train') -> ImageSource:
-    """Opens one side of a dataset.
+    """Opens one side, ``gt`` or ``lq``, of a dataset.
 
     ``dataroot_<side>`` names a folder of images (sub-folders are not searched, as in BasicSR) or an LMDB,
     told by its ending ``.lmdb``. ``meta_info_file_<side>`` names a text file that picks images below it, one
     a line: ``name``, ``name (h,w,c)``, or ``gt, lq`` of which the first is used. ``meta_info_file`` is
     another name for ``meta_info_file_gt``.
 
-    Args:
-        opt: options of the dataset; not changed.
-        side: ``gt`` or ``lq``.
-        section: the dataset's place in the option file, for errors.
-
     Raises:
         OptionError: the key is absent, or the backend is unknown or does not fit the path.
         MissingFileError: the folder or the meta-info file does not exist.
         DataError: there is no image in it, or a listed one lies outside.
     """
+    root, key, _ = data_root(opt, side, section)
+    root = osp.expanduser(root)
     names = (f'meta_info_file_{side}', *(['meta_info_file'] if side == 'gt' else []))
-    return _open(opt, side, section, next((name for name in names if opt.get(name)), None))
-
-
-def open_for_basicsr(opt: Mapping[str, Any], side: str, section: str, meta: str | None = None) -> ImageSource:
-    """Opens one side of a dataset as BasicSR's own datasets read it.
-
-    These leave ``~`` in a path alone, read an LMDB only where ``io_backend`` says so and then know no list, and take
-    every file of a folder for an image.
-
-    Args:
-        opt, side, section: as for :func:`open_source`.
-        meta: name of the option that names a list of images, or None.
-
-    Raises:
-        OptionError, MissingFileError, DataError: as :func:`open_source`; or a listed image does not exist, or a file of
-            the folder is no image.
-    """
-    return _open(opt, side, section, meta, for_basicsr=True)
-
-
-def _open(opt: Mapping[str, Any], side: str, section: str, meta: str | None, for_basicsr: bool = False) -> ImageSource:
-    key = f'{section}.dataroot_{side}'
-    root = data_root(opt, side, section)
-    if not for_basicsr:
-        root = osp.expanduser(root)
-    backend = check_io_backend(opt.get('io_backend'), f'{section}.io_backend')
-    is_lmdb = root.rstrip('/\\').endswith('.lmdb')
-    if backend == 'lmdb' and not is_lmdb:
-        raise OptionError(
-            f"is 'lmdb', but {key} is {root}, which does not end in .lmdb",
-            where=f'{section}.io_backend.type',
-            way_out="Name an LMDB, or use type 'disk'.",
-        )
-    if for_basicsr:
-        is_lmdb = backend == 'lmdb'
-    if is_lmdb:
-        if not meta or for_basicsr:
-            return LmdbSource(root, key)
-        return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], f'{section}.{meta}')])
+    meta = next((name for name in names if opt.get(name)), None)
+    meta_key = f'{section}.{meta}'
+    if _is_lmdb(root):
+        return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], meta_key)] if meta else None)
     require_folder(root, key)
-    if not meta:
-        return FileSource(root, list_images(root, key, only_images=for_basicsr), key)
-    source = FileSource(root, listed_names(opt[meta], root, f'{section}.{meta}'), f'{section}.{meta}')
-    for path in map(source.path, range(len(source)) if for_basicsr else ()):
-        if not osp.isfile(path):
-            raise MissingFileError(
-                f'{shown(opt[meta])} lists {shown(path)}, which does not exist',
-                where=source.key,
-                way_out='Correct the list or the path.',
-            )
-    return source
+    if meta:
+        return FileSource(root, listed_names(opt[meta], root, meta_key), meta_key)
+    return FileSource(root, list_images(root, key), key)
 
 
-def data_root(opt: Mapping[str, Any], side: str, section: str) -> str:
-    """``dataroot_<side>`` as it stands. Raises OptionError where it is missing."""
-    root = opt.get(f'dataroot_{side}')
+def data_root(opt: Mapping[str, Any], side: str, section: str) -> tuple[str, str, str]:
+    """``dataroot_<side>`` as it stands, its option key, and the type of the ``io_backend`` (default disk), checked."""
+    root, key, io_backend = opt.get(f'dataroot_{side}'), f'{section}.dataroot_{side}', opt.get('io_backend')
     if not root:
-        raise OptionError('missing', where=f'{section}.dataroot_{side}', expected='a folder of images or an LMDB')
-    return str(root)
-
-
-def check_io_backend(io_backend: object, key: str) -> str:
-    """Type of BasicSR's ``io_backend`` block (default disk). Raises OptionError when unknown."""
+        raise OptionError('missing', where=key, expected='a folder of images or an LMDB')
     if io_backend is None:
-        return 'disk'
-    kind = io_backend.get('type', 'disk') if isinstance(io_backend, Mapping) else None
-    if kind not in IO_BACKENDS:
-        raise OptionError(
-            where=f'{key}.type',
-            expected=one_of(IO_BACKENDS),
-            found=repr(io_backend if kind is None else kind),
-            way_out=did_you_mean(kind, IO_BACKENDS).strip(),
-        )
-    return kind
+        return str(root), key, 'disk'
+    backend, where = None, f'{section}.io_backend.type'
+    if isinstance(io_backend, Mapping):
+        backend = io_backend.get('type', 'disk')
+    if backend not in _IO_BACKENDS:
+        found, way_out = repr(io_backend if backend is None else backend), did_you_mean(backend, _IO_BACKENDS).strip()
+        raise OptionError(where=where, expected=one_of(_IO_BACKENDS), found=found, way_out=way_out)
+    if backend == 'lmdb' and not _is_lmdb(str(root)):
+        what = f"is 'lmdb', but {key} is {root}, which does not end in .lmdb"
+        raise OptionError(what, where=where, way_out="Name an LMDB, or use type 'disk'.")
+    return str(root), key, backend
 
 
-def require_folder(folder: str, key: str) -> str:
-    """Returns `folder`, or raises MissingFileError that names it and its option key."""
+def _is_lmdb(root: str) -> bool:
+    return root.rstrip('/\\').endswith('.lmdb')
+
+
+def require_folder(folder: str, key: str) -> None:
+    """Raises MissingFileError, which names the option key, where there is no such folder."""
     if osp.isdir(folder):
-        return folder
+        return
     if osp.exists(folder):
         raise MissingFileError(
             f'{shown(folder)} is a file; a folder is expected', where=key, way_out='Name the folder that holds it.'
@@ -268,13 +205,9 @@ def require_folder(folder: str, key: str) -> str:
 def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     """Sorted names of the image files in a folder; hidden files and sub-folders are passed over.
 
-    Args:
-        folder: to look in.
-        key: option or argument that named it, for errors.
-        only_images: any other file is an error.
-
     Raises:
-        DataError: there are none; says what is there instead. Or the folder cannot be read.
+        DataError: there is none (says what is there instead), with `only_images` any other file, or the folder cannot
+            be read.
     """
     try:
         images, others, subfolders = folder_content(folder)
@@ -291,19 +224,19 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     if images:
         return images
     with_images = [name for name in subfolders if _holds_images(osp.join(folder, name))]
-    found = []
-    if others:
-        found.append(f'{len(others)} other file{"s" * (len(others) > 1)} ({_few(others)})')
+    found = [f'{_counted(others, "other file")} ({_few(others)})'] if others else []
+    way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
     if with_images:
-        found.append(f'{len(with_images)} sub-folder{"s" * (len(with_images) > 1)} with images ({_few(with_images)})')
-    elif subfolders:
-        found.append(f'{len(subfolders)} sub-folder{"s" * (len(subfolders) > 1)} without images')
-    if with_images:
+        found.append(f'{_counted(with_images, "sub-folder")} with images ({_few(with_images)})')
         way_out = 'Sub-folders are not searched: name one of them, or list the images in a meta-info file.'
-    else:
-        way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
+    elif subfolders:
+        found.append(f'{_counted(subfolders, "sub-folder")} without images')
     what = f'no image in {shown(folder)}: found {" and ".join(found) or "nothing"}'
     raise DataError(what, where=key, way_out=way_out)
+
+
+def _counted(names: list[str], noun: str) -> str:
+    return f'{len(names)} {noun}{"s" * (len(names) > 1)}'
 
 
 def _holds_images(folder: str) -> bool:

@@ -9,11 +9,9 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from pdd_arch.data.cache import CachedSource, RecentImages
-from pdd_arch.data.crops import require_size, validate_sources
-from pdd_arch.data.identity import sources_identity
 from pdd_arch.data.positioned_index import PositionedIndex
-from pdd_arch.data.section import DatasetSection, lr_synthesis_of, read_section
-from pdd_arch.data.sources import ImageSource, open_source
+from pdd_arch.data.section import lr_synthesis_of, open_sources, read_section, require_size, sources_identity
+from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import OptionError
 from pdd_arch.images.decoding import to_float32
 from pdd_arch.utils.registration import register
@@ -29,7 +27,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
     one.
 
     What is drawn depends on (seed, epoch, position) alone, in a generator of its own. Epoch and position come
-    with the index (:class:`PositionedIndex`, which ``import pdd_arch`` makes BasicSR's sampler yield), so the
+    with the index (:class:`PositionedIndex`, from the sampler that replaces BasicSR's while it trains), so the
     samples are the same for any number of workers. For a plain index the position is the index and the epoch
     counts how often it was asked for; the counts lie in shared memory, so workers continue them from one
     epoch to the next. (Only an index that two workers hold at the same moment can have its two draws
@@ -37,8 +35,8 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
 
     Args:
         opt: the section ``datasets.train`` (`pdd_arch.options.schema.UnpairedAdaptationSet`) with the ``phase``,
-            ``scale`` and ``manual_seed`` that BasicSR adds; not changed. A :class:`DatasetSection` brings sources that
-            were opened and validated before.
+            ``scale`` and ``manual_seed`` that BasicSR adds; not changed. A `pdd_arch.data.section.DatasetSection`
+            brings sources that were opened and validated before.
 
     Raises:
         OptionError: an option is missing or wrong; names its key.
@@ -59,7 +57,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         self.use_hflip, self.use_rot = options.use_hflip, options.use_rot
         self.lr_synthesis = lr_synthesis_of(options.lr_synthesis, self.scale)
         # validated before they are cached: a wrong crop size should not cost the time of decoding everything
-        self.gt, self.lq = opt.sources if isinstance(opt, DatasetSection) else open_sources(opt)
+        self.gt, self.lq = open_sources(opt)
         if options.cache == 'ram':
             self.gt, self.lq = CachedSource(self.gt), CachedSource(self.lq)
         elif self.lr_synthesis.noise_injection:
@@ -101,7 +99,7 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         gt = self._crop(self.gt, gt_index, self.gt_size, rng)
         lq_real = self._crop(self.lq, real_index, self.lq_size, rng)
         # after the flips, as the authors do: bicubic and bilinear sample between pixels and are not symmetric
-        lq = self.lr_synthesis(gt, rng, lambda: self._random_target_crop(rng))
+        lq = self.lr_synthesis(gt, rng, lambda: self._crop(self.lq, int(rng.integers(len(self.lq))), self.lq_size, rng))
         return {
             'lq': _to_tensor(lq),
             'gt': _to_tensor(gt),
@@ -109,9 +107,6 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
             'gt_path': self.gt.path(gt_index),
             'lq_real_path': self.lq.path(real_index),
         }
-
-    def _random_target_crop(self, rng: np.random.Generator) -> np.ndarray:
-        return self._crop(self.lq, int(rng.integers(len(self.lq))), self.lq_size, rng)
 
     def _crop(self, source: ImageSource, index: int, side: int, rng: np.random.Generator) -> np.ndarray:
         """A random square crop, flipped and transposed at random; (side, side, 3), float32, [0, 1]."""
@@ -129,20 +124,6 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         if self.use_rot and transpose:
             crop = crop.transpose(1, 0, 2)
         return to_float32(crop)
-
-
-def open_sources(opt: Mapping[str, Any]) -> tuple[ImageSource, ImageSource]:
-    """HR photographs and those of the target domain that a section names, validated if it says so.
-
-    Raises:
-        OptionError, MissingFileError, DataError: as :class:`UnpairedAdaptationDataset`.
-    """
-    options, scale, _ = read_section(opt)
-    lr_synthesis_of(options.lr_synthesis, scale)  # options first: looking at all photographs takes time
-    gt, lq = open_source(opt, 'gt'), open_source(opt, 'lq')
-    if options.validate_:
-        validate_sources(gt, lq, options.gt_size, scale)
-    return gt, lq
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

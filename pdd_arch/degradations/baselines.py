@@ -13,25 +13,18 @@ from pdd_arch.utils.random_state import global_generators_seeded
 
 KERNELS = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
 SHARES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+KERNEL_SIZES = range(7, 22, 2)
 RESIZES = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 GRAY_NOISE, SINC, FINAL_SINC, JPEG = 0.4, 0.1, 0.8, Jpeg((30, 95))
 
 
 @dataclass(frozen=True)
 class _Round:
-    """One of Real-ESRGAN's two rounds (Wang et al., ICCVW 2021, section 3, and its published option file).
+    """One of Real-ESRGAN's two rounds (Wang et al., ICCVW 2021, section 3, and its published option file)."""
 
-    Attributes:
-        blur: probability of a blur.
-        sigma: range of its standard deviation.
-        resize: probabilities of upsampling, downsampling and keeping the size.
-        factor: range of the factor.
-        gauss, poisson: ranges of the two kinds of noise.
-    """
-
-    blur: float
+    blur: float  # probability
     sigma: tuple[float, float]
-    resize: tuple[float, float, float]
+    resize: tuple[float, float, float]  # probabilities of upsampling, downsampling and keeping the size
     factor: tuple[float, float]
     gauss: tuple[float, float]
     poisson: tuple[float, float]
@@ -49,16 +42,9 @@ CANDIDATES = 16
 def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndarray:
     """Real-ESRGAN's second-order degradation: blur, resize, noise and JPEG twice, and a sinc filter.
 
+    (H, W, 3), float32, [0, 1], sides divisible by `scale` -> (H / scale, W / scale, 3), multiples of 1/255 in [0, 1].
     BasicSR's components draw from the generators of NumPy and Python, which are seeded from `rng` and left as they
     were.
-
-    Args:
-        hr: (H, W, 3), float32, [0, 1], H and W divisible by `scale`.
-        scale: downsampling factor.
-        rng: of the sample.
-
-    Returns:
-        (H / scale, W / scale, 3), float32, multiples of 1/255 in [0, 1].
     """
     with global_generators_seeded(int(rng.integers(2**32))):
         height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -67,7 +53,9 @@ def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.n
         jpeg_last = np.random.uniform() < 0.5
         if not jpeg_last:
             lr = JPEG(lr)
-        lr = _last_filter(cv2.resize(lr, (width, height), interpolation=random.choice(RESIZES)))
+        lr = cv2.resize(lr, (width, height), interpolation=random.choice(RESIZES))
+        if np.random.uniform() < FINAL_SINC:
+            lr = np.clip(filtered(lr, _sinc(random.choice(KERNEL_SIZES))), 0, 1)
         if jpeg_last:
             lr = JPEG(lr)
     return rounded(np.clip(lr, 0, 1))
@@ -76,7 +64,9 @@ def real_esrgan_lr(hr: np.ndarray, scale: int, rng: np.random.Generator) -> np.n
 def _degraded(image: np.ndarray, how: _Round, size: tuple[int, int] | None = None) -> np.ndarray:
     """Blur, resize and noise. `size`: (height, width) that the factors count from, where not that of the image."""
     if np.random.uniform() < how.blur:
-        image = filtered(image, _kernel(how.sigma))
+        side = random.choice(KERNEL_SIZES)
+        kernel = _sinc(side) if np.random.uniform() < SINC else random_kernel(KERNELS, SHARES, side, how.sigma)
+        image = filtered(image, kernel)
     height, width = size or image.shape[:2]
     low, high = how.factor
     kind = random.choices(('up', 'down', 'keep'), how.resize)[0]
@@ -88,37 +78,17 @@ def _degraded(image: np.ndarray, how: _Round, size: tuple[int, int] | None = Non
     return random_add_poisson_noise(image, how.poisson, gray_prob=GRAY_NOISE).astype(np.float32)
 
 
-def _kernel(sigma: tuple[float, float]) -> np.ndarray:
-    size = _kernel_size()
-    return _sinc(size) if np.random.uniform() < SINC else random_kernel(KERNELS, SHARES, size, sigma)
-
-
-def _kernel_size() -> int:
-    return random.choice(range(7, 22, 2))
-
-
 def _sinc(size: int) -> np.ndarray:
     lowest = np.pi / 3 if size < 13 else np.pi / 5
     return circular_lowpass_kernel(np.random.uniform(lowest, np.pi), size)
-
-
-def _last_filter(image: np.ndarray) -> np.ndarray:
-    if np.random.uniform() >= FINAL_SINC:
-        return image
-    return np.clip(filtered(image, _sinc(_kernel_size())), 0, 1)
 
 
 def inject_noise(lr: np.ndarray, target: Callable[[], np.ndarray]) -> np.ndarray:
     """Add noise found in the target domain (in the manner of Ji et al., CVPRW 2020).
 
     Of several target crops the one with the least structure is taken, its mean subtracted, and what is left added.
-
-    Args:
-        lr: (h, w, 3), float32, [0, 1].
-        target: returns another random target-domain crop of that size at each call.
-
-    Returns:
-        (h, w, 3), float32, multiples of 1/255 in [0, 1].
+    (h, w, 3), float32, [0, 1] -> the same in multiples of 1/255. `target` returns another random target-domain crop of
+    that size at each call.
     """
     crops = [target() for _ in range(CANDIDATES)]
     # noise has little left after smoothing, structure keeps most of itself

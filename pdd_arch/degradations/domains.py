@@ -19,16 +19,9 @@ class Domain:
     operations: tuple[Operation, ...]
 
     def __call__(self, hr: np.ndarray, scale: int, seed: int) -> np.ndarray:
-        """An LR image of this domain.
+        """An LR image of this domain: (H, W, 3), BGR, float32, [0, 1] -> (H / scale, W / scale, 3).
 
-        Args:
-            hr: (H, W, 3), BGR, float32, [0, 1]; sides divisible by `scale`.
-            scale: of super-resolution.
-            seed: of this image's random numbers. The global generators of NumPy and Python, which BasicSR's components
-                draw from, are left as they were.
-
-        Returns:
-            (H / scale, W / scale, 3), float32, [0, 1].
+        The global generators of NumPy and Python, seeded with `seed`, are left as they were.
         """
         with global_generators_seeded(seed):
             for operation in self.operations:

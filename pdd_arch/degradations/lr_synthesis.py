@@ -19,7 +19,6 @@ def synthesise_lr(hr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
 
     Args:
         hr: (H, W, C) float32 in [0, 1], H and W divisible by `scale`.
-        scale: downsampling factor.
         kernel: ``bicubic`` and ``bilinear`` (OpenCV, without anti-aliasing), ``area``, or ``matlab_bicubic``
             (anti-aliased, BasicSR's ``imresize``).
 
@@ -39,12 +38,8 @@ def synthesise_lr(hr: np.ndarray, scale: int, kernel: str) -> np.ndarray:
 class LRSynthesis:
     """LR synthesis with a kernel drawn anew for each crop, all equally likely.
 
-    Attributes:
-        scale: downsampling factor.
-        kernels: of ``KERNELS``, at least one.
-        degradation: one of ``DEGRADATIONS`` in place of these kernels. Like `noise_injection`, which comes after it, it
-            belongs to methods that the paper compares with (`pdd_arch.degradations.baselines`).
-        noise_injection: add noise of the target domain.
+    `degradation` in place of these kernels, and `noise_injection` (of the target domain) after it, belong to methods
+    that the paper compares with (`pdd_arch.degradations.baselines`).
     """
 
     scale: int
@@ -53,19 +48,12 @@ class LRSynthesis:
     noise_injection: bool = False
 
     def pick(self, rng: np.random.Generator) -> str:
-        """Name of a kernel, drawn with `rng`."""
         return self.kernels[rng.integers(len(self.kernels))]
 
     def __call__(
         self, hr: np.ndarray, rng: np.random.Generator, target: Callable[[], np.ndarray] | None = None
     ) -> np.ndarray:
-        """:func:`synthesise_lr` with a drawn kernel, or what was chosen instead.
-
-        Args:
-            hr: as there.
-            rng: of the sample.
-            target: draws a target-domain crop of the LR size; required for `noise_injection`.
-        """
+        """As :func:`synthesise_lr`; `target`, needed to inject noise, draws a target-domain crop of the LR size."""
         if self.degradation is None:
             lr = synthesise_lr(hr, self.scale, self.pick(rng))
         else:

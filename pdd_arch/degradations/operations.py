@@ -25,13 +25,7 @@ def filtered(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def random_kernel(kinds: Sequence[str], shares: Sequence[float], size: int, sigma: tuple[float, float]) -> np.ndarray:
-    """A (size, size) blur kernel of BasicSR's ``random_mixed_kernels``, float, sum 1.
-
-    Args:
-        kinds, shares: names of kernels and their probabilities.
-        size: odd.
-        sigma: smallest and largest standard deviation, in pixels.
-    """
+    """A (size, size) blur kernel, size odd, sum 1, of BasicSR's `kinds` with these probabilities; sigma in pixels."""
     return random_mixed_kernels(list(kinds), list(shares), size, sigma, sigma, (-np.pi, np.pi), (0.5, 4), (1, 2))
 
 
@@ -71,15 +65,11 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Blur(Operation):
-    """A random Gaussian kernel of BasicSR (iso- or anisotropic, generalised, plateau), drawn for each image.
+    """A random Gaussian kernel of BasicSR (iso- or anisotropic, generalised, plateau), drawn for each image."""
 
-    Attributes:
-        kinds: kernel names of ``basicsr.data.degradations.random_mixed_kernels``, drawn with equal probability.
-        sigma: smallest and largest standard deviation, in pixels of the image it is applied to.
-        size: of the kernel, odd.
-    """
-
+    #: smallest and largest standard deviation, in pixels of the image it is applied to
     sigma: tuple[float, float]
+    #: of ``basicsr.data.degradations.random_mixed_kernels``, equally likely
     kinds: tuple[str, ...] = ('iso',)
     size: int = 21
 
@@ -90,15 +80,10 @@ class Blur(Operation):
 
 @dataclass(frozen=True)
 class GaussianBlur(Operation):
-    """The isotropic kernel of `Blur` with a known standard deviation; separable, hence fast.
-
-    Attributes:
-        sigma: standard deviation in pixels.
-        size: of the kernel, odd; 0: as large as `sigma` needs.
-    """
+    """The isotropic kernel of `Blur` with a known standard deviation in pixels; separable, hence fast."""
 
     sigma: float
-    size: int = Blur.size
+    size: int = Blur.size  # 0: as large as `sigma` needs
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
         return cv2.GaussianBlur(image, (self.size, self.size), self.sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -106,11 +91,7 @@ class GaussianBlur(Operation):
 
 @dataclass(frozen=True)
 class Downsample(Operation):
-    """Downsampling by the scale of super-resolution.
-
-    Attributes:
-        resize: a key of ``RESIZES``.
-    """
+    """Downsampling by the scale of super-resolution."""
 
     resize: str = 'area'
 
@@ -120,15 +101,10 @@ class Downsample(Operation):
 
 @dataclass(frozen=True)
 class SensorNoise(Operation):
-    """Shot and read noise in linear light (Foi et al., 2008): variance = shot * value + read ** 2.
+    """Shot and read noise in linear light (Foi et al., 2008): variance = shot * value + read ** 2."""
 
-    Attributes:
-        shot: variance of a fully lit pixel: 1 over its number of electrons.
-        read: standard deviation in the dark, of 1.
-    """
-
-    shot: float
-    read: float
+    shot: float  # variance of a fully lit pixel: 1 over its number of electrons
+    read: float  # standard deviation in the dark, where white is 1
 
     def __call__(self, image: np.ndarray, scale: int) -> np.ndarray:
         linear = np.clip(image, 0, 1) ** GAMMA
@@ -139,13 +115,9 @@ class SensorNoise(Operation):
 
 @dataclass(frozen=True)
 class Jpeg(Operation):
-    """JPEG compression at a quality drawn for each image.
+    """JPEG compression at a quality drawn for each image."""
 
-    Attributes:
-        quality: lowest and highest, both included.
-    """
-
-    quality: tuple[int, int]
+    quality: tuple[int, int]  # lowest and highest, both included
 
     def __call__(self, image: np.ndarray, scale: int = 1) -> np.ndarray:
         low, high = self.quality

@@ -20,12 +20,9 @@ def init_dist(launcher: str, backend: str = 'nccl', **kwargs: Any) -> None:
     Args:
         launcher: ``pytorch`` (torchrun; addresses and ranks come from its environment variables, on one node or
             several) or ``slurm`` (one task of ``srun`` for each process; the first node of the job is the rendezvous).
-        backend: backend on GPUs; on the CPU it is gloo.
+        backend: on GPUs; on the CPU it is gloo.
         kwargs: ``pytorch``: arguments of ``torch.distributed.init_process_group``. ``slurm``: ``port`` of the
             rendezvous (``dist_params.port``), else ``MASTER_PORT``, else 29500.
-
-    Raises:
-        OptionError: ``slurm``, but this is not a task of SLURM.
     """
     if launcher == 'slurm':
         _take_environment_of_slurm(**kwargs)

@@ -16,7 +16,7 @@ _control_group: dist.ProcessGroup | None = None
 
 
 def open_control_group() -> None:
-    """A group of all processes on the CPU, for decisions: asking it does not wait for a GPU. Collective."""
+    """Make a group of all processes on the CPU, for decisions: it does not wait for a GPU. Collective."""
     global _control_group
     if dist.is_available() and dist.is_initialized() and _control_group is None:
         _control_group = cast(dist.ProcessGroup, dist.new_group(backend='gloo'))  # of all ranks, this one included

@@ -1,7 +1,7 @@
 """What the image libraries inside OpenCV say about a damaged file.
 
 libjpeg repairs what it can and complains on the process's standard error; OpenCV has no way to hear of it. So
-the descriptor is turned aside while an image is decoded, which takes some microseconds. It belongs to the whole
+the descriptor is redirected while an image is decoded, which takes some microseconds. It belongs to the whole
 process, so only one thread at a time can decode in this way.
 """
 
@@ -16,7 +16,6 @@ _DAMAGE = re.compile(r'Corrupt JPEG data[^\n]*|Premature end of JPEG[^\n]*|Incon
 _EXTRANEOUS = re.compile(r'(\d+) extraneous bytes before marker 0xd9')
 _COMPLAINT = re.compile(r'lib\w+ error: [^\n]{1,100}')
 
-# standard error belongs to the whole process
 _lock = threading.RLock()
 if hasattr(os, 'register_at_fork'):
     # a worker forked in the middle of another thread's decoding would have a lock that nobody opens, and no
@@ -26,35 +25,29 @@ if hasattr(os, 'register_at_fork'):
 
 @contextlib.contextmanager
 def messages_of_decoder() -> Iterator[list[str]]:
-    """Gathers what is written to standard error in the block; the list holds it, as one string, afterwards.
-
-    Nothing is gathered where there is no standard error.
-    """
+    """Gathers what is written to standard error, if there is one, in the block; then the list holds one string."""
     gathered: list[str] = []
-    with _lock:
+    with _lock, contextlib.ExitStack() as opened:
         try:
             kept = os.dup(2)
         except OSError:
             yield gathered
             return
+        opened.callback(os.close, kept)
         aside = _temporary_descriptor()
+        opened.callback(os.close, aside)
+        os.dup2(aside, 2)
         try:
-            os.dup2(aside, 2)
-            try:
-                yield gathered
-            finally:
-                os.dup2(kept, 2)
-                length = os.lseek(aside, 0, os.SEEK_CUR)
-                if length:
-                    os.lseek(aside, 0, os.SEEK_SET)
-                    gathered.append(os.read(aside, length).decode(errors='replace'))
+            yield gathered
         finally:
-            os.close(aside)
-            os.close(kept)
+            os.dup2(kept, 2)
+            if length := os.lseek(aside, 0, os.SEEK_CUR):
+                os.lseek(aside, 0, os.SEEK_SET)
+                gathered.append(os.read(aside, length).decode(errors='replace'))
 
 
 def pass_on(messages: list[str]) -> None:
-    """Writes to standard error what was kept from it, of another thread perhaps, but for complaints of no account."""
+    """Writes to standard error what was kept from it, another thread's perhaps, without libjpeg's complaints."""
     rest = _DAMAGE.sub('', ''.join(messages))
     if rest.strip():
         with contextlib.suppress(OSError):
@@ -62,16 +55,12 @@ def pass_on(messages: list[str]) -> None:
 
 
 def jpeg_damage(messages: list[str], content: bytes) -> str | None:
-    """libjpeg's complaint if it means damaged pixels, in brackets, or None.
-
-    Some cameras pad a file before its end marker, which harms nothing; what is left over when the decoder
-    lost its place in the data looks like data.
-    """
+    """libjpeg's complaint if it means damaged pixels, in brackets, or None."""
     found = _DAMAGE.search(''.join(messages))
     if found is None:
         return None
-    padded = _EXTRANEOUS.search(found[0])
-    if padded:
+    # some cameras pad a file before its end marker; what a decoder that lost its place leaves over looks like data
+    if padded := _EXTRANEOUS.search(found[0]):
         end = content.rfind(b'\xff\xd9')
         if set(content[max(end - int(padded[1]), 0) : end]) in ({0}, {255}):
             return None

@@ -46,7 +46,6 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
     """Decodes an image file held in memory.
 
     Args:
-        content: the bytes of the file.
         source: what to call it in an error (its path, or LMDB and key).
         deep: verify the checksums of a PNG first, so that an error names the place of the damage.
 
@@ -54,17 +53,15 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
         (H, W, 3) BGR array of uint8 or uint16, upright.
 
     Raises:
-        DataError: the content is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8
-            or 16 bits.
+        DataError: it is empty, truncated, damaged, not an image, too large (``MAX_PIXELS``), or not of 8 or 16 bits.
     """
     kind = _require_readable(content, source, deep)
     image, detail = _imdecode(content, kind)
     if image is None:
         # TIFF files can also hold what OpenCV has no name for, such as 32-bit whole numbers
         unusual = ' or of an unusual kind, and' if kind == 'TIFF' else ' that'
-        raise DataError(
-            f'is a truncated or damaged {kind}{unusual} cannot be decoded{detail}', where=shown(source), way_out=REPLACE
-        )
+        what = f'is a truncated or damaged {kind}{unusual} cannot be decoded{detail}'
+        raise DataError(what, where=shown(source), way_out=REPLACE)
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(
             f'has {image.dtype} pixels; images of 8 or 16 bits per channel are expected',
@@ -76,8 +73,7 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
 
 def _require_readable(content: Content, source: str, deep: bool = False) -> str:
     """The format of an image that may be given to the decoder; DataError for any other."""
-    problem = structural_problem(content, deep) or size_problem(content)
-    if problem:
+    if problem := structural_problem(content, deep) or size_problem(content):
         raise DataError(problem, where=shown(source), way_out=REPLACE)
     kind = format_of(content) or ''
     if kind == 'JPEG 2000' and not _READS_JPEG2000:
@@ -117,12 +113,8 @@ def _decoded(content: bytes) -> tuple[np.ndarray | None, str]:
 
 
 def turned_upright(image: np.ndarray, content: bytes, kind: str) -> np.ndarray:
-    """What OpenCV has decoded without regard to orientation, as it stands by the EXIF data of its file.
-
-    Args:
-        image: (H, W) or (H, W, C).
-        content, kind: the file and its format. A TIFF comes upright whatever OpenCV is told.
-    """
+    """An image, (H, W) or (H, W, C), that OpenCV has decoded without regard to orientation, turned by its EXIF data."""
+    # a TIFF comes upright whatever OpenCV is told
     turn = 1 if kind == 'TIFF' else orientation(content, kind)
     if turn in (5, 6, 7, 8):
         image = image.swapaxes(0, 1)
@@ -141,35 +133,27 @@ def to_float32(raw: np.ndarray) -> np.ndarray:
 
 
 def read_raw(path: str | os.PathLike) -> np.ndarray:
-    """(H, W, 3) BGR uint8 or uint16 image of a file. Raises as :func:`read_image`."""
-    return decode_raw(read_content(path), str(path))
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """(H, W, 3) BGR float32 image in [0, 1] of a file.
+    """(H, W, 3) BGR uint8 or uint16 image of a file.
 
     Raises:
         MissingFileError: there is no such file.
         DataError: it cannot be read, or as :func:`decode_raw`.
     """
+    return decode_raw(read_content(path), str(path))
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """(H, W, 3) BGR float32 image in [0, 1] of a file. Raises as :func:`read_raw`."""
     return to_float32(read_raw(path))
 
 
 def image_size(path: str | os.PathLike, deep: bool = False) -> tuple[int, int]:
-    """Size of an image file from its header, reading only a few pages of it; finds a broken file without decoding it.
+    """(height, width) of an image, upright, from its header, reading only a few pages of the file.
 
     Finds empty, truncated and oversized files and those that are no image; damage inside the compressed data
     shows only when it is decoded.
 
-    Args:
-        path: image file.
-        deep: also verify the checksums of a PNG, and decode the image.
-
-    Returns:
-        (height, width) in pixels, as :func:`decode_raw` will return.
-
-    Raises:
-        DataError, MissingFileError: as :func:`read_image` would.
+    `deep`: also verify the checksums of a PNG, and decode the image. Raises as :func:`read_raw` would.
     """
     with open_file(path) as file:
         try:

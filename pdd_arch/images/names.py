@@ -31,7 +31,7 @@ class FolderContent(NamedTuple):
 
 
 def folder_content(folder: str | os.PathLike[str]) -> FolderContent:
-    """What a folder holds; names that begin with a dot, some of which macOS adds to archives, are passed over.
+    """What a folder holds, without names that begin with a dot, some of which macOS adds to archives.
 
     Raises:
         DataError: it cannot be read.
@@ -40,19 +40,13 @@ def folder_content(folder: str | os.PathLike[str]) -> FolderContent:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith('.'):
-                    kind = (
-                        found.folders
-                        if _is_folder(entry)
-                        else found.images
-                        if is_image_name(entry.name)
-                        else found.others
-                    )
-                    kind.append(entry.name)
+                if entry.name.startswith('.'):
+                    continue
+                files = found.images if is_image_name(entry.name) else found.others
+                (found.folders if _is_folder(entry) else files).append(entry.name)
     except OSError as error:
-        raise DataError(
-            f'the folder cannot be read ({error.strerror})', where=shown(folder), way_out='Correct its permissions.'
-        ) from None
+        what = f'the folder cannot be read ({error.strerror})'
+        raise DataError(what, where=shown(folder), way_out='Correct its permissions.') from None
     for names in found:
         names.sort()
     return found

@@ -50,11 +50,9 @@ def format_of(content: Content) -> str | None:
 
 
 def structural_problem(content: Content, deep: bool = False) -> str | None:
-    """What is visibly wrong with a file, as the predicate of a sentence, or None.
+    """What is visibly wrong with a file, as the predicate of a sentence, or None; touches few pages of a mapped one.
 
-    Args:
-        content: the whole file; of a mapped one, few pages are touched.
-        deep: also verify the checksums of a PNG, which reads all of it.
+    `deep`: also verify the checksums of a PNG, which reads all of it.
     """
     size = len(content)
     if not size:
@@ -79,7 +77,7 @@ def structural_problem(content: Content, deep: bool = False) -> str | None:
 
 
 def size_problem(content: Content) -> str | None:
-    """What speaks against decoding an image of a known format, judged by its header: nothing, or a predicate."""
+    """What in its header forbids decoding an image of a known format, as the predicate of a sentence, or None."""
     kind = format_of(content) or ''
     try:
         size = stored_size(content, kind)
@@ -92,9 +90,8 @@ def size_problem(content: Content) -> str | None:
     if not pixels:
         return f'is a damaged {kind}: its header says {height}x{width} pixels (height x width)'
     if pixels > MAX_PIXELS:
-        return (
-            f'is too large: its header says {height}x{width} pixels (height x width), and at most {MAX_PIXELS} are read'
-        )
+        found = f'{height}x{width} pixels (height x width)'
+        return f'is too large: its header says {found}, and at most {MAX_PIXELS} are read'
     # a scan has ten bytes at least, so that few files need be searched
     if kind == 'JPEG' and len(content) // 10 * pixels > MAX_SCANNED_PIXELS:
         scans = scan_count(content)
@@ -119,8 +116,7 @@ def stored_size(content: Content, kind: str) -> tuple[int, int] | None:
     """(height, width) before any EXIF rotation, as the header of the format says; None where it says nothing.
 
     Raises:
-        struct.error, LookupError, ValueError, OverflowError: the file ends within its header, or before what it
-            points at.
+        struct.error, LookupError, ValueError, OverflowError: the file ends before what its header tells or points at.
     """
     if kind == 'PNG':
         width, height = struct.unpack('>II', content[16:24])

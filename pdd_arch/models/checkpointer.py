@@ -1,5 +1,7 @@
 """How the networks and the training state of a run are written and read back."""
 
+import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,6 @@ from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
 from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
-from pdd_arch.models.retention import prune
 from pdd_arch.models.validator import Validator
 from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.run_state import TrainingRun
@@ -22,6 +23,8 @@ from pdd_arch.weights.checkpoints import state_dict_hash
 from pdd_arch.weights.writing import CheckpointWriter, write_checkpoint
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
+
+_NETWORK_FILE = re.compile(r'net_[a-z]+_(\d+)\.pth')
 
 
 @dataclass
@@ -32,11 +35,7 @@ class Checkpointer:
     the state last, with the SHA-256 of the networks in it. A failed write stops the run.
 
     Attributes:
-        networks: what is saved (student, moving average, discriminator), and the teacher, which is only identified.
         optimizers, schedulers: of the student and, if there is one, the discriminator.
-        steps: has the gradient scaler and the counts of non-finite numbers.
-        validator: has the best results, and knows which iteration has been validated.
-        run: the run, whose position in the data is part of the state.
         opt: completed options of the run.
         last_saved: the iteration that was saved, or resumed from, last.
     """
@@ -49,7 +48,6 @@ class Checkpointer:
     run: TrainingRun
     opt: Mapping[str, Any]
     last_saved: int | None = None
-    _teacher_identity: str | None = None
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write the networks and the state of an iteration. Collective: all ranks call it, rank 0 writes.
@@ -118,57 +116,47 @@ class Checkpointer:
             'validated': self.validator.validated == iteration,
             'best_metrics': self.validator.best,
             'nonfinite': {'in_a_row': self.steps.in_a_row, 'total': self.steps.total},
-            'teacher': self._teacher_hash(),
+            'teacher': self._teacher_hash,
             'data': self.run.data_identity,
             'options': recorded_options(self.opt),
         }
 
+    @functools.cached_property
     def _teacher_hash(self) -> str | None:
-        """Who a static teacher is; it never changes, so it is not saved with the run."""
+        """Which static teacher this is; it never changes, so it is not saved with the run."""
         teacher = self.networks.teacher
-        if teacher is None or teacher is self.networks.ema:
-            return None
-        if self._teacher_identity is None:
-            self._teacher_identity = state_dict_hash(teacher.state_dict())
-        return self._teacher_identity
+        return None if teacher is None or teacher is self.networks.ema else state_dict_hash(teacher.state_dict())
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Continue optimizers, schedulers, the loss scale, best results and counts.
 
-        Args:
-            state: content of a training state.
-
         Raises:
-            OptionError: the state is of another static teacher, or of another number of optimizers.
-            WeightsError: what it holds cannot be put back.
+            OptionError, WeightsError: the state is of other networks, or cannot be put back.
         """
+        file = str(self.opt['path'].get('resume_state'))
         try:
-            self._resume(state)
+            self._resume(state, file)
         except PDDError:
             raise
         except Exception as e:  # whatever optimizers and schedulers make of a damaged state
             raise WeightsError(
-                f'{self._file} cannot be continued from ({type(e).__name__}: {" ".join(str(e).split())[:200]})',
+                f'{file} cannot be continued from ({type(e).__name__}: {" ".join(str(e).split())[:200]})',
                 where='path.resume_state',
                 way_out='It is damaged, or of another run; take an earlier one.',
             ) from e
 
-    @property
-    def _file(self) -> str:
-        return str(self.opt['path'].get('resume_state'))
-
-    def _resume(self, state: Mapping[str, Any]) -> None:
+    def _resume(self, state: Mapping[str, Any], file: str) -> None:
         recorded = state.get('teacher')
-        if recorded is not None and recorded != self._teacher_hash():
+        if recorded is not None and recorded != self._teacher_hash:
             raise OptionError(
-                f'these are not the weights of the teacher that {self._file} was trained with (their SHA-256 differs)',
+                f'these are not the weights of the teacher that {file} was trained with (their SHA-256 differs)',
                 where='path.pretrain_network_teacher',
                 way_out='Give the same weights, or start a new run under another name.',
             )
         for kind, own in (('optimizers', self.optimizers), ('schedulers', self.schedulers)):
             if len(state[kind]) != len(own):
                 raise OptionError(
-                    f'{self._file} holds {len(state[kind])} {kind}, this run has {len(own)} (network_g and network_d)',
+                    f'{file} holds {len(state[kind])} {kind}, this run has {len(own)} (network_g and network_d)',
                     where='path.resume_state',
                     way_out='Resume with the networks that the state was written with.',
                 )
@@ -176,9 +164,7 @@ class Checkpointer:
             # torch puts whatever a state holds into the scheduler, also in the place of its methods
             methods = [k for k in saved if callable(getattr(type(scheduler), str(k), None))]
             if methods:
-                raise WeightsError(
-                    f'{self._file} is not of a run: a scheduler has {methods[0]!r}', where='path.resume_state'
-                )
+                raise WeightsError(f'{file} is not of a run: a scheduler has {methods[0]!r}', where='path.resume_state')
             scheduler.load_state_dict(saved)
         for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
             optimizer.load_state_dict(saved)
@@ -188,6 +174,28 @@ class Checkpointer:
         counts = state.get('nonfinite') or {'in_a_row': 0, 'total': 0}
         self.steps.in_a_row, self.steps.total = counts['in_a_row'], counts['total']
         self.validator.restore_best(state.get('best_metrics') or {})
+
+
+def prune(models: Path, states: Path, keep: int, best: int | None) -> list[str]:
+    """Remove the checkpoints of all but the `keep` newest iterations and `best`; returns the names of the files.
+
+    ``net_*_latest.pth`` and other files stay. A state goes before its networks: at any moment every state that is
+    there has them.
+    """
+    state_files = {int(f.stem): f for f in states.glob('*.state') if f.stem.isdecimal()}
+    networks: dict[int, list[Path]] = {}
+    for file in models.glob('net_*.pth'):
+        if match := _NETWORK_FILE.fullmatch(file.name):
+            networks.setdefault(int(match[1]), []).append(file)
+    iterations = sorted(state_files.keys() | networks.keys(), reverse=True)
+    removed = []
+    for iteration in iterations[keep:]:
+        if iteration == best:
+            continue
+        for file in (*([state_files[iteration]] if iteration in state_files else []), *networks.get(iteration, [])):
+            file.unlink(missing_ok=True)
+            removed.append(file.name)
+    return removed
 
 
 def _content(parts: Mapping[str, nn.Module]) -> dict[str, dict[str, torch.Tensor]]:

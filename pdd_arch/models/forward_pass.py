@@ -20,7 +20,6 @@ class TorchGenerators(NamedTuple):
 
     @classmethod
     def now(cls, device: torch.device) -> 'TorchGenerators':
-        """Their present state."""
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == 'cuda' else None)
 
     def restore(self) -> None:
@@ -31,16 +30,13 @@ class TorchGenerators(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch, or an equal part of one; images in [0, 1].
+    """A batch, or an equal part of one; images in [0, 1]."""
 
-    Attributes:
-        lq: x_s, (N, 3, h, w).
-        gt: y_s, (N, 3, H, W), or None.
-        lq_real: x_t, (N, 3, h, w), or None.
-    """
-
+    #: x_s, (N, 3, h, w)
     lq: torch.Tensor
+    #: y_s, (N, 3, H, W)
     gt: torch.Tensor | None
+    #: x_t, (N, 3, h, w)
     lq_real: torch.Tensor | None
 
     def parts(self, count: int) -> list['Batch']:
@@ -50,26 +46,23 @@ class Batch(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """What the networks make of a part of a batch.
+    """What the networks make of a part of a batch."""
 
-    Attributes:
-        input: what S was given.
-        output: its output, with its graph; None with ``train.recompute``.
-        syn: s = S(x_s), the leaf of a graph of its own.
-        real: t = S(x_t), likewise, or None when no loss uses it.
-        compared: s, t, s', t' as distillation compares them, or None.
-        target: y_s.
-        constants: features that need no gradient, those of the teacher's outputs and of y_s.
-        generators: random generators before S ran.
-    """
-
+    #: of S
     input: torch.Tensor
+    #: of S, with its graph; None with ``train.recompute``
     output: torch.Tensor | None
+    #: s = S(x_s), the leaf of a graph of its own
     syn: torch.Tensor
+    #: t = S(x_t), likewise; None when no loss uses it
     real: torch.Tensor | None
+    #: s, t, s', t' as distillation compares them
     compared: Views[torch.Tensor] | None
+    #: y_s
     target: torch.Tensor | None
+    #: features that need no gradient, those of the teacher's outputs and of y_s
     constants: Features
+    #: before S ran
     generators: TorchGenerators | None
 
     @property

@@ -13,14 +13,7 @@ from pdd_arch.losses.build import build_distill_loss, build_perceptual_loss, bui
 
 @dataclass
 class Losses:
-    """The terms of the objective (paper, section 3); None: the term is absent.
-
-    Attributes:
-        distillation: compares the outputs of student and teacher, ``train.distill_opt``.
-        perceptual: compares features of s and y_s, ``train.perceptual_opt``.
-        pixel: compares s and y_s themselves, ``train.pixel_opt``.
-        adversarial: loss of S and of the discriminator, ``train.gan_opt``.
-    """
+    """The terms of the objective (paper, section 3), of ``train.*_opt``; None: the term is absent."""
 
     distillation: DistillationLoss | None = None
     perceptual: FeaturePerceptualLoss | None = None

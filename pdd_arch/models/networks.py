@@ -11,24 +11,19 @@ from pdd_arch.features import FeatureNet
 
 @dataclass
 class Networks:
-    """The networks that take part in a training step.
-
-    Attributes:
-        student: S, perhaps wrapped for several devices.
-        ema: its exponential moving average, or None.
-        teacher: G: `ema` itself, a second frozen network, or None without distillation.
-        discriminator: D, perhaps wrapped for several devices, or None.
-        features: the feature network of all losses, or None when no loss needs features.
-    """
+    """The networks that take part in a training step; student and discriminator may be wrapped for several devices."""
 
     student: nn.Module
+    #: exponential moving average of the student
     ema: nn.Module | None = None
+    #: `ema` itself, or a second frozen network; None without distillation
     teacher: nn.Module | None = None
     discriminator: nn.Module | None = None
+    #: of all losses; None when none needs features
     features: FeatureNet | None = None
 
     def saved(self) -> dict[str, dict[str, nn.Module]]:
-        """What is saved of them: by the label of a file, the networks in it by their key."""
+        """What is saved of them: networks by the label of their file and their key in it."""
         files = {'net_g': {'params': bare(self.student)}}
         if self.ema is not None:
             files['net_g']['params_ema'] = self.ema

@@ -1,6 +1,7 @@
 """Losses and gradients that are not finite: whether a step may be taken, and when the run has to give up."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from basicsr.utils import get_root_logger
@@ -9,39 +10,35 @@ from torch import nn
 from pdd_arch.distributed import processes
 
 
+@dataclass
 class GuardedSteps:
     """Steps of optimizers, each taken only if its losses and its gradient are finite on all ranks.
 
-    Args:
+    Attributes:
         scaler: gradient scaler of the run; it has scaled the losses.
         limit: iterations in a row with a refused step after which the run gives up.
-
-    Attributes:
         in_a_row: iterations in a row, up to the last one, with a refused step.
         total: all such iterations.
         overflowed: whether a step of the current iteration was skipped because of an overflow.
         not_finite: names of the losses and gradients of the current iteration that are not finite.
     """
 
-    def __init__(self, scaler: torch.amp.GradScaler, limit: int) -> None:
-        self.scaler, self.limit = scaler, limit
-        self.in_a_row = self.total = 0
-        self.overflowed = False
-        self.not_finite: list[str] = []
+    scaler: torch.amp.GradScaler
+    limit: int
+    in_a_row: int = 0
+    total: int = 0
+    overflowed: bool = False
+    not_finite: list[str] = field(default_factory=list)
 
     def take(
         self, label: str, optimizer: torch.optim.Optimizer, losses: Mapping[str, torch.Tensor], clip: float | None
     ) -> bool:
-        """Take one step, if it may be taken.
+        """Take one step of the network `label`, if it may be taken; returns whether the weights were updated.
 
         Args:
-            label: name of the network.
             optimizer: optimizer whose parameters have scaled gradients.
             losses: scalar losses by name.
             clip: largest norm of the gradient; None: the gradient is not clipped.
-
-        Returns:
-            Whether the weights were updated.
         """
         self.scaler.unscale_(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
@@ -63,10 +60,9 @@ class GuardedSteps:
         return not overflowed
 
     def end_iteration(self, iteration: int) -> str | None:
-        """Count, and warn of, an iteration with a refused step; one that merely overflowed leaves the count alone.
+        """Count, and warn of, an iteration with a refused step; returns what was not finite when it is time to give up.
 
-        Returns:
-            What was not finite, if it is time to give up.
+        An iteration that merely overflowed leaves the count alone.
         """
         broken, overflowed = self.not_finite, self.overflowed
         self.not_finite, self.overflowed = [], False

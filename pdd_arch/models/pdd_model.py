@@ -4,6 +4,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -166,9 +167,8 @@ class PDDModel(SRModel):
     def _build_feature_net(self, settings: AdaptationSettings) -> FeatureNet | None:
         if not self.losses.layers:
             return None
-        opened = self.run.feature_net or FeatureNet(self.losses.layers, **dict(settings.feature_net))
-        net = opened.to(self.device)
-        self._apply_memory_format(net)
+        net = self.run.feature_net or FeatureNet(self.losses.layers, **dict(settings.feature_net))
+        self._apply_memory_format(net.to(self.device))
         if settings.feature_net.weights == 'random':
             get_root_logger().warning(
                 'train.feature_net.weights: random. Features of an UNTRAINED network; for real use take imagenet.'
@@ -313,11 +313,8 @@ class PDDModel(SRModel):
         random generators. A new best result in ``logger.keep_best`` is saved at once.
         """
         iteration = min(current_iter, self.iteration) if self.is_train else current_iter
-
-        def validate() -> None:
-            super(PDDModel, self).validation(dataloader, iteration, tb_logger, save_img)
-
-        self.validator.validate(validate, iteration)
+        validation = partial(super().validation, dataloader, iteration, tb_logger, save_img)
+        self.validator.validate(validation, iteration)
         if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
             self.save(self.run.position.epoch, self.iteration)
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -34,6 +35,7 @@ class LossInputs(NamedTuple):
     inputs: tuple[Any, ...]
 
 
+@dataclass
 class TrainingStep:
     """One update of the student, one of the discriminator, then the moving average.
 
@@ -41,33 +43,23 @@ class TrainingStep:
     ``train.batch_loss: global`` a loss that couples the images of a batch (`couples_images`) is that of the batch of
     all ranks and parts; the other losses are means over images, and means of parts average to it anyway.
 
-    Args:
-        networks: the networks; the student and the discriminator are trained.
-        losses: the terms of the objective.
-        optimizers: optimizers by network: ``net_g`` and, with a discriminator, ``net_d``.
-        steps: takes the steps of the optimizers; its gradient scaler scales the losses.
-        settings: settings of the ``train`` section.
-        device: device that the networks run on.
+    Attributes:
+        optimizers: by network: ``net_g`` and, with a discriminator, ``net_d``.
     """
 
-    def __init__(
-        self,
-        networks: Networks,
-        losses: Losses,
-        optimizers: Mapping[str, torch.optim.Optimizer],
-        steps: GuardedSteps,
-        settings: AdaptationSettings,
-        device: torch.device,
-    ) -> None:
-        self.networks, self.losses, self.optimizers, self.steps = networks, losses, optimizers, steps
-        self.settings, self.device = settings, device
+    networks: Networks
+    losses: Losses
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    steps: GuardedSteps
+    settings: AdaptationSettings
+    device: torch.device
 
     def run(self, batch: Batch, iteration: int) -> Terms:
         """One iteration.
 
         Args:
             batch: images of both domains; `lq_real` is needed once distillation has begun.
-            iteration: number of the iteration, from 1.
+            iteration: from 1.
 
         Returns:
             What is logged: loss terms and mean scores of the discriminator, scalars of this rank without a graph.
@@ -106,11 +98,8 @@ class TrainingStep:
     def _parts(self, batch: Batch) -> list[Batch]:
         count, size = self.settings.accumulate, batch.lq.shape[0]
         if size % count:
-            raise DataError(
-                f'{count}, but a batch has {size} images',
-                where='train.accumulate',
-                way_out='It must divide the batch.',
-            )
+            what = f'{count}, but a batch has {size} images'
+            raise DataError(what, where='train.accumulate', way_out='It must divide the batch.')
         return [batch] if count == 1 else batch.parts(count)
 
     # ---------------------------------------------------------------- the student
@@ -171,8 +160,7 @@ class TrainingStep:
     def _adversarial_gradients(self, forward: ForwardPass, net_d: nn.Module, index: int, terms: Terms) -> None:
         """Gradients for s and t of the adversarial term of part `index`: D should take them for real.
 
-        Args:
-            net_d: without the wrapper of distributed training, since D gets no gradient here.
+        `net_d` has no wrapper of distributed training, since D gets no gradient here.
         """
         assert self.losses.adversarial is not None
         judged = forward.syn

@@ -20,9 +20,8 @@ class Validator:
     """Upscales validation images with one network, and knows the best results.
 
     Args:
-        network: the network that is validated, without a wrapper.
-        options: the ``val`` section.
-        keep_best: metric, or dataset/metric, whose best checkpoint is kept (``logger.keep_best``); None: none.
+        network: without a wrapper for several devices.
+        keep_best: metric, or dataset/metric, whose best checkpoint is kept (``logger.keep_best``).
 
     Attributes:
         best: best result of each metric on each dataset; BasicSR writes to it.

@@ -19,8 +19,7 @@ class WholeBatch:
     A Frobenius norm over a batch is not the mean of the norms of its parts, but those norms are all that is needed:
     with the others as constants, a part has the loss of the whole batch and its own share of the gradient.
 
-    Args:
-        parts: statistics of this rank's parts, in order. Collective: all ranks make one at the same time.
+    Made of the statistics of this rank's parts, in order. Collective: all ranks make one at the same time.
     """
 
     def __init__(self, parts: list[Statistics]) -> None:

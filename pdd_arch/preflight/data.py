@@ -6,8 +6,8 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.section import open_sources
 from pdd_arch.data.sources import ImageSource
-from pdd_arch.data.unpaired_adaptation_dataset import open_sources
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.options.run_options import RunOptions

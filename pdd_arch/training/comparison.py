@@ -9,12 +9,12 @@ from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
 
 #: prefixes of keys that cannot change in the middle of a run
-FIXED = (
+_FIXED = (
     *('model_type', 'scale', 'network_g', 'network_d', 'network_teacher', 'datasets.train.type'),
     *('train.teacher', 'train.optim_g.type', 'train.optim_d.type', 'train.scheduler.type'),
 )
 #: prefixes of keys whose effect is in the state: the option file is not asked again
-KEPT = ('train.optim_g', 'train.optim_d', 'train.scheduler')
+_KEPT = ('train.optim_g', 'train.optim_d', 'train.scheduler')
 #: prefixes of keys that say where and how a run was started, not what it computes
 _CIRCUMSTANCES = (
     *('auto_resume', 'is_train', 'dist', 'rank', 'world_size', 'root_path', 'num_gpu'),
@@ -34,12 +34,9 @@ def recorded_options(opt: Mapping[str, Any]) -> str:
 def compare_with_state(
     opt: Mapping[str, Any], state: Mapping[str, Any], path: Path, data_identity: str | None, ignored: list[str]
 ) -> list[str]:
-    """Compare options with those that a state was written with.
+    """Compare options with those that a state (not one of BasicSR's own, which records none) was written with.
 
     Args:
-        opt: options of this start.
-        state: content of the state file; nothing is compared with one that records no options (BasicSR's own).
-        path: state file, for messages.
         data_identity: identity of the training images of this start, None when unknown.
         ignored: ``path.ignore_resume_networks``.
 
@@ -60,9 +57,9 @@ def compare_with_state(
         if old == new or _matches(key, _CIRCUMSTANCES) or _is_derived(key):
             continue
         # which file a network came from does not matter: the networks themselves are compared
-        if _matches(key, FIXED) and not _matches(key, ignored) and not key.endswith('.path'):
+        if _matches(key, _FIXED) and not _matches(key, ignored) and not key.endswith('.path'):
             raise _refusal(key, repr(new), f'with {old!r}', path)
-        effect = ', without effect: the saved optimizer and schedule go on' if _matches(key, KEPT) else ''
+        effect = ', without effect: the saved optimizer and schedule go on' if _matches(key, _KEPT) else ''
         notes.append(f'Option changed since the state was written: {key}: {old!r} -> {new!r}{effect}')
     decay, had_average = now.get('train.ema_decay'), bool(before.get('train.ema_decay', 1))
     if had_average != bool(now.get('train.ema_decay', 1)):
@@ -79,11 +76,7 @@ def compare_with_state(
 
 
 def same_on_all_ranks(opt: Mapping[str, Any]) -> None:
-    """Compare the options of the processes of a distributed run, also on other machines.
-
-    Raises:
-        OptionError: they differ.
-    """
+    """Raises OptionError where processes of a distributed run, also on other machines, have different options."""
     own = dict(_flat(json.loads(recorded_options(opt))))
     for rank, other in enumerate(processes.gather_objects(own)):
         for key in sorted(own.keys() | other.keys()):

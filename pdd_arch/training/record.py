@@ -30,10 +30,7 @@ RECORD = 'record.jsonl'
 class TrainingRecord:
     """Appends events to the record of a run; a line that a killed process left incomplete is closed first.
 
-    A record that cannot be written costs one line on standard error, not the run.
-
-    Args:
-        folder: ``experiments/NAME``; it exists.
+    A record that cannot be written costs one line on standard error, not the run. The folder exists.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -56,13 +53,7 @@ class TrainingRecord:
             self._failed = True
 
     def end(self, iteration: int, status: str, error: BaseException | None = None) -> None:
-        """Append the end of the run.
-
-        Args:
-            iteration: the last one that is complete.
-            status: ``finished``, ``stopped`` or ``failed``.
-            error: what ended the run, with ``failed``.
-        """
+        """Append the end of the run, after its last complete iteration, and with ``failed`` the error that ended it."""
         values: dict[str, object] = {'iteration': iteration, 'status': status}
         if error is not None:
             names = ('what', 'where', 'expected', 'found', 'way_out') if isinstance(error, PDDError) else ()
@@ -73,29 +64,22 @@ class TrainingRecord:
 
 @dataclass
 class RunHistory:
-    """What the record of a run tells.
+    """What the record of a run tells."""
 
-    Attributes:
-        losses: name -> iteration -> value.
-        validation: dataset -> metric -> iteration -> value.
-        iteration: the last one that is recorded; 0: none.
-        end: the last event, if it is the end of the run; with ``status`` and perhaps ``error``.
-    """
-
+    #: name -> iteration -> value
     losses: dict[str, dict[int, float]] = field(default_factory=dict)
+    #: dataset -> metric -> iteration -> value
     validation: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
+    #: the last one that is recorded; 0: none
     iteration: int = 0
+    #: the last event, if it is the end of the run; with ``status`` and perhaps ``error``
     end: Mapping[str, object] | None = None
 
 
 def read_record(folder: str | Path) -> RunHistory:
-    """The history of a run and its continuations; where they overlap, the later one counts.
+    """The history of a run (in ``experiments/NAME``) and its continuations; where they overlap, the later one counts.
 
-    Args:
-        folder: ``experiments/NAME``. A folder without a record gives an empty history.
-
-    Raises:
-        DataError: the record cannot be read.
+    Without a record it is empty. Raises DataError where the record cannot be read.
     """
     history = RunHistory()
     for event in _events(Path(folder, RECORD)):

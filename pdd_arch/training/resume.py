@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pdd_arch.data.identity import data_identity
+from pdd_arch.data.section import data_identity
 from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.training.comparison import compare_with_state
@@ -21,8 +21,7 @@ from pdd_arch.weights.checkpoints import read_checkpoint
 #: content of a training state
 State = dict[str, Any]
 
-OPTION = 'path.resume_state'
-REQUIRED = ('iter', 'epoch', 'optimizers', 'schedulers')
+_OPTION = 'path.resume_state'
 
 
 def load_resume_state(opt: BasicSROptions) -> State | None:
@@ -47,14 +46,12 @@ def load_resume_state(opt: BasicSROptions) -> State | None:
         for key in ('models', 'training_states'):
             for name in remove_partial_files(Path(paths[key])):
                 run.notes.append(f'Removed {name}, left in {paths[key]} by a process that was killed while writing.')
-    run.data_identity = _data_identity(opt)
     found = find_state(opt, run)
     iterations = processes.gather_objects(found[1]['iter'] if found else None)
     if len(set(iterations)) > 1:
-        raise WeightsError(
+        raise _unusable(
             f'the processes found states of different iterations ({iterations})',
-            where=OPTION,
-            way_out='All of them must see one folder of experiments: use a file system that the machines share.',
+            'All of them must see one folder of experiments: use a file system that the machines share.',
         )
     if found is None:
         return None
@@ -78,17 +75,15 @@ def load_resume_state(opt: BasicSROptions) -> State | None:
 def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict[str, Path]] | None:
     """The newest usable state, compared with the options; nothing is changed on disk.
 
-    Args:
-        opt: completed options; a seed that nobody gave becomes the state's.
-        run: gets a note for every state passed over and every option that has changed.
+    In `opt` a seed that nobody gave becomes the state's; `run` gets the identity of the data, and a note for every
+    state passed over and every option that has changed. Raises as `load_resume_state`.
 
     Returns:
         The file, its content and the files of its networks; None for a fresh start.
-
-    Raises:
-        as `load_resume_state`.
     """
-    paths = opt['path']
+    paths, train_set = opt['path'], opt['datasets'].get('train') or {}
+    if train_set.get('type') == 'UnpairedAdaptationDataset':
+        run.data_identity = data_identity(train_set)
     ignored = paths.get('ignore_resume_networks') or []
     if not isinstance(ignored, list) or any(n not in ('network_g', 'network_d') for n in ignored):
         raise OptionError(
@@ -98,15 +93,13 @@ def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict
     if not candidates:
         return None
     path, state, networks = _newest_usable(candidates, paths, ignored, run)
-    if run.seed_drawn:
-        _take_seed(opt, state)
-    run.notes += compare_with_state(opt, state, path, run.data_identity or _data_identity(opt), ignored)
+    before = json.loads(state.get('options') or '{}').get('manual_seed')
+    if run.seed_drawn and before is not None:  # the seed of the first start: what is drawn from the data depends on it
+        opt['manual_seed'] = before
+        for dataset in opt['datasets'].values():
+            dataset['manual_seed'] = before
+    run.notes += compare_with_state(opt, state, path, run.data_identity, ignored)
     return path, state, networks
-
-
-def _data_identity(opt: Mapping[str, Any]) -> str | None:
-    train_set = opt['datasets'].get('train') or {}
-    return data_identity(train_set) if train_set.get('type') == 'UnpairedAdaptationDataset' else None
 
 
 def state_candidates(opt: Mapping[str, Any]) -> Iterator[Path]:
@@ -124,7 +117,7 @@ def state_candidates(opt: Mapping[str, Any]) -> Iterator[Path]:
         what = 'is not a file' if named.exists() else 'does not exist'
         raise MissingFileError(
             f'{named} {what} (looked from {os.getcwd()})',
-            where=OPTION,
+            where=_OPTION,
             way_out='Give a file of the folder training_states/ of the run, or leave it out and use --auto_resume.',
         )
     yield named
@@ -153,26 +146,24 @@ def _newest_usable(
             continue
         run.notes += [f'{error} Continuing from the state before it, {path}.' for error in errors]
         return path, state, networks
-    first = errors[0]
-    if not errors[1:]:
-        raise first
-    more = f'None of the {len(errors) - 1} states before it can be used either.'
-    raise first.with_fields(way_out=f'{first.way_out} {more}'.lstrip())
+    first, *others = errors
+    more = f' None of the {len(others)} states before it can be used either.' if others else ''
+    raise first.with_fields(way_out=f'{first.way_out}{more}'.lstrip())
 
 
 def _read_state(path: Path) -> State:
-    state = read_checkpoint(path, OPTION)
-    missing = [k for k in REQUIRED if k not in state]
+    state = read_checkpoint(path, _OPTION)
+    missing = [k for k in ('iter', 'epoch', 'optimizers', 'schedulers') if k not in state]
     if missing:
-        raise WeightsError(
-            f'{path} is not a training state: it has no {missing[0]!r}',
-            where=OPTION,
-            way_out='Give a file of the folder training_states/.',
-        )
-    wrong = _implausible(state, path)
-    if wrong:
-        raise WeightsError(f'{path} has been tampered with or is damaged: {wrong}.', where=OPTION)
+        what = f'{path} is not a training state: it has no {missing[0]!r}'
+        raise _unusable(what, 'Give a file of the folder training_states/.')
+    if wrong := _implausible(state, path):
+        raise _unusable(f'{path} has been tampered with or is damaged: {wrong}.')
     return state
+
+
+def _unusable(what: str, way_out: str = '') -> WeightsError:
+    return WeightsError(what, where=_OPTION, way_out=way_out)
 
 
 def _implausible(state: State, path: Path) -> str | None:
@@ -233,27 +224,12 @@ def _verified_networks(path: Path, state: State, paths: Mapping[str, Any], ignor
         if file is None:
             if 'sha256' not in entry and network == 'net_d':
                 continue  # whether there was a discriminator is not known
-            raise WeightsError(
-                f'{path} belongs to {entry["file"]}, which is not in {folders[0]}',
-                where=OPTION,
-                way_out='Put it back, or resume from another state.',
-            )
+            what = f'{path} belongs to {entry["file"]}, which is not in {folders[0]}'
+            raise _unusable(what, 'Put it back, or resume from another state.')
         if 'sha256' in entry and sha256_of(file) != entry['sha256']:
-            raise WeightsError(
-                f'{file} is damaged, or is not the one that {path} was written with (its SHA-256 differs).',
-                where=OPTION,
-            )
+            raise _unusable(f'{file} is damaged, or is not the one that {path} was written with (its SHA-256 differs).')
         found[network] = file
     return found
-
-
-def _take_seed(opt: dict[str, Any], state: State) -> None:
-    """A seed that nobody gave is that of the first start: what is drawn from the data depends on it."""
-    before = json.loads(state.get('options') or '{}').get('manual_seed')
-    if before is not None:
-        opt['manual_seed'] = before
-        for dataset in opt['datasets'].values():
-            dataset['manual_seed'] = before
 
 
 def _continue_from(state: State, run: TrainingRun) -> None:

@@ -33,69 +33,40 @@ class TrainedModel(Protocol):
 
 @dataclass
 class DataPosition:
-    """How far the training has come in its data.
-
-    Attributes:
-        epoch: number of the epoch, from 0.
-        samples: how many samples of the epoch the finished and current iterations were made of, over all ranks.
-    """
+    """How far the training has come in its data."""
 
     epoch: int = 0
+    #: of the epoch, that the finished and current iterations were made of, over all ranks
     samples: int = 0
 
 
 @dataclass
 class TrainingRun:
-    """One run of BasicSR's ``train_pipeline``, or of a model that was built without it ("detached").
+    """One run of BasicSR's ``train_pipeline``, or of a model that was built without it ("detached")."""
 
-    Attributes:
-        position: position of the batch that was handed out last.
-        started: whether the loop has begun, so that the position means something.
-        resumed: where a resumed run continues; None for a fresh one.
-        random: generators of this process, to be restored once the data loader has started, or None.
-        notes: what was found while resuming, for the log that does not exist yet.
-        model: the model, once it is built.
-        first_epoch, first_iteration: epoch and iteration with which the loop begins.
-        iteration: iteration whose batch was handed out last; 0 before the first.
-        batch_samples: samples of a batch, over all ranks.
-        total_iterations: length of the whole run, 0 while unknown.
-        pending_validation: iteration whose validation an interruption has prevented, or None.
-        val_loaders: loaders of the validation sets.
-        close_loader: ends the workers of the training set.
-        lock: held for as long as the run writes to its folder.
-        log_folder: folder of the text log.
-        seed_drawn: whether ``manual_seed`` was drawn at this start, not given; a resumed run takes the state's.
-        tb_logger: TensorBoard's writer, if there is one.
-        data_identity: identity of the training images; None when unknown.
-        stop: whether somebody asked the run to end.
-        record: the record of the run as data; only on rank 0, once the run's folder exists.
-        opened_weights: contents of the weight files that were read before the model is built.
-        feature_net: the feature network of the losses, where it was built before the model is.
-    """
-
-    position: DataPosition = field(default_factory=DataPosition)
-    started: bool = False
-    resumed: DataPosition | None = None
-    random: RandomState | None = None
-    notes: list[str] = field(default_factory=list)
+    position: DataPosition = field(default_factory=DataPosition)  # of the batch that was handed out last
+    started: bool = False  # whether the loop has begun, so that the position means something
+    resumed: DataPosition | None = None  # where a resumed run continues
+    random: RandomState | None = None  # of this process, to be restored once the data loader has started
+    notes: list[str] = field(default_factory=list)  # on resuming, for the log that does not exist yet
     model: TrainedModel | None = None
     first_epoch: int = 0
     first_iteration: int = 1
-    iteration: int = 0
-    batch_samples: int = 0
-    total_iterations: int = 0
-    pending_validation: int | None = None
+    iteration: int = 0  # whose batch was handed out last
+    batch_samples: int = 0  # samples of a batch, over all ranks
+    total_iterations: int = 0  # of the whole run, 0 while unknown
+    pending_validation: int | None = None  # iteration whose validation an interruption has prevented
     val_loaders: list[DataLoader[Any]] = field(default_factory=list)
-    close_loader: Callable[[], None] | None = None
-    lock: Lock | None = None
+    close_loader: Callable[[], None] | None = None  # ends the workers of the training set
+    lock: Lock | None = None  # held for as long as the run writes to its folder
     log_folder: str | None = None
-    seed_drawn: bool = False
+    seed_drawn: bool = False  # whether ``manual_seed`` was not given; a resumed run takes the state's
     tb_logger: 'SummaryWriter | None' = None
     data_identity: str | None = None
     stop: StopRequest = field(default_factory=StopRequest)
-    record: TrainingRecord | None = None
-    opened_weights: OpenedWeights = field(default_factory=OpenedWeights)
-    feature_net: FeatureNet | None = None
+    record: TrainingRecord | None = None  # on rank 0, once the run's folder exists
+    opened_weights: OpenedWeights = field(default_factory=OpenedWeights)  # read before the model is built
+    feature_net: FeatureNet | None = None  # of the losses, where it was built before the model is
 
     @property
     def finished_iteration(self) -> int:
@@ -148,10 +119,8 @@ class TrainingRun:
     def stop_during_validation(self) -> None:
         """Called before each validation image when there is one process: who is asked to stop may not have long.
 
-        The state says that the validation is still to be done.
-
         Raises:
-            Stopped: a signal has arrived; a state has been written.
+            Stopped: a signal has arrived; a state, after which the validation is still to be done, has been written.
         """
         if self.stop.signum:
             self._save_and_stop(self.stop.signum)
@@ -165,10 +134,9 @@ class TrainingRun:
 
 
 class BasicSROptions(dict[str, Any]):
-    """BasicSR's option dictionary, which carries the run that it belongs to.
+    """BasicSR's option dictionary and the run that it belongs to.
 
-    Attributes:
-        run: shared by all copies, also deep ones: BasicSR copies the options before it builds a model.
+    Deep copies share the run: BasicSR copies the options before it builds a model.
     """
 
     def __init__(self, options: Mapping[str, Any], run: TrainingRun) -> None:
