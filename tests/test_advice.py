@@ -21,7 +21,7 @@ SECTIONS = ('path', 'train', 'val', 'logger', 'datasets')
 #: of torchrun, git, pip and Docker
 FOREIGN_FLAGS = {
     *('--nproc_per_node', '--force-reinstall', '--shm-size'),
-    *('--abbrev', '--always', '--dirty', '--show-toplevel', '--error-unmatch'),  # of git
+    *('--abbrev', '--always', '--dirty', '--full-name'),  # of git
 }
 #: names of opened sources, which look like keys
 SOURCES = {'train.gt', 'train.lq'}

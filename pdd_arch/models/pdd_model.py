@@ -139,7 +139,7 @@ class PDDModel(SRModel):
         ema.load_state_dict(bare(self.net_g).state_dict())
         path = self.opt['path']
         if path.get('resume_state') and 'network_g' not in (path.get('ignore_resume_networks') or ()):
-            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema', 'g')
+            self.load_network(ema, path['pretrain_network_g'], True, 'params_ema')
         return ema.eval().requires_grad_(False)
 
     def _build_teacher(self) -> nn.Module:
@@ -192,18 +192,17 @@ class PDDModel(SRModel):
         load_path: str,
         strict: bool = True,
         param_key: str | None = 'params',
-        letter: str | None = None,
+        letter: str = 'g',
     ) -> None:
-        """As BasicSR's, with errors that name the file, what differs, and the options of network `letter`, if given.
+        """As BasicSR's, which calls it for ``net_g``; errors name the file, what differs and the options of the network.
 
         Raises:
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
-        option = 'weights' if letter is None else f'path.pretrain_network_{letter}'
-        key_option = None if letter is None else f'path.param_key_{letter}'
+        option = f'path.pretrain_network_{letter}'
         net, logger = bare(net), get_root_logger()
         content = self.run.opened_weights.read(load_path, option)
-        state = state_dict_of(content, param_key, load_path, option, net, key_option)
+        state = state_dict_of(content, param_key, load_path, option, net, f'path.param_key_{letter}')
         check_finite(state, load_path, option)
         if param_key is not None and param_key not in content:
             logger.warning(f'{load_path} has no {param_key}; its params are used.')
