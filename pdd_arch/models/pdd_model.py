@@ -194,7 +194,7 @@ class PDDModel(SRModel):
         param_key: str | None = 'params',
         letter: str = 'g',
     ) -> None:
-        """As BasicSR's, which calls it for ``net_g``; errors name the file, what differs and the options of the network.
+        """As BasicSR's, which calls it for ``net_g``; errors name the file, what differs and the network's options.
 
         Raises:
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
