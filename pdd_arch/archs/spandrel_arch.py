@@ -93,8 +93,7 @@ def _basicsr_rrdbnet(state: Mapping[str, torch.Tensor]) -> RRDBNet | None:
     if channels not in _SCALE_OF_CHANNELS or len(state['conv_last.weight']) != 3:
         return None
     blocks = sum(name.endswith('.rdb1.conv1.weight') for name in state)
-    growth = len(state['body.0.rdb1.conv1.weight'])
-    net = RRDBNet(3, 3, _SCALE_OF_CHANNELS[channels], features, blocks, growth)
+    net = RRDBNet(3, 3, _SCALE_OF_CHANNELS[channels], features, blocks, len(state['body.0.rdb1.conv1.weight']))
     net.load_state_dict(state)
     return net
 

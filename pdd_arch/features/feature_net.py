@@ -85,8 +85,7 @@ def load_trunk(
     """Torchvision's ``features`` of a network, or the first `depth` of them, with weights, in float32 on the CPU.
 
     Raises:
-        MissingFileError: the weights do not exist, or cannot be downloaded.
-        WeightsError: they are of another network.
+        MissingFileError, WeightsError: the weights cannot be had, or are those of another network.
     """
     # the trunk is a twenty-fifth of AlexNet's file of a quarter of a gigabyte: the rest stays in the file
     state = imagenet_features(network, where) if weights == 'imagenet' else read_checkpoint(weights, where, lazy=True)

@@ -28,10 +28,8 @@ def trained_network(
     """The network of an option file's ``network_g`` or ``network_teacher`` section with its weights, for inference.
 
     Args:
-        section: ``type`` and the arguments of the network; not changed.
         weights: checkpoint; None for a network that brings its weights, as `SpandrelNet` does.
         param_key: key of the state dict in the checkpoint; None: the file is one.
-        where: option or argument that named the weights.
 
     Raises:
         MissingFileError, WeightsError: the weights cannot be read or do not fit.

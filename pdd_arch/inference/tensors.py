@@ -47,12 +47,9 @@ def forward_padded(net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor,
 def forward_tiled(
     net: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int, tile: int = 0, overlap: int = 32
 ) -> torch.Tensor:
-    """:func:`forward_padded` in windows, so that the network needs memory for one window only.
+    """:func:`forward_padded` in windows (tile 0: none), so that the network needs memory for one window only.
 
-    Args:
-        net, x, multiple: see there.
-        tile: LR pixels that a window contributes per side; 0: no windows.
-        overlap: LR pixels that it takes in beyond (`pdd_arch.inference.TiledUpscaler` says what networks need).
+    `tile` and `overlap` are LR pixels a side, as for `pdd_arch.inference.TiledUpscaler`.
     """
     height, width = x.shape[-2:]
     if tile == 0:

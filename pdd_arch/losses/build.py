@@ -19,11 +19,7 @@ _NOT_THE_LOSS = ('type', 'vgg_type', 'use_input_norm', 'range_norm')
 
 
 def build_registered(key: str, options: Mapping[str, Any]) -> nn.Module:
-    """A registered loss from ``train.<key>``.
-
-    Raises:
-        OptionError: unknown type, unknown keyword or impossible value.
-    """
+    """A registered loss from ``train.<key>``; OptionError for an unknown type or keyword, or an impossible value."""
     kind = options.get('type')
     loss: Any = registered(LOSS_REGISTRY, kind)
     if loss is None:

@@ -59,9 +59,7 @@ def inter_model_loss(
 ) -> torch.Tensor:
     """|| Delta(t, t') - Delta(s, s') ||_F over the whole batch: one number, neither a mean nor per sample.
 
-    Args:
-        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer.
-        distance: Delta, a key of ``INTER_DISTANCES``.
+    Feature maps are (N, C, h, w); Delta is ``INTER_DISTANCES[distance]``.
     """
     delta = INTER_DISTANCES[distance]
     return frobenius(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
@@ -134,9 +132,9 @@ def intra_model_loss(
 ) -> torch.Tensor:
     """Compare the student's distance between target-domain and synthetic features with the teacher's.
 
+    Feature maps are (N, C, h, w); target-domain and synthetic samples are paired by their position in the batch.
+
     Args:
-        student_real, teacher_real, student_syn, teacher_syn: feature maps (N, C, h, w) of one layer.
-            Target-domain and synthetic samples are paired by their position in the batch.
         distance: a key of ``INTRA_DISTANCES``; not used by the cosine criteria.
         criterion: a key of ``INTRA_CRITERIA``; ``cosine``: 1 - mean cosine similarity (over the channels) of the
             signed differences; ``cosine_released``: the similarity itself, which the authors' code minimises.

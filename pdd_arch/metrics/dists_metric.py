@@ -60,11 +60,7 @@ def is_at_hand(dists_weights: str) -> bool:
 
 
 def read_channel_weights(dists_weights: str, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """``alpha`` and ``beta``, each (1, 1475, 1, 1).
-
-    Args:
-        dists_weights: ``official`` (downloaded once, hash-checked), or the path of a file with both.
-        where: option that named it.
+    """``alpha`` and ``beta``, each (1, 1475, 1, 1), of the file that `where` names, or the ``official`` ones.
 
     Raises:
         MissingFileError, WeightsError: they cannot be had, or the file holds something else.

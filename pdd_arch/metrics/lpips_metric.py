@@ -39,11 +39,9 @@ def network(net: str, weights: str) -> lpips.LPIPS:
 
 
 def distance(model: lpips.LPIPS, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """LPIPS of pairs, (N,), as ``model(a, b, normalize=True)``, but both sides go through the trunk together.
+    """LPIPS of pairs (N, 3, H, W), RGB, [0, 1], as ``model(a, b, normalize=True)``: (N,).
 
-    Args:
-        model: in evaluation mode.
-        a, b: (N, 3, H, W), RGB, [0, 1].
+    Both sides go through the trunk together, unlike there.
     """
     maps = model.net(model.scaling_layer(2 * torch.cat([a, b]) - 1))
     layers = []

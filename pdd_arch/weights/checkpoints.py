@@ -25,12 +25,7 @@ PARAM_KEYS = ('params_ema', 'params', 'state_dict', 'model')
 
 
 def weight_file(path: str | Path, where: str = 'weights') -> Path:
-    """The file on this machine that a path, ``bundled:NAME`` or ``zoo:NAME`` stands for, downloaded if need be.
-
-    Raises:
-        MissingFileError: the file does not exist, or cannot be downloaded.
-        WeightsError: it is not the published file.
-    """
+    """The file on this machine that a path, ``bundled:NAME`` or ``zoo:NAME`` stands for, downloaded if need be."""
     if zoo.is_zoo(path):
         return zoo.fetch(str(path), where)
     file = Path(resolve_bundled(os.path.expanduser(str(path))))

@@ -40,13 +40,8 @@ def rrdbnet_layout(names: Iterable[str]) -> str | None:
 
 
 def rename_rrdbnet(state: Mapping[str, T], layout: str = 'basicsr') -> dict[str, T]:
-    """A state dict of an x4 RRDBNet under the names of `layout`, in the order of the network.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    own = rrdbnet_layout(state)
-    if own is None:
+    """A state dict of an x4 RRDBNet under the names of `layout`, in the network's order; ValueError for any other."""
+    if (own := rrdbnet_layout(state)) is None:
         raise ValueError('not the state dict of an RRDBNet with two upsampling layers')
     blocks = _blocks(state)
     return {new: state[old] for old, new in zip(_names(own, blocks), _names(layout, blocks), strict=True)}

@@ -74,11 +74,7 @@ class CheckpointWriter:
 
 
 def write_checkpoint(content: Mapping[str, object], path: str | Path) -> None:
-    """Write one file atomically.
-
-    Raises:
-        WeightsError: the file cannot be written (disk full, read-only ...); an older file at `path` is untouched.
-    """
+    """Write one file atomically; after a WeightsError (disk full, read-only ...) an older file is untouched."""
     with CheckpointWriter() as writer:
         writer.add(content, path)
         writer.publish()
