@@ -19,7 +19,15 @@ FILLED = '\0'
 SECTIONS = ('path', 'train', 'val', 'logger', 'datasets')
 
 #: of torchrun, git, pip and Docker
-FOREIGN_FLAGS = {'--nproc_per_node', '--abbrev', '--always', '--dirty', '--full-name', '--force-reinstall', '--shm-size'}
+FOREIGN_FLAGS = {
+    '--nproc_per_node',
+    '--abbrev',
+    '--always',
+    '--dirty',
+    '--full-name',
+    '--force-reinstall',
+    '--shm-size',
+}
 #: names of opened sources, which look like keys
 SOURCES = {'train.gt', 'train.lq'}
 #: files about option files of other code
