@@ -402,6 +402,30 @@ def test_options_are_relative_to_where_the_run_was_started(tmp_path, monkeypatch
     assert data['baseline'] == 'generalist'
 
 
+def test_a_run_continued_with_other_metrics_keeps_the_curves_of_the_former(tmp_path):
+    folder = make_run(tmp_path)
+    options = yaml.safe_load((folder / 'tiny.yml').read_text())
+    options['val']['metrics'].pop('lpips')
+    (folder / 'tiny.yml').write_text(yaml.safe_dump(options))
+    assert pdd(folder) == 0
+    curves = {c['title']: c for c in embedded(folder / 'report.html', 'data')['curves']}
+    assert curves['lpips']['better'] is None
+
+
+def test_outputs_of_another_size_do_not_stop_the_generalist(tmp_path):
+    folder = make_run(tmp_path)
+    network = dict(type='SRVGGNetCompact', num_feat=8, num_conv=2, upscale=4)
+    torch.save({'params': build_network(dict(network)).state_dict()}, tmp_path / 'start.pth')
+    options = yaml.safe_load((folder / 'tiny.yml').read_text())
+    options |= dict(network_g=network, path=dict(pretrain_network_g='start.pth'))
+    (folder / 'tiny.yml').write_text(yaml.safe_dump(options))
+    for file in folder.glob('visualization/p/*.png'):
+        write(file, np.zeros((24, 32, 3), np.uint8))
+    assert pdd(folder, '--generalist') == 0
+    picture = next(p for p in embedded(folder / 'report.html', 'data')['pictures'] if p['name'] == 'p')
+    assert [v['label'] for v in picture['versions']] == ['LR', 'bicubic', 'generalist', 'HR']
+
+
 def test_generalist_of_a_run_needs_weights(tmp_path, capsys):
     assert pdd(make_run(tmp_path), '--generalist') == 1
     assert 'path.pretrain_network_g' in capsys.readouterr().err

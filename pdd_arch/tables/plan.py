@@ -183,8 +183,8 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
                 beside = next((file for file in (Path(name), folder / name) if file.is_file()), None)
                 files[name] = load_options(beside or option_file(name))
             opt = files[name]
-            metrics = {} if plan.metrics is None else {'val.metrics': plan.metrics}
-            for layer in (plan.changes, changes, row.changes, metrics):
+            columns = {'val.metrics': plan.metrics} if plan.metrics else {}
+            for layer in (plan.changes, changes, row.changes, columns):
                 opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}

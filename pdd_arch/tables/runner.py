@@ -32,9 +32,6 @@ from pdd_arch.version import __version__
 
 CELLS, OUTPUTS, LISTS = 'cells', 'outputs', 'option_files'
 
-#: values of ``CUDA_VISIBLE_DEVICES`` that no training run uses now
-Devices = queue.SimpleQueue[str | None]
-
 
 def commit(package: Path = PACKAGE) -> str:
     """Version of this package, with the commit where `package` is a checkout of its own repository.
@@ -53,18 +50,13 @@ def commit(package: Path = PACKAGE) -> str:
     return f'{__version__} {git("describe", "--always", "--dirty", "--abbrev=12")}'.strip() if own else __version__
 
 
-def result_file(out: Path, cell: Cell) -> Path:
-    """The file of a cell's numbers."""
-    return out / CELLS / f'{cell.name}.json'
-
-
 def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
     """A cell's numbers, or None when it has to be measured.
 
     Raises:
         DataError: the numbers are damaged, or were measured with other options.
     """
-    file = result_file(out, cell)
+    file = out / CELLS / f'{cell.name}.json'
     if not file.exists():
         return None
     try:
@@ -104,7 +96,7 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
     for name in (CELLS, OUTPUTS, LISTS):
         with writing(out / name):
             (out / name).mkdir(parents=True, exist_ok=True)
-    devices: Devices = queue.SimpleQueue()
+    devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # that no training run uses now
     for i in range(jobs):
         devices.put(gpus[i % len(gpus)] if gpus else None)
     failed, runs, pool = [], Trainings(), ThreadPoolExecutor(jobs)
@@ -126,7 +118,9 @@ def run_cells(todo: Sequence[Cell], out: Path, gpus: Sequence[str], jobs: int, s
     return failed
 
 
-def _weights(cell: Cell, out: Path, devices: Devices, runs: Trainings) -> tuple[Path | str | None, str]:
+def _weights(
+    cell: Cell, out: Path, devices: queue.SimpleQueue[str | None], runs: Trainings
+) -> tuple[Path | str | None, str]:
     """Weights to be measured (None: interpolation), trained if need be, and the command that made them."""
     method, given = cell.row.method, cell.row.checkpoint
     if method == 'bicubic':
@@ -212,7 +206,7 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
         'command': command,
         'commit': commit(),
     }
-    write_json(result_file(out, cell), result)
+    write_json(out / CELLS / f'{cell.name}.json', result)
 
 
 def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None, str | None]:
