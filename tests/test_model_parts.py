@@ -16,8 +16,7 @@ from pdd_arch.models.networks import Networks
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.models.validator import Validator
-from pdd_arch.options.sections import val_options
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 
 CPU = torch.device('cpu')

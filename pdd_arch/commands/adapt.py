@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
-from pdd_arch.commands.parsers import whole_number
+from pdd_arch.commands.parsers import add_subcommand, whole_number
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
@@ -25,15 +25,13 @@ def run(args: argparse.Namespace) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register `adapt` with the `pdd` command."""
-    parser = subparsers.add_parser(
-        'adapt',
-        help='adapt a super-resolution network to the camera that took your photographs',
-        description='Adapts a super-resolution network to one camera, phone or scanner from its photographs alone. '
+    help = 'adapt a super-resolution network to the camera, phone or scanner that took your photographs'
+    more = (
         'Everything goes to the folder -o: the model, a page that compares before and after, the option file that '
-        'repeats the training. After an interruption the same command continues.',
-        epilog='example: pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera',
+        'repeats the training. After an interruption the same command continues.'
     )
-    add = parser.add_argument
+    example = 'pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera'
+    add = add_subcommand(subparsers, 'adapt', run, help, more, example).add_argument
     add('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
     add('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
     add('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written')
@@ -67,7 +65,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
     add('--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings')
-    parser.set_defaults(run=run)
 
 
 def _weight(text: str) -> float:

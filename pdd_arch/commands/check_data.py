@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from pdd_arch.commands.parsers import whole_number
+from pdd_arch.commands.parsers import add_subcommand, whole_number
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Duplicate, Thumbnails, near_duplicates
 from pdd_arch.prepare.problems import Problem, raise_if_any, tell, write_report
@@ -76,14 +76,14 @@ def _sizes(one: dict) -> str:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Registers `check` with the `pdd` command."""
-    parser = subparsers.add_parser(
-        'check',
-        help='tell of a dataset: counts, sizes, damage, misalignment, colour, duplicates',
-        description='Reads every image of a dataset and tells of counts, sizes (height x width), channels, bit depths, '
-        'broken files, misalignment and colour difference between LR and HR, and images that training and test have '
-        'in common. Ends with status 1 where something is wrong. Several targets are looked at together.',
-        epilog='example: pdd check datasets/RealSR_V3 datasets/DF2K --json report.json',
+    help = 'inspect a dataset: counts, sizes, damage, misalignment, colour, duplicates'
+    more = (
+        'Every image is read. Reports counts, sizes (height x width), channels, bit depths, broken files, misalignment '
+        'and colour differences between LR and HR, and images that training and test sets have in common. The exit '
+        'status is 1 if something is wrong. Several targets are inspected together.'
     )
+    example = 'pdd check datasets/RealSR_V3 datasets/DF2K --json report.json'
+    parser = add_subcommand(subparsers, 'check', run, help, more, example)
     parser.add_argument(
         'target', nargs='+', metavar='FOLDER|OPTION.yml', help='made by `pdd prepare`, a folder of images, or options'
     )
@@ -102,4 +102,3 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar='BITS',
         help=f'of near-duplicates, of 63 (default: {MAX_HASH_DISTANCE})',
     )
-    parser.set_defaults(run=run)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from pdd_arch.commands.parsers import add_subcommand
 from pdd_arch.errors import OptionError
 from pdd_arch.options.convert import Conversion, convert_options, report_lines
 from pdd_arch.options.run_options import RunOptions, validated_file
@@ -61,16 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Registers `convert-options` with the `pdd` command."""
-    text = "turn an option file of the paper's released code into one of ours"
-    parser = subparsers.add_parser(
-        'convert-options',
-        help=text,
-        description=f'{text[0].upper()}{text[1:]}. Every value is carried over, or named on standard error and at '
-        'the end of the file as not carried, with the reason. The result is checked; basicsr train -opt FILE --check '
-        'looks at its data and weights, too.',
-        epilog='example: pdd convert-options train_Real_ESRGAN_EMA_x4_canon.yml -o canon.yml',
+    help = "convert an option file of the paper's released code"
+    more = (
+        'Every value is carried over, or named on standard error and at the end of the file as not carried over, with '
+        'the reason. The result is checked; basicsr train -opt FILE --check also checks its data and weights.'
     )
+    example = 'pdd convert-options train_Real_ESRGAN_EMA_x4_canon.yml -o canon.yml'
+    parser = add_subcommand(subparsers, 'convert-options', run, help, more, example)
     parser.add_argument('file', metavar='FILE', help='option file of the released code')
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='option file to write (default: print it)')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
-    parser.set_defaults(run=run)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pdd_arch.commands import basicsr_cli
-from pdd_arch.commands.parsers import whole_number
+from pdd_arch.commands.parsers import add_subcommand, whole_number
 from pdd_arch.demo import photographs
 from pdd_arch.demo.photographs import SCALE
 from pdd_arch.demo.picture import comparison_picture
@@ -113,15 +113,12 @@ def run(args: argparse.Namespace) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Registers `demo` with the `pdd` command."""
-    text = 'adapt a small network to a camera it has not seen: offline, on the CPU, in a few minutes'
-    parser = subparsers.add_parser(
-        'demo',
-        help=text,
-        description=f'{text[0].upper()}{text[1:]}. Uses the photographs that come with scikit-image. Writes '
-        f'{photographs.DATA_FOLDER}/ and {EXPERIMENT_FOLDER}/ below the current directory, and ends with a table and a '
-        f'picture of held-out photographs. An earlier {EXPERIMENT_FOLDER}/ is kept under another name.',
-        epilog='example: pdd demo',
+    help = 'adapt a small network to a camera it has not seen: offline, on the CPU, in a few minutes'
+    more = (
+        f'Uses the photographs that come with scikit-image. Writes {photographs.DATA_FOLDER}/ and {EXPERIMENT_FOLDER}/ '
+        'below the current directory, and ends with a table and a picture of held-out photographs. An earlier '
+        f'{EXPERIMENT_FOLDER}/ is kept under another name.'
     )
+    parser = add_subcommand(subparsers, 'demo', run, help, more, 'pdd demo')
     text = f'iterations of adaptation (default: as in {OPTION_FILE})'
     parser.add_argument('--iterations', type=whole_number(), metavar='N', help=text)
-    parser.set_defaults(run=run)

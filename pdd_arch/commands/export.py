@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pdd_arch.commands.parsers import add_subcommand
 from pdd_arch.export.forms import FORMS, ExportedFile
 from pdd_arch.export.job import CARD, export_model
 from pdd_arch.export.verify import TOLERANCE
@@ -35,16 +36,14 @@ def run(args: argparse.Namespace) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register `export` with the `pdd` command."""
-    text = 'write a network in the forms that other tools read'
-    parser = subparsers.add_parser(
-        'export',
-        help=text,
-        description=f'{text[0].upper()}{text[1:]}, each verified: the tools that it is for run it on photographs, and '
-        f'its output must agree with that of PyTorch within {TOLERANCE:g} level of 255. {CARD} beside the files says '
-        'what the network is and how each file is used. ONNX needs: pip install "pdd_arch[export]".',
-        epilog='example: pdd export adapted/ -o exported --to pth onnx --verify photographs/',
+    help = 'write a network in the forms that other tools read, each one verified'
+    more = (
+        'The tools that a form is for run it on photographs, and its output must agree with that of PyTorch within '
+        f'{TOLERANCE:g} level of 255. {CARD} beside the files says what the network is and how each file is used. '
+        'ONNX needs: pip install "pdd_arch[export]".'
     )
-    add = parser.add_argument
+    example = 'pdd export adapted/ -o exported --to pth onnx --verify photographs/'
+    add = add_subcommand(subparsers, 'export', run, help, more, example).add_argument
     add('model', metavar='MODEL', help='folder made by pdd adapt, weight file (.pth, .safetensors), or zoo:NAME')
     add('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder to write to')
     text = f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel'
@@ -53,4 +52,3 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     text = 'compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)'
     add('--verify-size', type=int, default=128, metavar='PIXELS', help=text)
     add('--overwrite', action='store_true', help='replace existing files')
-    parser.set_defaults(run=run)
