@@ -8,7 +8,7 @@
 # out, and what each step in between looks like. It takes less than a minute on a CPU and needs no download. Cells begin
 # with `# %%`, so that editors (VS Code, Jupytext) open this file as a notebook.
 #
-# Notation, as in the paper: S specialist (trained), G generalist (not trained); s, t = S(x_s), S(x_t); s', t' = G(x_s),
+# Notation, as in the paper: S student (trained), G generalist (not trained); s, t = S(x_s), S(x_t); s', t' = G(x_s),
 # G(x_t), where x_s is synthetic LR input with a ground truth and x_t a photograph of the camera, without.
 
 # %%
@@ -35,7 +35,7 @@ parser.add_argument('--out', type=Path, default=Path('losses'), help='folder for
 parser.add_argument(
     '--weights', default='random', help="torchvision's weights of SqueezeNet 1.0 (default: random ones)"
 )
-parser.add_argument('--steps', type=int, default=30, help='that the specialist is trained for first (default: 30)')
+parser.add_argument('--steps', type=int, default=30, help='that the student is trained for first (default: 30)')
 # an editor's kernel has arguments of its own
 args = parser.parse_args([] if 'ipykernel' in sys.modules else None)
 args.out.mkdir(parents=True, exist_ok=True)
@@ -103,24 +103,24 @@ print(f'\n1. y_s {tuple(y_s.shape)}, x_s and x_t {tuple(x_t.shape)}')
 draw('1_input', [[('HR y_s', as_image(y_s)), ('synthetic LR x_s', as_image(x_s)), ('real LR x_t', as_image(x_t))]])
 
 # %% [markdown]
-# ## 2. Generalist and specialist
+# ## 2. Generalist and student
 # Both begin as the same network, the small one of `pdd demo`. The generalist stays. So that there is something to see,
-# the specialist is trained for some steps on the synthetic pair alone, which is what adaptation does *without*
+# the student is trained for some steps on the synthetic pair alone, which is what adaptation does *without*
 # distillation: it learns that LR images are clean.
 
 # %%
 generalist = load_network('bundled:demo_generalist.pth').net
-specialist = load_network('bundled:demo_generalist.pth').net.requires_grad_(True)
-optimizer = torch.optim.Adam(specialist.parameters(), lr=2e-4)
+student = load_network('bundled:demo_generalist.pth').net.requires_grad_(True)
+optimizer = torch.optim.Adam(student.parameters(), lr=2e-4)
 supervised = HaarWaveletLoss(weights=(1, 0.1, 0.01))
 for _ in range(args.steps):
     optimizer.zero_grad()
-    supervised(specialist(x_s), y_s).backward()
+    supervised(student(x_s), y_s).backward()
     optimizer.step()
-specialist.requires_grad_(False)
+student.requires_grad_(False)
 with torch.no_grad():
     s1, t1 = generalist(x_s), generalist(x_t)  # s', t'
-    s, t = specialist(x_s), specialist(x_t)
+    s, t = student(x_s), student(x_t)
 print(
     f"2. mean change of the output in {args.steps} steps, of 255: |s - s'| {255 * (s - s1).abs().mean():.3f}, ", end=''
 )
@@ -166,8 +166,8 @@ draw('3_features', rows, cell=160)
 
 # %% [markdown]
 # ## 4. Inter-model distance
-# How the specialist differs from the generalist, as a Gram matrix: which channels change *together*, wherever in the
-# image. On real input the specialist may differ as it does on synthetic input, where it is supervised:
+# How the student differs from the generalist, as a Gram matrix: which channels change *together*, wherever in the
+# image. On real input the student may differ as it does on synthetic input, where it is supervised:
 #
 #     L_inter = sum_k lambda_k || Gram(f_k(t) - f_k(t')) - Gram(f_k(s) - f_k(s')) ||_F
 
@@ -189,7 +189,7 @@ draw('4_gram_matrices', rows, cell=190)
 # %% [markdown]
 # ## 5. Intra-model distance
 # How far real is from synthetic *within* one model, as a distribution over the channels at each position:
-# softmax |f_k(t') - f_k(s')| for the generalist, softmax |f_k(t) - f_k(s)| for the specialist. The specialist should
+# softmax |f_k(t') - f_k(s')| for the generalist, softmax |f_k(t) - f_k(s)| for the student. The student should
 # tell real from synthetic as the generalist does. The cross-entropy with the generalist's distribution does not become
 # smaller than that distribution's own; only what exceeds it can be learned away: the column "excess".
 
@@ -211,7 +211,7 @@ draw('5_softmax', rows, cell=190)
 
 # %% [markdown]
 # ## 6. The same, as training computes it, and what it asks of the image
-# `PairwiseDistanceLoss` gives the same two numbers. Their gradient with regard to the specialist's output t says where
+# `PairwiseDistanceLoss` gives the same two numbers. Their gradient with regard to the student's output t says where
 # each of them wants it changed.
 
 # %%
