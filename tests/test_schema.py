@@ -21,7 +21,7 @@ from pdd_arch.losses import FeaturePerceptualLoss, distance_loss
 from pdd_arch.losses.perceptual import CRITERIA
 from pdd_arch.options import reference, schema
 from pdd_arch.options.messages import describe, document, validated
-from pdd_arch.options.run_options import CommandLine, RunOptions
+from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.options.yaml_file import load_options
 
@@ -211,7 +211,7 @@ def test_basicsr_gets_a_dictionary_of_its_own():
 
 
 def test_debug_mode():
-    options = RunOptions.of(run_options(), command_line=CommandLine(debug=True))
+    options = RunOptions.of(run_options(), debug=True)
     opt = options.for_basicsr()
     assert opt['name'] == options.name == 'debug_tiny'
     assert (opt['logger']['print_freq'], opt['logger']['save_checkpoint_freq'], opt['val']['val_freq']) == (1, 8, 8)

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.command_line import read_options
@@ -18,23 +19,9 @@ from pdd_arch.preflight.run import Preflight, check, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
 
-NETWORKS = {'g': 'student', 'teacher': 'static teacher', 'd': 'discriminator'}
-_LAYERS = ('inter_layers', 'intra_layers', 'layers', 'layer_weights')
-
 
 def check_run(args: argparse.Namespace, is_train: bool) -> int:
-    """Check options, data and weights and write the plan of the run to standard output.
-
-    Args:
-        args: of `pdd_arch.options.command_line.build_parser`.
-        is_train: train or test.
-
-    Returns:
-        0.
-
-    Raises:
-        PDDError: something is wrong.
-    """
+    """Check options, data and weights and write the plan of the run to standard output. Returns the exit status 0."""
     options = read_options(args, os.getcwd(), is_train)
     opened = check(options, fetch=False)
     if isinstance(options.file, Options):
@@ -49,7 +36,7 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     """(what, how) of everything that would run."""
     options = opened.options
     yield 'run', f'{options.name}, scale {options.pdd.scale}, {_device(options)}'
-    for letter, role in NETWORKS.items():
+    for letter, role in (('g', 'student'), ('teacher', 'static teacher'), ('d', 'discriminator')):
         net, section = opened.networks.get(f'network_{letter}'), getattr(options.pdd, f'network_{letter}')
         if net is not None:
             weights = getattr(options.pdd.path, f'pretrain_network_{letter}') or getattr(section, 'path', None)
@@ -112,9 +99,8 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
 def _loss(section: Section) -> str:
     given = section.given()
     text = str(given.get('type', 'PerceptualLoss'))
-    for name in _LAYERS:
-        if name in given:
-            weights = given[name]
+    for name in ('inter_layers', 'intra_layers', 'layers', 'layer_weights'):
+        if (weights := given.get(name)) is not None:
             listed = weights if isinstance(weights, list) else [f'{k} {v:g}' for k, v in weights.items()]
             text += f'; {name}: {", ".join(listed)}'
     return text
@@ -161,8 +147,7 @@ def _memory(opened: Preflight) -> str:
         ) from None
     if found is None:
         return 'no estimate: datasets.train.gt_size is not set'
-    parts = {name: getattr(found, name) for name in ('weights', 'gradients', 'optimizers', 'activations', 'passing')}
-    listed = ', '.join(f'{name} {_size(value)}' for name, value in parts.items())
+    listed = ', '.join(f'{name} {_size(value)}' for name, value in asdict(found).items())
     return f'about {_size(found.total)} on each device (an ESTIMATE: {listed}; without workspaces)'
 
 

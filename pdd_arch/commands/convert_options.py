@@ -23,12 +23,7 @@ class _Plain(yaml.SafeDumper):
 
 
 def option_text(conversion: Conversion, name: str) -> str:
-    """The converted file: options, then what was not carried over, as comments.
-
-    Args:
-        conversion: of the released file.
-        name: of the released file, for the first line.
-    """
+    """The converted file of the released file `name`: options, then what was not carried over, as comments."""
     text = f'# From {name}, an option file of the released code, by pdd convert-options.\n'
     text += yaml.dump(conversion.options, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
     lines = list(report_lines(conversion))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import unknown_keys
-from pdd_arch.options.run_options import CommandLine, RunOptions, schema_of
+from pdd_arch.options.run_options import RunOptions, schema_of
 from pdd_arch.options.yaml_file import load_options, parse_yaml
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
@@ -51,7 +51,7 @@ def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> Ru
     """
     opt = load_options(args.opt)
     apply_overrides(opt, args.force_yml)
-    return RunOptions.of(opt, is_train, root_path, CommandLine.of(args))
+    return RunOptions.of(opt, is_train, root_path, args.launcher, args.auto_resume, args.debug)
 
 
 def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:

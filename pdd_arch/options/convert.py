@@ -30,10 +30,9 @@ _NO_TEACHER = 'with use_net_g_ema: true the teacher is the moving average, and n
 
 @dataclass
 class Conversion:
-    """A converted option file.
+    """A converted option file for `basicsr train`.
 
     Attributes:
-        options: as for `basicsr train`.
         not_carried: (key, value, reason) of each value that has no counterpart.
         remarks: what means something else although it was carried over.
     """
@@ -79,10 +78,9 @@ def convert_options(released: Mapping[str, Any]) -> Conversion:
     out['train'] = _train(source, uses_ema)
     if source.has('val'):
         out['val'] = _validation(source, remarks)
-    sections: dict[str, type[schema.Section]] = {'logger': schema.LoggerOptions, 'dist_params': schema.DistOptions}
-    for key, section in sections.items():
+    for key, known in (('logger', schema.LoggerOptions.model_fields), ('dist_params', schema.DistOptions.model_fields)):
         if source.has(key):
-            out[key] = _known(source, key, section)
+            out[key] = source.take_known(key, known)
     source.drop('', UNKNOWN)
     if out['path'].get('param_key_g', 'params') != 'params_ema' and uses_ema:
         remarks.append(
@@ -159,9 +157,8 @@ def _train(source: Source, uses_ema: bool) -> dict[str, Any]:
     if source.has('train.perceptual_opt'):
         out['perceptual_opt'] = _perceptual(source, feature_net)
         out.setdefault('feature_net', feature_net)
-    for key in ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter'):
-        if source.has(f'train.{key}'):
-            out[key] = whole(take(f'train.{key}'))
+    same = ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter')
+    out |= source.take_known('train', same)
     source.only('train.fix_backbone', False, 'the released code reads it and does nothing with it')
     return out
 
@@ -216,26 +213,16 @@ def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
     for name, (ours, default) in (shared | {'range_norm': ('range_norm', False)}).items():
         wanted = feature_net.setdefault(ours, default)
         source.only(f'{path}.{name}', wanted, f'one train.feature_net serves all losses: {ours} {wanted}')
-    out = _known(source, path, schema.PerceptualOptions)
-    return {'type': 'PerceptualLoss', **out}
+    return {'type': 'PerceptualLoss', **source.take_known(path, schema.PerceptualOptions.model_fields)}
 
 
 # ---------------------------------------------------------------- validation and logs
-def _known(source: Source, path: str, section: type[schema.Section]) -> dict[str, Any]:
-    """The values of a section that ours has too; whole numbers written as 5e3 become whole numbers."""
-    return {name: whole(source.take(f'{path}.{name}')) for name in source.names(path) if name in section.model_fields}
-
-
 def _validation_data(source: Source, path: str) -> dict[str, Any]:
     kind = source.take_a(f'{path}.type', 'PairedImageDataset')
-    sets: dict[str, type[schema.Section]] = {
-        'PairedImageDataset': schema.PairedSet,
-        'SingleImageDataset': schema.SingleSet,
-    }
-    section = sets.get(kind)
-    if section is None:
+    sets = {'PairedImageDataset': schema.PairedSet, 'SingleImageDataset': schema.SingleSet}
+    if kind not in sets:
         return {'type': kind, **source.take_all(path)}
-    return {'type': kind, **_known(source, path, section)}
+    return {'type': kind, **source.take_known(path, sets[kind].model_fields)}
 
 
 def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
@@ -254,7 +241,7 @@ def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
                 'LPIPS is defined. The numbers differ.'
             )
         metrics[name] = {'type': kind, **source.take_all(path)}
-    out = _known(source, 'val', schema.ValOptions)
+    out = source.take_known('val', schema.ValOptions.model_fields)
     return {**out, 'metrics': metrics} if metrics else out
 
 

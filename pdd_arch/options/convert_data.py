@@ -4,7 +4,7 @@ from typing import Any
 
 from pdd_arch.degradations.lr_synthesis import KERNELS
 from pdd_arch.errors import OptionError
-from pdd_arch.options.convert_source import Source, whole
+from pdd_arch.options.convert_source import Source
 
 S, T = 'datasets.train_s', 'datasets.train_t'
 _PIPELINE = f'{S}.pipeline'
@@ -14,11 +14,7 @@ _SHARED = ('num_worker_per_gpu', 'batch_size_per_gpu', 'prefetch_mode', 'pin_mem
 
 
 def convert_training_data(source: Source, scale: int) -> dict[str, Any]:
-    """``datasets.train`` from ``train_s`` and ``train_t``.
-
-    Raises:
-        OptionError: a set is missing, or the pipeline does not say the size of a crop.
-    """
+    """``datasets.train`` from ``train_s`` and ``train_t``."""
     for path in (S, T):
         if not source.has(path):
             raise OptionError('missing', where=path, expected='a section')
@@ -41,15 +37,10 @@ def convert_training_data(source: Source, scale: int) -> dict[str, Any]:
         source.only(f'{T}.{key}', out[key], f'both domains are flipped alike: {key} of the pipeline is {out[key]}')
     for path in (S, T):
         source.only(f'{path}.use_shuffle', True, 'training data are always shuffled, also in the released code')
+    out |= source.take_known(S, (*_SHARED, 'dataset_enlarge_ratio'))
     for key in _SHARED:
-        if source.has(f'{S}.{key}'):
-            out[key] = whole(source.take(f'{S}.{key}'))
-        if source.has(f'{T}.{key}'):
-            source.only(f'{T}.{key}', out.get(key), f'one loader serves both domains, as train_s says: {out.get(key)}')
-    if source.has(f'{S}.dataset_enlarge_ratio'):
-        out['dataset_enlarge_ratio'] = whole(source.take(f'{S}.dataset_enlarge_ratio'))
-    reason = 'an epoch ends with the larger of both sets, so that none limits the other'
-    source.drop(f'{T}.dataset_enlarge_ratio', reason)
+        source.only(f'{T}.{key}', out.get(key), f'one loader serves both domains, as train_s says: {out.get(key)}')
+    source.drop(f'{T}.dataset_enlarge_ratio', 'an epoch ends with the larger of both sets: none limits the other')
     return out
 
 
@@ -87,12 +78,7 @@ def _pipeline(source: Source, scale: int) -> dict[str, Any]:
         source.note(_PIPELINE, said, 'use_rot is both, vertical flips and transposition; it was set to false')
     if not kernels:
         raise OptionError(where=_PIPELINE, expected='a step RandomResize or MATLABLikeResize')
-    return {
-        'gt_size': size,
-        'lr_synthesis': {'resize': kernels},
-        'use_hflip': hflip,
-        'use_rot': vflip and transpose,
-    }
+    return {'gt_size': size, 'lr_synthesis': {'resize': kernels}, 'use_hflip': hflip, 'use_rot': vflip and transpose}
 
 
 def _side(source: Source, path: str, expected: int | None) -> int:

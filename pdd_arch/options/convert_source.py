@@ -1,6 +1,6 @@
 """An option file that remembers which of its values have been used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pdd_arch.errors import OptionError
@@ -55,6 +55,10 @@ class Source:
         """Use all values of a section that are left."""
         return {name: self.take(f'{path}.{name}') for name in self.names(path)}
 
+    def take_known(self, path: str, known: Container[str]) -> dict[str, Any]:
+        """Use those values of a section that `known` names; whole numbers written as 5e3 become whole numbers."""
+        return {name: whole(self.take(f'{path}.{name}')) for name in self.names(path) if name in known}
+
     def take_first(self, path: str, names: tuple[str, ...], default: object) -> object:
         """Use the value of the first of several names that stands in the section at `path`."""
         name = next((n for n in names if self.has(f'{path}.{n}')), names[0])
@@ -68,7 +72,6 @@ class Source:
                 self.note(path, value, reason)
 
     def note(self, path: str, value: object, reason: str) -> None:
-        """Put a value on the list."""
         self.not_carried.append((path, value, reason))
 
     def drop(self, path: str, reason: str) -> None:

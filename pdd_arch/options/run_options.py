@@ -1,11 +1,10 @@
 """The options of one run: the validated file, the command line, and what follows from them."""
 
-import argparse
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -19,23 +18,6 @@ from pdd_arch.utils.wording import did_you_mean
 
 
 @dataclass(frozen=True)
-class CommandLine:
-    """BasicSR's flags, and ``--check``: to say what would run instead of running it."""
-
-    opt: str = ''
-    launcher: str = 'none'
-    auto_resume: bool = False
-    debug: bool = False
-    check: bool = False
-    force_yml: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> 'CommandLine':
-        """What a parser with the flags of `pdd_arch.options.command_line.build_parser` has found."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
-
-
-@dataclass(frozen=True)
 class RunOptions:
     """Everything that is asked of one run, validated and typed.
 
@@ -45,16 +27,19 @@ class RunOptions:
         name: name of the output folders; ``debug_...`` in debug mode.
         seed: seed of all random numbers.
         seed_drawn: whether the seed was drawn at this start, not given; a resumed run takes its state's instead.
+        distributed: whether a launcher has started this process among others.
+        auto_resume: whether to continue from the newest training state.
         adaptation: the ``train`` section with all defaults; None in a test and for other models than `PDDModel`.
     """
 
     file: Options | BasicOptions
-    command_line: CommandLine
     is_train: bool
     root_path: str
     name: str
     seed: int
     seed_drawn: bool
+    distributed: bool
+    auto_resume: bool
     adaptation: AdaptationSettings | None
     _given: Mapping[str, Any]
 
@@ -64,7 +49,9 @@ class RunOptions:
         given: Mapping[str, Any],
         is_train: bool = True,
         root_path: str = '',
-        command_line: CommandLine = CommandLine(),
+        launcher: str = 'none',
+        auto_resume: bool = False,
+        debug: bool = False,
     ) -> 'RunOptions':
         """The options of a file.
 
@@ -82,12 +69,13 @@ class RunOptions:
             adaptation = AdaptationSettings.of(file.train, file.network_teacher is not None, file.network_d is not None)
         return cls(
             file=file,
-            command_line=command_line,
             is_train=is_train,
             root_path=root_path or os.getcwd(),
-            name=f'debug_{file.name}' if command_line.debug and not file.name.startswith('debug') else file.name,
+            name=f'debug_{file.name}' if debug and not file.name.startswith('debug') else file.name,
             seed=random.randint(1, 10000) if file.manual_seed is None else file.manual_seed,
             seed_drawn=file.manual_seed is None,
+            distributed=launcher != 'none',
+            auto_resume=auto_resume,
             adaptation=adaptation,
             _given=given,
         )
@@ -105,11 +93,6 @@ class RunOptions:
         return self.adaptation
 
     @property
-    def distributed(self) -> bool:
-        """Whether a launcher has started this process among others."""
-        return self.command_line.launcher != 'none'
-
-    @property
     def output_folder(self) -> str:
         """``experiments/NAME`` of a training, ``results/NAME`` of a test."""
         return os.path.join(self.root_path, 'experiments' if self.is_train else 'results', self.name)
@@ -121,7 +104,7 @@ class RunOptions:
     def for_basicsr(self) -> dict[str, Any]:
         """BasicSR's option dictionary, a new one at each call: what the file holds, and what BasicSR derives."""
         opt = deepcopy(dict(self._given))
-        opt |= {'auto_resume': self.command_line.auto_resume, 'is_train': self.is_train, 'dist': self.distributed}
+        opt |= {'auto_resume': self.auto_resume, 'is_train': self.is_train, 'dist': self.distributed}
         opt |= {'name': self.name, 'manual_seed': self.seed}
         # one by one: sections may be the same object, by an alias of YAML
         opt['datasets'] = {phase: deepcopy(dataset) for phase, dataset in opt['datasets'].items()}
