@@ -68,7 +68,7 @@ def _device(options: RunOptions) -> str:
 
 
 def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
-    options, counts = opened.options, opened.counts
+    options = opened.options
     train, data = options.train, options.pdd.datasets['train']
     if train.distill_opt is not None:
         own = f'moving average of the student, decay {train.ema_decay}'
@@ -81,14 +81,15 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
         net = train.feature_net
         missing = net.weights == 'imagenet' and not is_cached(net.type)
         yield 'feature_net', f'{net.type}, weights {net.weights}' + (' (to be downloaded)' if missing else '')
-    images = [f'{counts["train.gt"]} HR, {counts["train.lq"]} target LR'] if 'train.gt' in counts else []
-    images += [f'{counts["train"]} pairs'] if 'train' in counts else []
+    images = f'{opened.counts["train"]} pairs' if 'train' in opened.counts else 'not looked at'
+    if 'train' in opened.sources:
+        images = '{} HR, {} target LR'.format(*map(len, opened.sources['train']))
     mine, processes = samples_of_a_step(options)
     size = getattr(data, 'gt_size', None)
     crop = f'HR crop {size}, ' if size else ''
     parts = f' in {train.accumulate} parts' if train.accumulate > 1 else ''
-    yield 'data', f'{"".join(images) or "not looked at"}; {crop}batch {mine * processes}{parts}'
-    length = max((counts[k] for k in ('train.gt', 'train.lq', 'train') if k in counts), default=0)
+    yield 'data', f'{images}; {crop}batch {mine * processes}{parts}'
+    length = opened.counts.get('train', 0)
     per_epoch = max(int(length * data.dataset_enlarge_ratio / (mine * processes)), 1)
     epochs = f', {math.ceil(train.total_iter / per_epoch):,} epochs of {per_epoch:,}' if length else ''
     yield 'iterations', f'{train.total_iter:,}{epochs}'

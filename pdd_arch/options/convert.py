@@ -7,7 +7,7 @@ the released option files and of the code that reads them (`SRGANRefModel`, `Dis
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -38,8 +38,8 @@ class Conversion:
     """
 
     options: dict[str, Any]
-    not_carried: list[tuple[str, object, str]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    not_carried: list[tuple[str, object, str]]
+    remarks: list[str]
 
 
 def convert_options(released: Mapping[str, Any]) -> Conversion:
@@ -57,7 +57,6 @@ def convert_options(released: Mapping[str, Any]) -> Conversion:
             'datasets.train_t and train.domain_opt',
         )
     source = Source(released)
-    remarks: list[str] = []
     top = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'find_unused_parameters')
     out: dict[str, Any] = {key: source.take(key) for key in top if source.has(key)} | {'model_type': 'PDDModel'}
     scale = out.get('scale', 4)
@@ -77,17 +76,17 @@ def convert_options(released: Mapping[str, Any]) -> Conversion:
     out['path'] = _paths(source, uses_ema)
     out['train'] = _train(source, uses_ema)
     if source.has('val'):
-        out['val'] = _validation(source, remarks)
+        out['val'] = _validation(source)
     for key, known in (('logger', schema.LoggerOptions.model_fields), ('dist_params', schema.DistOptions.model_fields)):
         if source.has(key):
             out[key] = source.take_known(key, known)
     source.drop('', UNKNOWN)
     if out['path'].get('param_key_g', 'params') != 'params_ema' and uses_ema:
-        remarks.append(
+        source.remarks.append(
             'path.param_key_g: the released code starts the moving average from params_ema of that file whatever '
             'this key says; here it starts from the same weights as the trained network.'
         )
-    return Conversion(out, source.not_carried, remarks)
+    return Conversion(out, source.not_carried, source.remarks)
 
 
 # ---------------------------------------------------------------- networks and weights
@@ -157,8 +156,7 @@ def _train(source: Source, uses_ema: bool) -> dict[str, Any]:
     if source.has('train.perceptual_opt'):
         out['perceptual_opt'] = _perceptual(source, feature_net)
         out.setdefault('feature_net', feature_net)
-    same = ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter')
-    out |= source.take_known('train', same)
+    out |= source.take_known('train', ('gan_opt', 'optim_g', 'optim_d', 'scheduler', 'total_iter', 'warmup_iter'))
     source.only('train.fix_backbone', False, 'the released code reads it and does nothing with it')
     return out
 
@@ -209,9 +207,8 @@ def _pixel(source: Source) -> dict[str, Any]:
 
 def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
     path = 'train.perceptual_opt'
-    shared = {'vgg_type': ('type', 'vgg19'), 'use_input_norm': ('use_input_norm', True)}
-    for name, (ours, default) in (shared | {'range_norm': ('range_norm', False)}).items():
-        wanted = feature_net.setdefault(ours, default)
+    for ours, default in (('type', 'vgg19'), ('use_input_norm', True), ('range_norm', False)):
+        wanted, name = feature_net.setdefault(ours, default), 'vgg_type' if ours == 'type' else ours
         source.only(f'{path}.{name}', wanted, f'one train.feature_net serves all losses: {ours} {wanted}')
     return {'type': 'PerceptualLoss', **source.take_known(path, schema.PerceptualOptions.model_fields)}
 
@@ -219,13 +216,16 @@ def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- validation and logs
 def _validation_data(source: Source, path: str) -> dict[str, Any]:
     kind = source.take_a(f'{path}.type', 'PairedImageDataset')
-    sets = {'PairedImageDataset': schema.PairedSet, 'SingleImageDataset': schema.SingleSet}
+    sets: dict[str, type[schema.Section]] = {
+        'PairedImageDataset': schema.PairedSet,
+        'SingleImageDataset': schema.SingleSet,
+    }
     if kind not in sets:
         return {'type': kind, **source.take_all(path)}
     return {'type': kind, **source.take_known(path, sets[kind].model_fields)}
 
 
-def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
+def _validation(source: Source) -> dict[str, Any]:
     metrics = {}
     for name in source.names('val.metrics'):
         path = f'val.metrics.{name}'
@@ -236,7 +236,7 @@ def _validation(source: Source, remarks: list[str]) -> dict[str, Any]:
             continue
         if kind == 'calculate_lpips':
             source.drop(f'{path}.test_y_channel', "neither code's LPIPS reads it")
-            remarks.append(
+            source.remarks.append(
                 f'{path}: the released metric hands BGR images to LPIPS and converts nothing; here they are RGB, as '
                 'LPIPS is defined. The numbers differ.'
             )

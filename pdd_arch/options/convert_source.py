@@ -16,6 +16,7 @@ class Source:
 
     Attributes:
         not_carried: (path, value, reason) of what was refused, in the order of refusal.
+        remarks: what means something else although it was used.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -23,6 +24,7 @@ class Source:
         self._all = {path: value for path, value, _ in nodes}
         self._left = {path: value for path, value, is_leaf in nodes if is_leaf}
         self.not_carried: list[tuple[str, object, str]] = []
+        self.remarks: list[str] = []
 
     def has(self, path: str) -> bool:
         """Whether there is a value or a section."""

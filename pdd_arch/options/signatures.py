@@ -96,6 +96,16 @@ def check_kinds(path: str, target: Callable[..., Any], given: Mapping[str, Any])
             raise OptionError(where=f'{path}.{name}', expected=expected, found=show(value))
 
 
+def check_arguments(
+    path: str, target: Callable[..., Any], options: Mapping[str, Any], filled: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The keywords in a section for `target`, which its ``type`` names, checked by name and kind."""
+    given = {k: v for k, v in options.items() if k != 'type'}
+    check_keywords(path, options['type'], target, given, filled)
+    check_kinds(path, target, given)
+    return given
+
+
 def _is_number(value: object) -> bool:
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -123,10 +133,7 @@ def optimizer_class(kind: str, where: str) -> type[torch.optim.Optimizer]:
 def check_optimizer(options: Optimizer, where: str) -> None:
     """The optimizer of the section at `where` exists and takes the options given."""
     optimizer = optimizer_class(options.type, where)
-    given = options.given()
-    given.pop('type')
-    check_keywords(where, options.type, optimizer, given, filled=('params',))
-    check_kinds(where, optimizer, given)
+    given = check_arguments(where, optimizer, options.given(), filled=('params',))
     try:
         optimizer([torch.nn.Parameter(torch.zeros(2, 2))], **given)
     except Exception as e:  # whatever an optimizer makes of wrong values

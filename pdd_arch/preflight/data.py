@@ -93,24 +93,17 @@ def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
 
 
 def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[ImageSource, ImageSource]]]:
-    """Look at the images that the options name: they are there and fit together.
-
-    Returns:
-        Number of images and opened sources, by name, as in `pdd_arch.preflight.run.Preflight`.
-    """
+    """Look at the images that the options name; gives `counts` and `sources` of `pdd_arch.preflight.run.Preflight`."""
     counts: dict[str, int] = {}
     sources: dict[str, tuple[ImageSource, ImageSource]] = {}
     for phase, dataset in options.for_basicsr()['datasets'].items():
         if dataset['type'] == 'UnpairedAdaptationDataset':
-            gt, lq = sources[phase] = open_sources(dataset)
-            counts |= {f'{phase}.gt': len(gt), f'{phase}.lq': len(lq)}
-            length = max(len(gt), len(lq))
+            sources[phase] = open_sources(dataset)
+            counts[phase] = max(map(len, sources[phase]))
         elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
-            length = counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
-        else:
-            continue
-        if options.is_train and phase == 'train':
-            _check_epoch(options, length)
+            counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
+        if options.is_train and phase == 'train' and phase in counts:
+            _check_epoch(options, counts[phase])
     return counts, sources
 
 

@@ -14,7 +14,7 @@ from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_keywords, check_kinds, registered_as
+from pdd_arch.options.signatures import check_arguments, registered_as
 
 #: losses that another option is for, and which
 _BELONG_ELSEWHERE = {
@@ -61,9 +61,7 @@ def _check_loss(key: str, options: Mapping[str, Any]) -> None:
         raise OptionError(
             f'{kind} is no adversarial loss', where=f'{where}.type', way_out='Use GANLoss, or train.pixel_opt.'
         )
-    given = {k: v for k, v in options.items() if k != 'type'}
-    check_keywords(where, kind, loss, given)
-    check_kinds(where, loss, given)
+    check_arguments(where, loss, options)
 
 
 def check_feature_size(options: RunOptions, losses: Losses) -> None:

@@ -13,7 +13,7 @@ from pdd_arch.metrics import dists_metric, feature_distance, lpips_metric
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
-from pdd_arch.options.signatures import check_keywords, check_kinds, registered_as
+from pdd_arch.options.signatures import check_arguments, registered_as
 from pdd_arch.preflight.networks import NAMED_WEIGHTS, is_cached, require_file
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 
@@ -52,13 +52,10 @@ def check_validation(options: RunOptions) -> None:
 def check_metric(options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """The metric of a section (`where`: its key), which is registered and takes the options given."""
     metric = registered_as('metric', METRIC_REGISTRY, options['type'], f'{where}.type')
-    given = {k: v for k, v in options.items() if k not in ('type', 'better')}
-    check_keywords(where, options['type'], metric, given, filled=('img', 'img2'))
-    check_kinds(where, metric, given)
-    if given.get('input_order', 'HWC') not in ('HWC', 'CHW'):
-        raise OptionError(
-            where=f'{where}.input_order', expected=one_of(('HWC', 'CHW')), found=show(given['input_order'])
-        )
+    without = {k: v for k, v in options.items() if k != 'better'}
+    order = check_arguments(where, metric, without, filled=('img', 'img2')).get('input_order', 'HWC')
+    if order not in ('HWC', 'CHW'):
+        raise OptionError(where=f'{where}.input_order', expected=one_of(('HWC', 'CHW')), found=show(order))
     return metric
 
 

@@ -37,8 +37,7 @@ class Preflight:
 
     Attributes:
         losses: losses of a training run of `PDDModel`.
-        counts: number of images (or pairs) by source: ``train.gt`` and ``train.lq`` of unpaired data, else the name of
-            the dataset's section.
+        counts: number of images or pairs by the dataset's section; of unpaired data, those of the larger domain.
         sources: opened and validated sources (HR, target domain) of unpaired data, by the dataset's section.
         networks: by section, most of them on the ``meta`` device.
         weights: contents of the weight files of the networks.

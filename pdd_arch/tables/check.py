@@ -3,15 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from basicsr.utils.registry import METRIC_REGISTRY
-
 from pdd_arch.errors import OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.run_options import validated_file
-from pdd_arch.options.signatures import check_keywords, check_kinds
+from pdd_arch.preflight.metrics import check_metric
 from pdd_arch.tables.plan import Cell, plain
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
 
 
 def check_cells(cells: Sequence[Cell]) -> None:
@@ -68,13 +64,7 @@ def _check_options(cell: Cell) -> None:
 
 def _check_metric(path: str, options: Mapping[str, Any]) -> None:
     kind = options['type']
-    function = registered(METRIC_REGISTRY, kind)
-    if function is None:
-        hint = did_you_mean(kind, METRIC_REGISTRY.keys()).strip()
-        raise OptionError(f'no metric {kind!r} is registered', where=f'{path}.type', way_out=hint)
-    given = {key: value for key, value in options.items() if key not in ('type', 'better')}
-    check_keywords(path, kind, function, given, filled=('img', 'img2'))
-    check_kinds(path, function, given)
+    check_metric(options, path)
     known = DIRECTIONS.get(kind)
     if known is None and 'better' not in options:
         expected = f"'higher' or 'lower', for that of {kind} is not known"
