@@ -62,15 +62,13 @@ def document(model: type[BaseModel]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- words
-def describe(node: Schema, root: Schema) -> str:
+def describe(node: Schema) -> str:
     """What a value should be, in words, from its JSON schema."""
     if 'x-expected' in node:
         return str(node['x-expected'])
-    if '$ref' in node:
-        return 'a section'
     options = node.get('anyOf') or node.get('oneOf')
     if options:
-        words = dict.fromkeys(describe(o, root) for o in options)
+        words = dict.fromkeys(map(describe, options))
         if any(word.startswith('a section') for word in words):
             words.pop('~', None)  # a section may be left out; nobody who gives one wants to hear of ~
         return ' or '.join(words)
@@ -78,19 +76,15 @@ def describe(node: Schema, root: Schema) -> str:
         return repr(node['const'])
     if 'enum' in node:
         return one_of(node['enum'])
-    return _describe_type(node, root)
-
-
-def _describe_type(node: Schema, root: Schema) -> str:
-    kind = node.get('type')
+    kind = 'object' if '$ref' in node else node.get('type')
     if kind == 'integer':
         return f'a whole number{_range(node)}'
     if kind == 'number':
         return 'a positive number' if node.get('exclusiveMinimum') == 0 else f'a number{_range(node)}'
     if kind == 'array':
-        return f'a list of {describe(node.get("items", {}), root)}'
-    words = {'boolean': 'true or false', 'string': 'a text', 'object': 'a section', 'null': '~'}
-    return words.get(str(kind), 'a value')
+        return f'a list of {describe(node.get("items", {}))}'
+    simple = {'boolean': 'true or false', 'string': 'a text', 'object': 'a section', 'null': '~'}
+    return simple.get(str(kind), 'a value')
 
 
 def _range(node: Schema) -> str:
@@ -109,7 +103,7 @@ def _problems(model: type[BaseModel], value: object, found: ValidationError) -> 
     problems: dict[Keys, Fields] = {}
     for error in found.errors(include_url=False):
         place = _locate(root, value, error)
-        problems.setdefault(place.keys, _fields(error, root, place))
+        problems.setdefault(place.keys, _fields(error, place))
     # of the alternatives of a union only the one that fits best: it looked deepest
     return [(k, problems[k]) for k in problems if not any(o != k and o[: len(k)] == k for o in problems)]
 
@@ -166,7 +160,7 @@ def _resolved(root: Schema, node: Schema, kind: str) -> Schema:
     return next((o for o in found if o.get('type') == kind), node)
 
 
-def _fields(error: ErrorDetails, root: Schema, place: _Place) -> Fields:
+def _fields(error: ErrorDetails, place: _Place) -> Fields:
     """What an `OptionError` says of one of pydantic's findings."""
     kind, node = error['type'], place.node
     if kind == 'extra_forbidden':
@@ -178,17 +172,14 @@ def _fields(error: ErrorDetails, root: Schema, place: _Place) -> Fields:
         return {'expected': f'words as keys{most}'}
     if kind in ('missing', 'union_tag_not_found'):
         example = f', for example {node["x-example"]}' if 'x-example' in node else ''
-        return {'what': 'missing', 'expected': f'{describe(node, root)}{example}'}
+        return {'what': 'missing', 'expected': f'{describe(node)}{example}'}
     limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and error['ctx']['le'] >= LARGEST // 2 else ''
-    hint = did_you_mean(place.value, _choices(root, node)).strip() if isinstance(place.value, str) else ''
-    return {'expected': f'{describe(node, root)}{limit}', 'found': show(place.value), 'way_out': hint}
+    hint = did_you_mean(place.value, _choices(node)).strip() if isinstance(place.value, str) else ''
+    return {'expected': f'{describe(node)}{limit}', 'found': show(place.value), 'way_out': hint}
 
 
-def _choices(root: Schema, node: Schema) -> list[str]:
-    """All fixed values that a node allows."""
-    if 'const' in node:
-        return [node['const']]
-    found = list(node.get('enum', ()))
-    for option in (*node.get('anyOf', ()), *node.get('oneOf', ()), *([node['items']] if 'items' in node else ())):
-        found += _choices(root, option)
-    return [v for v in found if isinstance(v, str)]
+def _choices(node: Schema) -> list[str]:
+    """All texts that a node allows as fixed values."""
+    members = (*_alternatives(node), *([node['items']] if 'items' in node else ()))
+    fixed = (node.get('const'), *node.get('enum', ()))
+    return [v for v in fixed if isinstance(v, str)] + [v for member in members for v in _choices(member)]

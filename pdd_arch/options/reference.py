@@ -76,7 +76,7 @@ def _section(model: type[BaseModel], heading: str, place: str) -> str:
 
 def _rows(node: Mapping[str, Any]) -> Iterator[str]:
     for name, option in node['properties'].items():
-        expected = describe(option, node).replace('|', '\\|')
+        expected = describe(option).replace('|', '\\|')
         meaning = option.get('description', '').replace('|', '\\|')
         yield f'| `{name}` | {expected} | {_default(name, option, node)} | {meaning} |'
 

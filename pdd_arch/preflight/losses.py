@@ -1,14 +1,13 @@
 """Checks of the losses and of the features that they compare."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torchvision
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features.feature_net import check_layers
+from pdd_arch.features.feature_net import FeatureNet, check_layers
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
@@ -68,28 +67,24 @@ def check_feature_size(options: RunOptions, losses: Losses) -> None:
     """The crop is large enough for the deepest feature layer that a loss compares."""
     network, layers, scale = options.train.feature_net.type, losses.layers, options.pdd.scale
     size = getattr(options.pdd.datasets['train'], 'gt_size', None)
-    if not layers or not isinstance(size, int) or fits(network, layers, size):
+    if not layers or not isinstance(size, int):
         return
-    least = next(n for n in range(size + 1, 1024) if fits(network, layers, n))
+    with torch.device('meta'):
+        feature_net = FeatureNet(layers, network, 'random')
+    if _fits(feature_net, size):
+        return
+    least = next(n for n in range(size + 1, 1024) if _fits(feature_net, n))
     raise OptionError(
-        f'{size} pixels leave nothing at layer {_deepest(layers, network)[0]} of {network}, the deepest of the losses',
+        f'{size} pixels leave nothing at layer {max(layers, key=check_layers(layers, network).__getitem__)} of '
+        f'{network}, the deepest of the losses',
         where='datasets.train.gt_size',
         way_out=f'Use at least {-(-least // scale) * scale}, or layers nearer to the image.',
     )
 
 
-def _deepest(layers: Iterable[str], network: str) -> tuple[str, int]:
-    """The last of the layers that an image reaches, and its position."""
-    positions = check_layers(layers, network)
-    return max(((name, positions[name]) for name in layers), key=lambda item: item[1])
-
-
-def fits(network: str, layers: Iterable[str], size: int) -> bool:
-    """Whether an image of `size` pixels still has features at the deepest of the layers."""
-    _, position = _deepest(layers, network)
-    with torch.device('meta'):
-        features = getattr(torchvision.models, network)(weights=None).features[: position + 1]
-        try:
-            return bool(features(torch.empty(1, 3, size, size)).numel())
-        except RuntimeError:
-            return False
+def _fits(feature_net: FeatureNet, size: int) -> bool:
+    """Whether an image of `size` pixels still has features at all layers."""
+    try:
+        return all(maps.numel() for maps in feature_net(torch.empty(1, 3, size, size, device='meta')).values())
+    except RuntimeError:
+        return False
