@@ -41,14 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> RunOptions:
-    """The options of a command line from `build_parser`, with names, types and limits checked.
-
-    Args:
-        root_path: folder below which experiments/, results/ and tb_logger/ are written.
-
-    Raises:
-        PDDError: the option file cannot be read, or an option is wrong.
-    """
+    """The options of a command line from `build_parser`, with names, types and limits checked."""
     opt = load_options(args.opt)
     apply_overrides(opt, args.force_yml)
     return RunOptions.of(opt, is_train, root_path, args.launcher, args.auto_resume, args.debug)

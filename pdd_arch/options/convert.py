@@ -43,11 +43,7 @@ class Conversion:
 
 
 def convert_options(released: Mapping[str, Any]) -> Conversion:
-    """Convert the options of a released file, as read from YAML; the result has not been checked yet.
-
-    Raises:
-        OptionError: it is not a training file of the released code, or needs a network that is not here.
-    """
+    """Convert the options of a released file, as read from YAML; the result has not been checked yet."""
     datasets = released.get('datasets')
     if released.get('model_type') != MODEL_TYPE or not isinstance(datasets, Mapping) or 'train_s' not in datasets:
         raise OptionError(

@@ -43,11 +43,7 @@ class Source:
         return self._all.get(path, default)
 
     def take_a(self, path: str, default: T) -> T:
-        """:meth:`take` of a value of the kind of `default`: a name, true or false, or a list.
-
-        Raises:
-            OptionError: it is of another kind.
-        """
+        """:meth:`take` of a value of the kind of `default`: a name, true or false, or a list; any other is an error."""
         value = self.take(path, default)
         if not isinstance(value, type(default)):
             raise OptionError(repr(value), where=path, expected=_KINDS[type(default)])

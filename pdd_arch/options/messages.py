@@ -27,8 +27,7 @@ MORE = 3
 def validated(model: type[Model], value: object, where: str = '') -> Model:
     """`value` as a `model`; `where`: path of the section, for messages, empty for a whole file.
 
-    Raises:
-        OptionError: one line: the first thing that is wrong, and where the others are.
+    The error is one line: the first thing that is wrong, and where the others are.
     """
     try:
         return model.model_validate(value)

@@ -58,9 +58,6 @@ class RunOptions:
         Args:
             given: content of the file, with ``--force_yml`` applied; it belongs to the result.
             root_path: folder of all outputs; the current one by default.
-
-        Raises:
-            OptionError: a name, type or value is wrong, or options do not go together; names the key.
         """
         file = validated_file(given, is_train)
         adaptation = None
@@ -137,11 +134,7 @@ def schema_of(given: Mapping[str, Any]) -> type[Options | BasicOptions]:
 
 
 def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicOptions:
-    """The content of an option file: names, types and limits are right, and the sections of the command are there.
-
-    Raises:
-        OptionError: naming the key, what was expected and what was found.
-    """
+    """The content of an option file: names, types and limits are right, and the sections of the command are there."""
     file = validated(schema_of(given), dict(given))
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
     # the schema leaves them optional, as the other command does without them

@@ -33,11 +33,7 @@ class AdaptationSettings(TrainOptions):
 
     @classmethod
     def from_options(cls, opt: Mapping[str, Any]) -> 'AdaptationSettings':
-        """The settings of a model that is built from BasicSR's option dictionary, of which only ``train`` is checked.
-
-        Raises:
-            OptionError: a value is impossible, or two do not go together.
-        """
+        """The settings of a model built from BasicSR's option dictionary, of which only ``train`` is checked."""
         given = opt['train']
         if isinstance(given, Mapping):
             # a model built without a training loop needs no length; a model derived from PDDModel may have more keys
@@ -49,11 +45,7 @@ class AdaptationSettings(TrainOptions):
 
     @classmethod
     def of(cls, train: TrainOptions, has_teacher: bool, has_discriminator: bool) -> 'AdaptationSettings':
-        """The settings of a validated section, beside which there is a ``network_teacher`` or ``network_d``, or not.
-
-        Raises:
-            OptionError: two options do not go together.
-        """
+        """The settings of a validated section, beside which there is a ``network_teacher`` or ``network_d``, or not."""
         static = train.teacher == 'static'
         dependent = {
             'distill_warmup_iters': 0 if static else 5,

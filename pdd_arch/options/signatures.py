@@ -27,14 +27,7 @@ def registered_as(what: str, registry: Registry, kind: str, where: str) -> Calla
 
 
 def check_network(key: str, options: Mapping[str, Any], scale: int | None = None) -> None:
-    """The network of a section (`key`: ``network_g``) is registered and takes the options given.
-
-    Args:
-        scale: scale that its own must be, if it has one.
-
-    Raises:
-        OptionError: unknown type, or an option that it does not have.
-    """
+    """The network of a section (`key`: ``network_g``) is registered, takes the options given, and has this `scale`."""
     kind = options.get('type', '')
     network = registered_as('network', ARCH_REGISTRY, kind, f'{key}.type')
     check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})
@@ -50,16 +43,7 @@ def check_network(key: str, options: Mapping[str, Any], scale: int | None = None
 def check_keywords(
     path: str, kind: str, target: Callable[..., Any], given: Mapping[str, Any], filled: Iterable[str] = ()
 ) -> None:
-    """`target` takes the keywords `given`, and has those that it needs.
-
-    Args:
-        path: path of the section, for messages.
-        kind: name of the target.
-        filled: keywords that the caller adds.
-
-    Raises:
-        OptionError: naming the keyword.
-    """
+    """`target`, named `kind`, takes the keywords `given` and has those it needs; the caller adds `filled`."""
     parameters = inspect.signature(target).parameters
     named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -114,11 +98,7 @@ def _is_number(value: object) -> bool:
 
 
 def optimizer_class(kind: str, where: str) -> type[torch.optim.Optimizer]:
-    """The class of ``torch.optim`` that the optimizer section at `where` names.
-
-    Raises:
-        OptionError: there is none of that name, or it does not work on gradients alone.
-    """
+    """The class of ``torch.optim`` that the optimizer section at `where` names."""
     known = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and name not in _UNSUITABLE}
     if kind not in known:
         raise OptionError(

@@ -114,7 +114,7 @@ def load_options(path: str | Path) -> dict[str, Any]:
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else f'does not exist (looked from {os.getcwd()})'
         raise MissingFileError(f'{path} {what}', where='-opt', way_out='Give an option file (.yml).')
-    text = _decode(_read(path), path)
+    text = _read_text(path)
     try:
         opt = parse_yaml(text)
     except OptionError as e:
@@ -124,7 +124,7 @@ def load_options(path: str | Path) -> dict[str, Any]:
     return opt
 
 
-def _read(path: str | Path) -> bytes:
+def _read_text(path: str | Path) -> str:
     try:
         with open(path, 'rb') as f:
             content = f.read(MAX_BYTES + 1)
@@ -134,19 +134,13 @@ def _read(path: str | Path) -> bytes:
     if len(content) > MAX_BYTES:
         what = f'larger than {MAX_BYTES} bytes, which no option file is'
         raise OptionError(what, where=str(path), way_out='Check the path.')
-    return content
-
-
-def _decode(content: bytes, path: str | Path) -> str:
-    where, found = str(path), 'not UTF-8 text'
     if content.startswith((b'\xff\xfe', b'\xfe\xff')):
-        found = 'the text is UTF-16, not UTF-8'
-    elif b'\0' in content:
-        raise OptionError(f'{_INVALID}: it holds zero bytes', where=where, expected='text (YAML)')
-    else:
-        try:
-            return content.decode('utf-8-sig')
-        except UnicodeDecodeError as e:
-            line = content[: e.start].count(b'\n') + 1
-            where = f'{path} line {line}'
-    raise OptionError(f'{_INVALID}: {found}', where=where, way_out='Save it as UTF-8.')
+        what = f'{_INVALID}: the text is UTF-16, not UTF-8'
+        raise OptionError(what, where=str(path), way_out='Save it as UTF-8.')
+    if b'\0' in content:
+        raise OptionError(f'{_INVALID}: it holds zero bytes', where=str(path), expected='text (YAML)')
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as e:
+        where = f'{path} line {content.count(b"\n", 0, e.start) + 1}'
+        raise OptionError(f'{_INVALID}: not UTF-8 text', where=where, way_out='Save it as UTF-8.') from None

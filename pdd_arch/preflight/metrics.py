@@ -95,11 +95,7 @@ def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
 
 
 def check_metric_weights(options: RunOptions, fetch: bool) -> None:
-    """The weights of the metrics can be had and belong to their networks.
-
-    Args:
-        fetch: whether they may be downloaded.
-    """
+    """The weights of the metrics can be had and belong to their networks."""
     val = options.pdd.val
     for name, section in ((val and val.metrics) or {}).items():
         where, given = f'val.metrics.{name}', section.given()

@@ -74,11 +74,7 @@ def require_file(where: str, value: object) -> None:
 
 
 def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
-    """Build the networks of a run, by section, most of them on the ``meta`` device: without memory for their weights.
-
-    Args:
-        fetch: whether a checkpoint that a network comes from may be downloaded.
-    """
+    """Build the networks of a run by section, most of them on the ``meta`` device: without memory for their weights."""
     networks = {}
     for letter in _LETTERS if options.is_train else ('g',):
         key = f'network_{letter}'
@@ -91,11 +87,7 @@ def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
 
 
 def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool) -> OpenedWeights:
-    """Read the weights that a run starts from, and compare them with their networks.
-
-    Args:
-        fetch: whether published weights may be downloaded; those that are not here are left out otherwise.
-    """
+    """Read the weights that a run starts from, and compare them with their networks."""
     resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
     paths, opened = options.pdd.path, OpenedWeights()
     for key, net in networks.items():
@@ -112,14 +104,9 @@ def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: 
 
 
 def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:
-    """The feature network of a training run with its weights, on the CPU.
+    """The feature network of a training run with its weights, on the CPU; `layers`: those that its losses compare.
 
-    Args:
-        layers: layers that its losses compare.
-        fetch: whether torchvision's weights may be downloaded.
-
-    Returns:
-        None where no loss compares features, weights are random, or may not be fetched.
+    None where no loss compares features, or weights are random or may not be fetched.
     """
     options = train.feature_net
     missing = options.weights == 'imagenet' and not fetch and not is_cached(options.type)

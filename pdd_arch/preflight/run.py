@@ -58,9 +58,6 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
     """Check everything that a run needs before anything is created: options, images, networks and weights.
 
     Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
-
-    Args:
-        fetch: whether published weights may be downloaded.
     """
     with _logger_left_alone():
         found = Preflight(options, check_plan(options))
@@ -75,11 +72,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
 
 
 def check_plan(options: RunOptions) -> Losses | None:
-    """Check what can be known from the options themselves and from which files exist.
-
-    Returns:
-        The losses of a training run of `PDDModel`.
-    """
+    """Check what the options themselves and a look at which files exist can tell; gives the losses of the training."""
     check_device(options)
     file = options.file
     if not isinstance(file, Options):
