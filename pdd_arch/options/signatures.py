@@ -27,7 +27,10 @@ def registered_as(what: str, registry: Registry, kind: str, where: str) -> Calla
 
 
 def check_network(key: str, options: Mapping[str, Any], scale: int | None = None) -> None:
-    """The network of a section (`key`: ``network_g``) is registered, takes the options given, and has this `scale`."""
+    """The network of a section (`key`: ``network_g``) is registered and takes the options given.
+
+    A scale among them must be `scale`.
+    """
     kind = options.get('type', '')
     network = registered_as('network', ARCH_REGISTRY, kind, f'{key}.type')
     check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})

@@ -142,5 +142,7 @@ def _read_text(path: str | Path) -> str:
     try:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as e:
-        where = f'{path} line {content.count(b"\n", 0, e.start) + 1}'
-        raise OptionError(f'{_INVALID}: not UTF-8 text', where=where, way_out='Save it as UTF-8.') from None
+        line = content.count(b'\n', 0, e.start) + 1
+        raise OptionError(
+            f'{_INVALID}: not UTF-8 text', where=f'{path} line {line}', way_out='Save it as UTF-8.'
+        ) from None
