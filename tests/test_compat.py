@@ -1,6 +1,8 @@
 """Each shim does what its docstring says."""
 
 import importlib
+import subprocess
+import sys
 
 import basicsr.train
 import pytest
@@ -104,3 +106,21 @@ def test_look_up_of_basicsrs_own_names(capsys):
 def test_option_loader_merges(tmp_path):
     (tmp_path / 'a.yml').write_text('base: &b {x: 1, y: 2}\nother: {<<: *b, y: 3}\n')
     assert load_options(tmp_path / 'a.yml')['other'] == {'x': 1, 'y': 3}
+
+
+def test_import_without_what_only_posix_has():
+    """As on Windows: no fcntl, two signals, no flags of open() but its own. What others need is imported before."""
+    code = """
+import multiprocessing.spawn, os, random, signal, subprocess, sys, tempfile
+import cv2, filelock, lpips, lmdb, numpy, PIL.Image, pydantic, scipy.optimize, scipy.stats, skimage, spandrel, torch
+import torch.distributed, torch.utils.data, torchvision, tqdm, yaml
+sys.modules['fcntl'] = None
+for name in ('SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGKILL', 'sigtimedwait', 'pthread_sigmask'):
+    delattr(signal, name)
+for name in ('O_CLOEXEC', 'O_NONBLOCK', 'register_at_fork', 'memfd_create'):
+    delattr(os, name)
+import pdd_arch
+from pdd_arch.commands import basicsr_cli, pdd_cli
+"""
+    found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
