@@ -14,8 +14,10 @@ from basicsr.utils import registry
 import pdd_arch
 from pdd_arch import compat
 from pdd_arch.basicsr_loop import PositionedSampler, install
+from pdd_arch.errors import OptionError
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.training.run_state import TrainingRun
+from pdd_arch.utils.locks import lock_folder
 from pdd_arch.utils.registration import register
 
 NAMES = {
@@ -114,7 +116,7 @@ def test_import_without_what_only_posix_has():
 import multiprocessing.spawn, os, random, signal, subprocess, sys, tempfile
 import cv2, filelock, lpips, lmdb, numpy, PIL.Image, pydantic, scipy.optimize, scipy.stats, skimage, spandrel, torch
 import torch.distributed, torch.utils.data, torchvision, tqdm, yaml
-sys.modules['fcntl'] = None
+sys.modules['fcntl'], sys.platform = None, 'win32'
 for name in ('SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGKILL', 'sigtimedwait', 'pthread_sigmask'):
     delattr(signal, name)
 for name in ('O_CLOEXEC', 'O_NONBLOCK', 'register_at_fork', 'memfd_create'):
@@ -124,3 +126,12 @@ from pdd_arch.commands import basicsr_cli, pdd_cli
 """
     found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+def test_lock_without_record_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'platform', 'win32')
+    lock = lock_folder(tmp_path)
+    with pytest.raises(OptionError, match='another run is writing to'):
+        lock_folder(tmp_path)
+    lock.close()
+    lock_folder(tmp_path).close()
