@@ -54,7 +54,7 @@ from torch.utils.data import DataLoader
 from pdd_arch.basicsr_options import parse_options
 from pdd_arch.data.paired_check import explain_unreadable
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
-from pdd_arch.distributed import launchers, processes
+from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.resume import load_resume_state
@@ -69,7 +69,7 @@ def install() -> None:
     """Replace what BasicSR's pipelines and their callers look up. Doing it again is harmless."""
     for module in (basicsr.utils.options, basicsr.train, basicsr.test):
         module.parse_options = parse_options
-    basicsr.utils.dist_util.init_dist = launchers.init_dist
+    basicsr.utils.dist_util.init_dist = processes.init_dist
     if not hasattr(basicsr.train.train_pipeline, _PLAIN):
         basicsr.train.train_pipeline = interruptible(basicsr.train.train_pipeline)
     for dataset in (PairedImageDataset, SingleImageDataset):

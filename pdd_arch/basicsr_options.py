@@ -9,8 +9,7 @@ from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import get_dist_info
 
 from pdd_arch.data.section import DatasetSection
-from pdd_arch.distributed.launchers import init_dist
-from pdd_arch.distributed.processes import gather_objects, open_control_group
+from pdd_arch.distributed.processes import gather_objects, init_dist, open_control_group
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.options.command_line import build_parser, read_options
 from pdd_arch.options.yaml_file import load_options

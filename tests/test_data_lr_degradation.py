@@ -5,8 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from pdd_arch.degradations.baselines import inject_noise, real_esrgan_lr
-from pdd_arch.degradations.lr_synthesis import LRSynthesis
+from pdd_arch.degradations.lr_synthesis import LRSynthesis, inject_noise, real_esrgan_lr
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from child_runs import Child, differences, final_state, losses_by_iteration, ran
 from helpers import TINY_G, merge
 
 from pdd_arch import basicsr_options
-from pdd_arch.distributed import launchers
+from pdd_arch.distributed import processes
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.options import command_line
 
@@ -170,7 +170,7 @@ def test_slurm(opt, scontrol):
 def test_slurm_outside_of_a_job(monkeypatch):
     monkeypatch.delenv('SLURM_PROCID', raising=False)
     with pytest.raises(OptionError, match=r"--launcher slurm: start with srun; 'SLURM_PROCID' is not among"):
-        launchers.init_dist('slurm')
+        processes.init_dist('slurm')
 
 
 def test_node_list_that_scontrol_does_not_know(monkeypatch, workplace):
@@ -178,4 +178,4 @@ def test_node_list_that_scontrol_does_not_know(monkeypatch, workplace):
         monkeypatch.setenv(key, value)
     monkeypatch.setenv('PATH', str(workplace))
     with pytest.raises(OptionError, match=r"scontrol, which expands 'gpu\[1-2\]', cannot be run"):
-        launchers.init_dist('slurm')
+        processes.init_dist('slurm')

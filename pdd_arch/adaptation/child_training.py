@@ -48,13 +48,9 @@ def train(
 ) -> None:
     """Run or continue a training, whose option file is in the workspace, until its end.
 
-    Args:
-        on_checkpoint: called with iteration and file of the newest network, in this process, while training goes on.
-
-    Raises:
-        Stopped: a signal arrived; the training has saved its state, if it had one.
-        TrainingFailed: it failed, or an earlier one is still running.
-        DataError: its output cannot be written.
+    `on_checkpoint` is called with iteration and file of the newest network, in this process, while training goes on.
+    Raises Stopped where a signal arrived (a state is saved, if there was one), TrainingFailed where it failed or an
+    earlier one is still running, DataError where its output cannot be written.
     """
     folder, log = workspace.run_folder(name), workspace.root / OUTPUT
     if (folder / 'models' / 'net_g_latest.pth').is_file():

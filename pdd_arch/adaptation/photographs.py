@@ -49,15 +49,10 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that speaks against photographs.
+    """Something that speaks against photographs."""
 
-    Attributes:
-        text: a sentence for people; without names of files, since it goes into the record that is published.
-        names: names of the files it is about, some with what is wrong with them.
-    """
-
-    text: str
-    names: tuple[str, ...] = ()
+    text: str  # for people; without names of files, since it goes into the record that is published
+    names: tuple[str, ...] = ()  # of the files it is about, some with what is wrong with them
 
     def __str__(self) -> str:
         if not self.names:
@@ -84,10 +79,8 @@ class PhotographSet:
 def inspect_photographs(folder: str | Path, what: str, least: int, target: bool) -> PhotographSet:
     """Read all images of a folder, but not of its sub-folders.
 
-    Args:
-        what: argument that named the folder, for errors: MissingFileError, or DataError where no image can be used.
-        least: pixels that the shorter side must have.
-        target: whether these are photographs of the camera; HR images are judged by other standards.
+    The shorter side must have `least` pixels. Photographs of the camera (`target`) and HR images are judged by
+    different standards. Raises MissingFileError, or DataError where no image can be used; `what` named the folder.
     """
     folder = Path(folder).expanduser()
     names, unread = _names(folder, what)

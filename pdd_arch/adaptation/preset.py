@@ -27,19 +27,14 @@ _OVERHEAD = 400 * 2**20
 
 @dataclass(frozen=True)
 class Preset:
-    """How an adaptation is done where nothing else is asked for, from a shipped option file.
-
-    Attributes:
-        checkpoints: number of checkpoints to choose from, evenly spaced.
-        sizes: side of a crop in LR pixels, and batch of each domain, by device.
-    """
+    """How an adaptation is done where nothing else is asked for, from a shipped option file."""
 
     option_file: str
     iterations: int
     generalist: str
     features: str
-    checkpoints: int
-    sizes: Mapping[str, tuple[int, int]]
+    checkpoints: int  # to choose from, evenly spaced
+    sizes: Mapping[str, tuple[int, int]]  # side of a crop in LR pixels, and batch of each domain, by device
 
 
 _FAST, _PAPER = {'cuda': (48, 8), 'cpu': (32, 2)}, {'cuda': (48, 16), 'cpu': (48, 16)}

@@ -29,22 +29,15 @@ _MADE_ANEW = 'Remove it and give the same command again: it is made anew.'
 
 @dataclass(frozen=True)
 class Settings:
-    """What an adaptation depends on besides its images; those without a line here are arguments of `adapt`.
+    """What an adaptation depends on besides its images; those without a comment are arguments of `adapt`."""
 
-    Attributes:
-        pdd_arch: version of this package.
-        generalist: its weights, as an option file names them from any folder.
-        features: type of the feature network and its weights (``imagenet`` or an absolute path).
-        weights: SHA-256 of the generalist's weights, and of the feature network's if they are a file.
-    """
-
-    pdd_arch: str
+    pdd_arch: str  # version of this package
     photographs: str
     hr: str
-    generalist: str
+    generalist: str  # its weights, as an option file names them from any folder
     preset: str
-    features: list[str]
-    weights: list[str | None]
+    features: list[str]  # type of the feature network and its weights (imagenet or an absolute path)
+    weights: list[str | None]  # SHA-256 of the generalist's, and of the feature network's if they are a file
     iterations: int
     batch: int | None
     inter_weight: float | None
@@ -83,10 +76,8 @@ class Workspace:
     def check(self, settings: Mapping[str, object], overwrite: bool) -> bool:
         """Whether there is an adaptation with these settings here; makes sure that one can be begun or continued.
 
-        Args:
-            settings: everything that the result depends on and that is known so far, as JSON holds it.
-            overwrite: whether an adaptation with other settings may be thrown away; else it raises OptionError. A
-                folder that holds something else, or cannot be read, is a DataError in any case.
+        `settings` are those known so far, as JSON holds them. Others raise OptionError, unless `overwrite` allows to
+        throw that adaptation away; a folder that holds something else, or cannot be read, is a DataError in any case.
         """
         with writing(self.root):
             begun = self.settings.is_file()

@@ -1,8 +1,10 @@
-"""What the ranks of a distributed run tell each other besides gradients.
+"""How the ranks of a distributed run find each other, and what they tell each other besides gradients.
 
-Everything here is also right for a single process, where it returns what it was given.
+What exchanges something is also right for a single process, where it returns what it was given.
 """
 
+import os
+import subprocess
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -10,9 +12,59 @@ import torch
 import torch.distributed as dist
 from basicsr.utils.dist_util import get_dist_info
 
+from pdd_arch.errors import OptionError
+
 T = TypeVar('T')
 
+_SLURM = '--launcher slurm'
 _control_group: dist.ProcessGroup | None = None
+
+
+def init_dist(launcher: str, backend: str = 'nccl', **kwargs: Any) -> None:
+    """BasicSR's function of that name, without its switch to spawned data workers.
+
+    Spawned workers import torch anew, for seconds, at the start of every epoch; forked ones are safe here, since they
+    use no GPU. `launcher` is ``pytorch`` (torchrun; `kwargs` are ``init_process_group``'s) or ``slurm`` (one task of
+    ``srun`` for each process, rendezvous on the first node; its ``port`` is ``dist_params.port``, else ``MASTER_PORT``,
+    else 29500). `backend` is for GPUs; on the CPU it is gloo.
+    """
+    if launcher == 'slurm':
+        _take_environment_of_slurm(**kwargs)
+        kwargs = {}
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get('LOCAL_RANK', os.environ['RANK']))
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+    else:
+        backend = 'gloo'
+    dist.init_process_group(backend=backend, **kwargs)
+
+
+def _take_environment_of_slurm(port: int | None = None) -> None:
+    """Set torchrun's environment variables from SLURM's."""
+    try:
+        rank, tasks = int(os.environ['SLURM_PROCID']), int(os.environ['SLURM_NTASKS'])
+        nodes = os.environ['SLURM_NODELIST']
+    except (KeyError, ValueError) as e:
+        raise OptionError(f'start with srun; {e} is not among the environment variables', where=_SLURM) from None
+    os.environ.update(
+        MASTER_ADDR=_first_host(nodes),
+        MASTER_PORT=str(port or os.environ.get('MASTER_PORT', 29500)),
+        WORLD_SIZE=str(tasks),
+        RANK=str(rank),
+        LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'),
+    )
+
+
+def _first_host(nodes: str) -> str:
+    """First host of a SLURM node list such as ``gpu[03-05]``."""
+    try:
+        found = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=False)
+    except OSError as e:
+        raise OptionError(f'scontrol, which expands {nodes!r}, cannot be run: {e}', where=_SLURM) from None
+    hosts = found.stdout.split()
+    if not hosts:
+        raise OptionError(f'scontrol names no host for {nodes!r}: {found.stderr.strip()}', where=_SLURM)
+    return hosts[0]
 
 
 def open_control_group() -> None:

@@ -27,12 +27,8 @@ def trained_network(
 ) -> nn.Module:
     """The network of an option file's ``network_g`` or ``network_teacher`` section with its weights, for inference.
 
-    Args:
-        weights: checkpoint; None for a network that brings its weights, as `SpandrelNet` does.
-        param_key: key of the state dict in the checkpoint; None: the file is one.
-
-    Raises:
-        MissingFileError, WeightsError: the weights cannot be read or do not fit.
+    `weights` None is for a network that brings its own, as `SpandrelNet` does; `param_key` None for a checkpoint that
+    is a state dict. Raises MissingFileError or WeightsError where the weights cannot be read or do not fit.
     """
     net = build_network(dict(section))
     if weights is not None:

@@ -32,12 +32,8 @@ class Checkpointer:
     """Saves and resumes a training.
 
     A training state and the networks it belongs to are written together: all are on disk before the first is visible,
-    the state last, with the SHA-256 of the networks in it. A failed write stops the run.
-
-    Attributes:
-        optimizers, schedulers: of the student and, if there is one, the discriminator.
-        opt: completed options of the run.
-        last_saved: the iteration that was saved, or resumed from, last.
+    the state last, with the SHA-256 of the networks in it. A failed write stops the run. Optimizers and schedulers are
+    those of the student and, if there is one, the discriminator.
     """
 
     networks: Networks
@@ -47,17 +43,15 @@ class Checkpointer:
     validator: Validator
     run: TrainingRun
     opt: Mapping[str, Any]
-    last_saved: int | None = None
+    last_saved: int | None = None  # the iteration that was saved, or resumed from, last
 
     def save(self, epoch: int, iteration: int) -> None:
         """Write the networks and the state of an iteration. Collective: all ranks call it, rank 0 writes.
 
         ``models/net_g_<iter>.pth`` (``params``, ``params_ema``), ``models/net_d_<iter>.pth`` and
         ``training_states/<iter>.state``. For -1, the end of the training, only the networks, as ``net_*_latest.pth``.
-
-        Raises:
-            WeightsError: a file could not be written; what was there before still is.
-            NumbersError: a network holds numbers that are not finite; nothing was written.
+        Raises WeightsError where a file could not be written, NumbersError where a network holds numbers that are not
+        finite; what was there before still is.
         """
         if iteration == -1:
             if processes.rank() == 0:
@@ -128,11 +122,7 @@ class Checkpointer:
         return None if teacher is None or teacher is self.networks.ema else state_dict_hash(teacher.state_dict())
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Continue optimizers, schedulers, the loss scale, best results and counts.
-
-        Raises:
-            OptionError, WeightsError: the state is of other networks, or cannot be put back.
-        """
+        """Continue optimizers, schedulers, the loss scale, best results and counts; OptionError, WeightsError."""
         file = str(self.opt['path'].get('resume_state'))
         try:
             self._resume(state, file)

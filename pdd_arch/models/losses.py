@@ -22,11 +22,7 @@ class Losses:
 
     @classmethod
     def from_options(cls, train: Mapping[str, Any], device: torch.device) -> 'Losses':
-        """The losses of a ``train`` section.
-
-        Raises:
-            OptionError: a loss is not registered, or does not take its options.
-        """
+        """The losses of a ``train`` section; OptionError where one is not registered, or does not take its options."""
         distillation = build_distill_loss(train['distill_opt']).to(device) if train.get('distill_opt') else None
         perceptual = build_perceptual_loss(train['perceptual_opt']) if train.get('perceptual_opt') else None
         pixel, adversarial = (

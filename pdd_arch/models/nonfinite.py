@@ -12,33 +12,21 @@ from pdd_arch.distributed import processes
 
 @dataclass
 class GuardedSteps:
-    """Steps of optimizers, each taken only if its losses and its gradient are finite on all ranks.
+    """Steps of optimizers, each taken only if its losses and its gradient are finite on all ranks."""
 
-    Attributes:
-        scaler: gradient scaler of the run; it has scaled the losses.
-        limit: iterations in a row with a refused step after which the run gives up.
-        in_a_row: iterations in a row, up to the last one, with a refused step.
-        total: all such iterations.
-        overflowed: whether a step of the current iteration was skipped because of an overflow.
-        not_finite: names of the losses and gradients of the current iteration that are not finite.
-    """
-
-    scaler: torch.amp.GradScaler
-    limit: int
-    in_a_row: int = 0
-    total: int = 0
-    overflowed: bool = False
-    not_finite: list[str] = field(default_factory=list)
+    scaler: torch.amp.GradScaler  # of the run; it has scaled the losses
+    limit: int  # iterations in a row with a refused step after which the run gives up
+    in_a_row: int = 0  # iterations in a row, up to the last one, with a refused step
+    total: int = 0  # all such iterations
+    overflowed: bool = False  # whether a step of the current iteration was skipped because of an overflow
+    not_finite: list[str] = field(default_factory=list)  # losses and gradients of the current iteration, by name
 
     def take(
         self, label: str, optimizer: torch.optim.Optimizer, losses: Mapping[str, torch.Tensor], clip: float | None
     ) -> bool:
         """Take one step of the network `label`, if it may be taken; returns whether the weights were updated.
 
-        Args:
-            optimizer: optimizer whose parameters have scaled gradients.
-            losses: scalar losses by name.
-            clip: largest norm of the gradient; None: the gradient is not clipped.
+        The gradients are scaled; `clip` is the largest norm of the unscaled one.
         """
         self.scaler.unscale_(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]

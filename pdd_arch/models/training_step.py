@@ -42,30 +42,20 @@ class TrainingStep:
     A batch passes in ``train.accumulate`` equal parts, whose gradients are added before the one step. With
     ``train.batch_loss: global`` a loss that couples the images of a batch (`couples_images`) is that of the batch of
     all ranks and parts; the other losses are means over images, and means of parts average to it anyway.
-
-    Attributes:
-        optimizers: by network: ``net_g`` and, with a discriminator, ``net_d``.
     """
 
     networks: Networks
     losses: Losses
-    optimizers: Mapping[str, torch.optim.Optimizer]
+    optimizers: Mapping[str, torch.optim.Optimizer]  # net_g and, with a discriminator, net_d
     steps: GuardedSteps
     settings: AdaptationSettings
     device: torch.device
 
     def run(self, batch: Batch, iteration: int) -> Terms:
-        """One iteration.
+        """One iteration, counted from 1; `lq_real` is needed once distillation has begun.
 
-        Args:
-            batch: images of both domains; `lq_real` is needed once distillation has begun.
-            iteration: from 1.
-
-        Returns:
-            What is logged: loss terms and mean scores of the discriminator, scalars of this rank without a graph.
-
-        Raises:
-            DataError: the batch has no target-domain images though they are needed, or cannot be divided into parts.
+        Gives what is logged: loss terms and mean scores of the discriminator, scalars of this rank without a graph.
+        Raises DataError where the batch lacks target-domain images, or cannot be divided into parts.
         """
         settings, networks = self.settings, self.networks
         if settings.compile:

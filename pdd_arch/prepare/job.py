@@ -51,10 +51,8 @@ class Choices:
 def prepare(layout: Layout, sources: Sequence[str], choices: Choices) -> None:
     """Looks for a dataset, verifies it, and writes links, lists, and what else is chosen.
 
-    Nothing but the journal of what was read is written unless all is well.
-
-    Raises:
-        MissingFileError, DataError: something is missing or wrong; all of it has been written to standard output.
+    Nothing but the journal of what was read is written unless all is well. Raises MissingFileError or DataError where
+    something is missing or wrong; all of it has been written to standard output.
     """
     home, quiet = choices.out / layout.home, choices.json == '-'
     found, problems = locate(layout, sources, choices.only)

@@ -36,21 +36,15 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Side:
-    """HR or LR images of a part.
+    """HR or LR images of a part."""
 
-    Attributes:
-        folders: where they may be below the source; the first is the published place.
-        templates: their names without extension, ``{}`` being what a pair has in common; the first that fits counts.
-        out: the folder to make, below that of ``-o``.
-        convert: what is done with each image; None for a link to the original.
-        list_name: name of the list of the images, unless it is made of the name of the part.
-    """
-
-    folders: tuple[str, ...]
-    templates: tuple[str, ...]
-    out: str
-    convert: Conversion | None = None
-    list_name: str = ''
+    folders: tuple[str, ...]  # where they may be below the source; the first is the published place
+    templates: tuple[
+        str, ...
+    ]  # names without extension, {} being what a pair has in common; the first that fits counts
+    out: str  # the folder to make, below that of -o
+    convert: Conversion | None = None  # what is done with each image; None for a link to the original
+    list_name: str = ''  # name of the list of the images, unless it is made of the name of the part
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,8 @@ class FoundPart:
 def locate(layout: Layout, sources: Sequence[str], only: Sequence[str] = ()) -> tuple[list[FoundPart], list[Problem]]:
     """Looks for the parts of a dataset in folders and their immediate sub-folders.
 
-    `only` has names of parts, or what these begin with; all are looked for when it is empty.
-
-    Raises:
-        MissingFileError: a source is no folder, or `only` names no part.
+    `only` has names of parts, or what these begin with; all are looked for when it is empty. Raises MissingFileError
+    where a source is no folder, or `only` names no part.
     """
     roots = [Path(source).expanduser() for source in sources]
     for root in roots:

@@ -36,17 +36,11 @@ _MIN_CONTRAST = 2.0  # levels of 255; flat images fit anything at any shift
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a pair fits.
+    """How well a pair fits; of LR minus downsampled HR where they overlap, R, G, B, in levels of 255."""
 
-    Attributes:
-        shift: (right, down) of LR against downsampled HR, in LR pixels; None where the image is too small or flat.
-        mean: LR minus HR where they overlap, mean of each channel (R, G, B), in levels of 255.
-        absolute: mean absolute difference of each channel, likewise.
-    """
-
-    shift: tuple[float, float] | None
+    shift: tuple[float, float] | None  # (right, down) of LR against HR, LR pixels; None: too small or flat an image
     mean: tuple[float, float, float]
-    absolute: tuple[float, float, float]
+    absolute: tuple[float, float, float]  # mean absolute difference
 
 
 @dataclass(frozen=True)

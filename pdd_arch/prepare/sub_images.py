@@ -40,13 +40,10 @@ def crop_positions(length: int, size: int, step: int) -> list[int]:
 def cut_sub_images(
     files: Mapping[str, Made], folder: Path, size: int, step: int, journal: Journal, workers: int
 ) -> dict[str, Made]:
-    """Cuts images (by common name) into ``NAME_s001.png``, ``NAME_s002.png``, ...
+    """Cuts images into ``NAME_s001.png``, ``NAME_s002.png``, ...; all by name without extension.
 
     Images that an earlier run has finished, with the same size and step in pixels, are not cut again. The threads work
     side by side in OpenCV, but for JPEGs, which are decoded one at a time (`pdd_arch.images.decoder_messages`).
-
-    Returns:
-        The sub-images by name without extension.
     """
     made: dict[str, Made] = {}
 
@@ -87,10 +84,8 @@ def make_lmdb(files: Mapping[str, Made], target: Path, journal: Journal, batch: 
 
     It is made under another name, which a later run continues, and becomes `target` (``NAME.lmdb``) when complete.
     One that is there already and was made of the same files stays. `batch` is the number of images between two commits,
-    and so what a killed run loses at most.
-
-    Raises:
-        DataError: a name is not ASCII, as BasicSR's keys are, or the disk is full.
+    and so what a killed run loses at most. Raises DataError for a name that is not ASCII, as BasicSR's keys are, and
+    for a full disk.
     """
     for name, made in files.items():
         if not name.isascii():

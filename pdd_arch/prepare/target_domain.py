@@ -47,13 +47,8 @@ def make_domain(
 
     The sides of the photographs are cut to multiples of `scale`. Images that were made of the same file are not made
     again; each has random numbers of its own, by name, so that a run that was interrupted ends with the same files. The
-    description that `pdd check` reads is written last.
-
-    Raises:
-        OptionError: unknown domain, or too few photographs: at least 3 for each of the `test` test pairs.
-        MissingFileError: no such folder.
-        DataError: a photograph cannot be read, is too small or not to be told from another by its name; `out` holds
-            another domain or other files, lies in the source, or cannot be written.
+    description that `pdd check` reads is written last. At least 3 photographs are needed for each of the `test` test
+    pairs. Raises OptionError, MissingFileError and DataError.
     """
     if name not in DOMAINS:
         raise OptionError(

@@ -55,11 +55,7 @@ def size_range(facts: Iterable[Facts]) -> list[tuple[int, int]]:
 
 
 def read_facts(path: Path, deep: bool) -> Facts:
-    """Facts of a file; `deep`: checksums are verified and it is decoded, otherwise only structure and header are read.
-
-    Raises:
-        DataError, MissingFileError: it is missing, broken, or no image.
-    """
+    """Facts of a file; `deep`: checksums are verified and it is decoded, else only structure and header are read."""
     if not deep:
         with open_file(path) as file:
             head = file.read(_HEAD)

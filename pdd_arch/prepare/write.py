@@ -44,19 +44,16 @@ def only_run(home: Path) -> Iterator[Journal]:
     """Lets one process at a time write to a folder, which is made where it is missing, and gives its journal.
 
     A killed process holds nothing, and leaves the journal, by which `pdd check` tells that the dataset is not complete.
-
-    Raises:
-        DataError: another process is writing to it, or it cannot be written.
+    Raises DataError where another process is writing to it, or it cannot be written.
     """
-    with writing(home):
-        home.mkdir(parents=True, exist_ok=True)
-        (home / JOURNAL).touch()
     taken = DataError(
         'another `pdd prepare` is writing to it',
         where=shown(home),
         way_out='Wait for it, or stop it; then run the same command again.',
     )
     with folder_held(home, taken):
+        with writing(home):
+            (home / JOURNAL).touch()
         yield Journal(home / JOURNAL)
 
 
@@ -78,8 +75,7 @@ def write_sets(
 ) -> tuple[list[dict[str, Any]], dict[Path, dict[str, Made]]]:
     """Makes the images of all parts below `out`, and a list of each side below `home`.
 
-    Returns:
-        The sets as the manifest describes them, and what is in each folder that was written to, by common name.
+    Gives the sets as the manifest describes them, and what is in each folder that was written to, by common name.
     """
     sets: list[dict[str, Any]] = []
     folders: dict[Path, dict[str, Made]] = {}
@@ -210,10 +206,8 @@ def write_list(
 ) -> dict[str, str]:
     """Writes BasicSR's list of a folder's images: ``name (height,width,channels)``, one a line.
 
-    `groups` are beginnings of common names (cameras) that get a list of their own besides.
-
-    Returns:
-        ``folder`` and ``meta_info``, relative to `home`, as the manifest has them.
+    `groups` are beginnings of common names (cameras) that get a list of their own besides. Gives ``folder`` and
+    ``meta_info``, relative to `home`, as the manifest has them.
     """
     path = home / 'meta_info' / f'meta_info_{name}.txt'
     lines = {stem: f'{p.name} ({f.height},{f.width},{f.channels})\n' for stem, (p, f) in sorted(made.items())}

@@ -36,15 +36,8 @@ def compare_with_state(
 ) -> list[str]:
     """Compare options with those that a state (not one of BasicSR's own, which records none) was written with.
 
-    Args:
-        data_identity: identity of the training images of this start, None when unknown.
-        ignored: ``path.ignore_resume_networks``.
-
-    Returns:
-        A line for each difference that does not matter.
-
-    Raises:
-        OptionError: a difference that makes continuing meaningless: another architecture, other data.
+    Gives a line for each difference that does not matter. Raises OptionError for one that makes continuing meaningless:
+    another architecture, other data (identity None: unknown). `ignored` is ``path.ignore_resume_networks``.
     """
     if state.get('options') is None:
         return []

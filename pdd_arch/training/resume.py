@@ -29,14 +29,9 @@ def load_resume_state(opt: BasicSROptions) -> State | None:
 
     With ``--auto_resume`` the newest state of the run's own folder is taken, otherwise ``path.resume_state``. A state
     that is damaged, or whose networks are not the ones it was written with, is passed over for the one before it, and
-    the log says so.
-
-    Returns:
-        The state, or None for a fresh start; `opt` then names the networks saved with the state.
-
-    Raises:
-        MissingFileError, WeightsError: there is a state but none that can be used.
-        OptionError: the options describe another run, or ``path.ignore_resume_networks`` is not a list.
+    the log says so. `opt` then names the networks saved with the state. None is for a fresh start. Raises
+    MissingFileError or WeightsError where there is a state but none that can be used, OptionError where the options
+    describe another run, or ``path.ignore_resume_networks`` is not a list.
     """
     run, paths = opt.run, opt['path']
     processes.open_control_group()
@@ -76,10 +71,8 @@ def find_state(opt: dict[str, Any], run: TrainingRun) -> tuple[Path, State, dict
     """The newest usable state, compared with the options; nothing is changed on disk.
 
     In `opt` a seed that nobody gave becomes the state's; `run` gets the identity of the data, and a note for every
-    state passed over and every option that has changed. Raises as `load_resume_state`.
-
-    Returns:
-        The file, its content and the files of its networks; None for a fresh start.
+    state passed over and every option that has changed. Gives the file, its content and the files of its networks; None
+    for a fresh start. Raises as `load_resume_state`.
     """
     paths, train_set = opt['path'], opt['datasets'].get('train') or {}
     if train_set.get('type') == 'UnpairedAdaptationDataset':

@@ -98,8 +98,7 @@ class TrainingRun:
     def between_iterations(self) -> None:
         """Called when an iteration is finished (logged, saved, validated) and before the next batch is taken.
 
-        Raises:
-            Stopped: a signal has arrived, on this rank or another; a state has been written.
+        Raises Stopped where a signal has arrived, on this rank or another; a state has been written.
         """
         self.stop.deferred = True
         if self.model is not None and self.pending_validation is not None:
@@ -119,8 +118,7 @@ class TrainingRun:
     def stop_during_validation(self) -> None:
         """Called before each validation image when there is one process: who is asked to stop may not have long.
 
-        Raises:
-            Stopped: a signal has arrived; a state, after which the validation is still to be done, has been written.
+        Raises Stopped where a signal has arrived; a state, after which the validation is to be done, has been written.
         """
         if self.stop.signum:
             self._save_and_stop(self.stop.signum)

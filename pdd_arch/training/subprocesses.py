@@ -15,11 +15,7 @@ def start_training(
 ) -> subprocess.Popen[bytes]:
     """Start ``python -m pdd_arch`` in a session of its own: Ctrl-C reaches it through this process alone.
 
-    Args:
-        arguments: command-line arguments.
-        log: file for what it prints; OSError where that cannot be written.
-        device: value of ``CUDA_VISIBLE_DEVICES``; None: as it is.
-        folder: working directory; None: the current one.
+    What it prints goes to `log` (OSError where that cannot be written); `device` is its ``CUDA_VISIBLE_DEVICES``.
     """
     environment = os.environ if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
     with log.open('w') as stream:

@@ -39,16 +39,11 @@ def weight_file(path: str | Path, where: str = 'weights') -> Path:
 
 
 def read_checkpoint(path: str | Path, where: str = 'weights', lazy: bool = False) -> dict[str, Any]:
-    """Read a ``.pth``, ``.state`` or ``.safetensors`` file onto the CPU.
+    """Read a ``.pth``, ``.state`` or ``.safetensors`` file onto the CPU; of a published network ``{'params': ...}``.
 
-    Args:
-        path: as for :func:`weight_file`; of a published network the content is always ``{'params': state dict}``.
-        where: option key or argument that named the file.
-        lazy: tensors stay in the file until they are used, where its format allows it: copy those that are kept.
-
-    Raises:
-        MissingFileError: the file does not exist, or cannot be downloaded.
-        WeightsError: it cannot be read, holds more than tensors and plain containers, or is not the published file.
+    With `lazy`, tensors stay in the file until they are used, where its format allows it: copy those that are kept.
+    Raises MissingFileError as :func:`weight_file`; WeightsError where it cannot be read, holds more than tensors and
+    plain containers, or is not the published file.
     """
     file = weight_file(path, where)
     try:
@@ -102,18 +97,10 @@ def state_dict_of(
     net: torch.nn.Module | None = None,
     key_option: str | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Pick the state dict of a network out of a checkpoint's content.
+    """Pick the state dict of a network out of a checkpoint's content. Raises WeightsError where there is none.
 
-    Args:
-        content: from :func:`read_checkpoint`.
-        param_key: ``params``, ``params_ema`` ... as BasicSR's ``param_key_*``; None takes the root.
-            ``params_ema`` falls back to ``params``, as in BasicSR.
-        path, where: the file and the option key or argument that named it.
-        net: the network that it is for: names that older code gave to the same layers are changed to its own.
-        key_option: option that sets `param_key`, for advice; None: there is none.
-
-    Raises:
-        WeightsError: the key is absent, or what it names is not a state dict.
+    `param_key` is BasicSR's ``param_key_*``: None takes the root, and ``params_ema`` falls back to ``params``. Names
+    that older code gave to the layers of `net` are changed to its own. `key_option` sets `param_key`, for advice.
     """
     if param_key == 'params_ema' and 'params_ema' not in content and 'params' in content:
         param_key = 'params'

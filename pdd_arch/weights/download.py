@@ -31,14 +31,9 @@ CHUNK = 2**20
 def download(url: str, target: str | Path, sha256: str, where: str) -> Path:
     """Bring a file from ``https://`` or ``file:`` to `target`, unless it is there, and verify its hash either way.
 
-    Args:
-        sha256: hash of the file in hex: all 64 digits, or the first 8 or more (as in torchvision's file names).
-        where: option key or argument that wants the file.
-
-    Raises:
-        WeightsError: the hash is wrong (of what was fetched, or of a file that lay there: it is left alone), or
-            the address is neither https nor file.
-        MissingFileError: the file cannot be fetched or stored; says how to put it there by hand.
+    `sha256` has all 64 digits, or the first 8 or more (as in torchvision's file names). Raises WeightsError for a wrong
+    hash (a file that lay there is left alone) or another kind of address; MissingFileError, which says how to put the
+    file there by hand, where it cannot be fetched or stored.
     """
     target = Path(target)
     _check_scheme(url, url, where, allowed=('https', 'file'))

@@ -33,11 +33,7 @@ class CheckpointWriter:
         self._staged.clear()
 
     def add(self, content: Mapping[str, object], path: str | Path) -> str:
-        """Write `content` beside its final place and flush it to disk; gives the SHA-256 of the file.
-
-        Raises:
-            WeightsError: it cannot be written (disk full, read-only ...).
-        """
+        """Write `content` beside its final place, flushed to disk; gives the file's SHA-256. Raises WeightsError."""
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +49,8 @@ class CheckpointWriter:
     def publish(self, replacing: Path | None = None) -> None:
         """Give every file its name, in the order of :meth:`add`.
 
-        An older file that vouches for the others (a training state), `replacing`, goes before they change.
-
-        Raises:
-            WeightsError: a file cannot be renamed.
+        An older file that vouches for the others (a training state), `replacing`, goes before they change. Raises
+        WeightsError where a file cannot be renamed.
         """
         path = replacing
         try:

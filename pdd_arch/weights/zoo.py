@@ -26,20 +26,12 @@ _MIRRORS = 'mirrors on Hugging Face'
 
 @dataclass(frozen=True)
 class Generalist:
-    """A published network.
+    """A published network."""
 
-    Attributes:
-        url: where its authors publish it.
-        sha256: hexadecimal SHA-256 of the file.
-        source: who states the hash.
-        licence: the licence of its authors' repository.
-        scale: upscaling factor.
-    """
-
-    url: str
+    url: str  # where its authors publish it
     sha256: str
-    source: str
-    licence: str
+    source: str  # who states the hash
+    licence: str  # of its authors' repository
     scale: int = 4
 
     @property
@@ -114,11 +106,7 @@ def is_zoo(path: object) -> bool:
 
 
 def generalist(path: str, where: str = 'weights') -> Generalist:
-    """The entry that ``zoo:NAME`` stands for.
-
-    Raises:
-        MissingFileError: there is none of that name.
-    """
+    """The entry that ``zoo:NAME`` stands for; MissingFileError where there is none of that name."""
     name = str(path).removeprefix(ZOO_PREFIX)
     if name not in ZOO:
         raise MissingFileError(
