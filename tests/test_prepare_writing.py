@@ -187,7 +187,8 @@ def test_killed_while_writing_a_file(place, monkeypatch):
     real, written = Path.write_bytes, []
 
     def half(self, content):
-        written.append(self)
+        if content.startswith(b'\x89PNG'):  # lists and journals are written the same way
+            written.append(self)
         if len(written) == 6:
             real(self, content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
