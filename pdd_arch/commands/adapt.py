@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
-from pdd_arch.commands.parsers import add_subcommand, whole_number
+from pdd_arch.commands.parsers import add_subcommand, checked, whole_number
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add(
         '--inter-weight',
-        type=_weight,
+        type=checked(float, lambda weight: 0 <= weight < 1e6, 'a number of at least 0'),
         metavar='W',
         help='weight of the inter-model distance; that of the intra-model distance is 1 (default: 1)',
     )
@@ -65,13 +65,3 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add('--device', metavar='cpu|cuda', help='device to train on (default: a GPU where there is one)')
     add('--overwrite', action='store_true', help='start anew where OUT holds an adaptation with other settings')
-
-
-def _weight(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f'expected a number of at least 0, found {text!r}')
-    return value

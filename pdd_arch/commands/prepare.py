@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from pdd_arch.commands.parsers import whole_number
+from pdd_arch.commands.parsers import add_subcommand, whole_number
 from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.errors import OptionError
 from pdd_arch.prepare.job import Choices, prepare
@@ -80,18 +80,16 @@ def _layout(args: argparse.Namespace) -> Layout:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Registers `prepare` with the `pdd` command."""
-    parser = subparsers.add_parser(
-        'prepare',
-        help='make a downloaded dataset ready for the option files',
-        description='Compares what was downloaded with what is published, reads every image, pairs LR with HR, and '
-        'writes links and lists (meta-info files) below OUT, where the option files look for them. The source is never '
-        'changed. An interrupted run is continued by the same command. Several sources may be named; each is looked '
-        'for in all of them.',
-        epilog=f'example: pdd prepare {DATASETS["realsr"][1]}',
+    more = (
+        'Compares the download with the published counts, reads every image, pairs LR with HR, and writes links and '
+        'lists (meta-info files) below OUT, where the option files look for them. The source is never changed. An '
+        'interrupted run is continued by the same command. Several sources may be named; all of them are searched.'
     )
+    help, example = 'prepare a downloaded dataset for the option files', f'pdd prepare {DATASETS["realsr"][1]}'
+    parser = add_subcommand(subparsers, 'prepare', run, help, more, example)
     datasets = parser.add_subparsers(dest='dataset', required=True, metavar='NAME')
     for name, (text, example) in DATASETS.items():
-        one = datasets.add_parser(name, help=text, description=f'{text}.', epilog=f'example: pdd prepare {example}')
+        one = add_subcommand(datasets, name, run, text, '', f'pdd prepare {example}')
         _add_common(one)
         if name in ('realsr', 'drealsr'):
             one.add_argument('--scale', type=int, choices=(2, 3, 4), default=4, help='scale of the pairs (default: 4)')
@@ -104,7 +102,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             one.add_argument('--step', type=whole_number(), default=240, help='from one to the next (default: 240)')
         if name == 'folder':
             _add_folder(one)
-        one.set_defaults(run=run)
     _add_synthetic(datasets)
 
 
@@ -140,18 +137,16 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_synthetic(datasets: argparse._SubParsersAction) -> None:
-    parser = datasets.add_parser(
-        'synthetic',
-        help='a target domain with ground truth, made of HR photographs by a declared degradation',
-        description='A target domain with ground truth, made of HR photographs by a declared degradation. Writes '
-        'OUT/DOMAIN with hr (source of synthetic pairs), train_lr (target domain), test_lr and test_hr; no photograph '
-        'is in two of the three. domain.json says what was done.',
-        epilog='example: pdd prepare synthetic photographs --domain mixed -o datasets',
+    help = 'a target domain with ground truth, made of HR photographs by a declared degradation'
+    more = (
+        'Writes OUT/DOMAIN with hr (source of synthetic pairs), train_lr (target domain), test_lr and test_hr; no '
+        'photograph is in two of the three. domain.json says what was done.'
     )
+    example = 'pdd prepare synthetic photographs --domain mixed -o datasets'
+    parser = add_subcommand(datasets, 'synthetic', run_synthetic, help, more, example)
     parser.add_argument('source', type=Path, metavar='SOURCE', help='folder of HR photographs')
     _add_out(parser)
     parser.add_argument('--domain', choices=DOMAINS, required=True)
     parser.add_argument('--scale', type=int, choices=(1, 2, 3, 4), default=4, help='(default: 4)')
     parser.add_argument('--test', type=int, default=12, metavar='N', help='test pairs (default: 12)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the split and the degradation (default: 0)')
-    parser.set_defaults(run=run_synthetic)

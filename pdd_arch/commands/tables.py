@@ -12,7 +12,6 @@ from pdd_arch.report.table_file import table_of
 from pdd_arch.tables.plan import Cell, cells, check_cells, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
 from pdd_arch.tables.table import collect, to_markdown, write_table
-from pdd_arch.utils.atomic import writing
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import one_of
@@ -78,8 +77,6 @@ def run(args: argparse.Namespace) -> int:
         for cell in todo:
             say(f'  {cell.name}')
         return 0
-    with writing(args.out):
-        args.out.mkdir(parents=True, exist_ok=True)
     taken = OptionError(
         'another `pdd tables` is writing there',
         where=f'-o {args.out}',

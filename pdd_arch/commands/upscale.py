@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pdd_arch.commands.parsers import whole_number
+from pdd_arch.commands.parsers import add_subcommand, checked, whole_number
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.images.decoding import image_size
 from pdd_arch.images.names import is_image_name
@@ -173,16 +173,14 @@ def run(args: argparse.Namespace) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register `upscale` with the `pdd` command."""
-    parser = subparsers.add_parser(
-        'upscale',
-        help='upscale photographs: files, folders, patterns',
-        description='Upscale photographs with an adapted or published network. Orientation, colour profile, metadata, '
-        'transparency and 16 bits are kept where the output format has a place for them, and what is lost is reported. '
-        'Photographs that cannot be read are listed at the end, and the exit status is then 1. After an interruption '
-        'the same command continues.',
-        epilog="example: pdd upscale photos 'more/*.jpg' -o large --model adapted --outscale 2.5",
+    more = (
+        'Orientation, colour profile, metadata, transparency and 16 bits are kept where the output format has a place '
+        'for them, and what is lost is reported. Photographs that cannot be read are listed at the end, and the exit '
+        'status is then 1. After an interruption the same command continues.'
     )
-    add = parser.add_argument
+    help = 'upscale photographs (files, folders, patterns) with an adapted or published network'
+    example = "pdd upscale photos 'more/*.jpg' -o large --model adapted --outscale 2.5"
+    add = add_subcommand(subparsers, 'upscale', run, help, more, example).add_argument
     text = 'weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus'
     add('inputs', nargs='+', metavar='INPUT', help='files, folders, or patterns such as "photos/*.jpg"')
     add('-o', '--output', type=Path, required=True, metavar='OUT', help='folder; for one photograph also a file')
@@ -196,19 +194,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add('--format', choices=FORMATS, default=SAME, help='format of the outputs (default: same as the input)')
     text = f'quality of JPEG and WebP; 100: lossless WebP (default: {QUALITY})'
     add('--quality', type=whole_number(1, 100), default=QUALITY, metavar='N', help=text)
-    add('--suffix', type=_suffix, default='', metavar='TEXT', help='text appended to the names, such as _x4')
+    add(
+        '--suffix',
+        type=checked(str, lambda text: not {*text} & {*'/\0'}, 'what a file name can hold'),
+        default='',
+        metavar='TEXT',
+        help='text appended to the names, such as _x4',
+    )
     add('--recursive', action='store_true', help='search sub-folders as well')
     add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and show both in OUT/{PAGE}')
     add('--overwrite', action='store_true', help='replace files that are in the way')
     add('--dry-run', action='store_true', help='only say what would be done')
-    parser.set_defaults(run=run)
 
 
 def _tile(text: str) -> int | str:
     return AUTO if text == AUTO else whole_number(0)(text)
-
-
-def _suffix(text: str) -> str:
-    if '/' in text or '\0' in text:
-        raise argparse.ArgumentTypeError(f'expected what a file name can hold, found {text!r}')
-    return text
