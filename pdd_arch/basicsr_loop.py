@@ -60,7 +60,12 @@ from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
 from pdd_arch.utils.locks import lock_folder
-from pdd_arch.utils.signals import Stopped, leave_signals_to_the_main_process, signals_to
+from pdd_arch.utils.signals import (
+    Stopped,
+    leave_signals_to_the_main_process,
+    signals_to,
+    sigterm_blocked_for_new_processes,
+)
 
 _PLAIN = '__wrapped__'
 
@@ -304,10 +309,11 @@ class FollowedPrefetcher:
         run.close_loader = self.close
 
     def reset(self) -> None:
-        if self._plain is None:
-            self._plain = self._start()
-        else:
-            self._plain.reset()
+        with sigterm_blocked_for_new_processes():
+            if self._plain is None:
+                self._plain = self._start()
+            else:
+                self._plain.reset()
         self._run.begin_epoch(self._sampler.epoch)
 
     def next(self) -> dict[str, Any] | None:

@@ -15,15 +15,15 @@ RandomState = dict[str, Any]
 def random_state() -> RandomState:
     """State of Python's, numpy's and torch's generators, the latter on the CPU and on every visible CUDA device."""
     version, internal, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
     state = {
         'python': {'version': version, 'internal': torch.tensor(internal, dtype=torch.int64), 'gauss': gauss},
         'numpy': {
-            'kind': str(kind),
-            'keys': torch.from_numpy(keys.astype(np.int64)),
-            'position': int(position),
-            'has_gauss': int(has_gauss),
-            'cached': float(cached),
+            'kind': str(numpy['bit_generator']),
+            'keys': torch.from_numpy(numpy['state']['key'].astype(np.int64)),
+            'position': int(numpy['state']['pos']),
+            'has_gauss': int(numpy['has_gauss']),
+            'cached': float(numpy['gauss']),
         },
         'torch': torch.get_rng_state(),
     }

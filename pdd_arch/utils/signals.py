@@ -17,6 +17,8 @@ SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name
 _ECHO_SECONDS = 5.0
 # how long a data worker may outlive the main process
 _WATCH_SECONDS = 2.0
+# macOS cannot tell who has sent a signal
+_TELLS_SENDER = hasattr(signal, 'sigtimedwait')
 
 
 class Stopped(SystemExit):
@@ -83,24 +85,40 @@ def signals_to(request: StopRequest) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+@contextlib.contextmanager
+def sigterm_blocked_for_new_processes() -> Iterator[None]:
+    """Start data workers within this block: they inherit that SIGTERM is blocked, in all of their threads.
+
+    A library may start a thread of its own as soon as a process is forked, and SIGTERM goes to any thread that does not
+    block it.
+    """
+    if not _TELLS_SENDER:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_signals_to_the_main_process() -> None:
     """For data workers: a terminal or a batch system signals all processes, while the loop still needs its next batch.
 
     A worker ends when the main process tells it to or is gone, even one that was still starting at that moment, which
-    torch's own watch does not notice.
+    torch's own watch does not notice. It has to be started within :func:`sigterm_blocked_for_new_processes`.
     """
     for signum in SIGNALS:
         if signum != signal.SIGTERM:
             signal.signal(signum, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    if parent is None or not hasattr(signal, 'sigtimedwait'):  # macOS cannot tell who has sent a signal
+    if parent is None or not _TELLS_SENDER:
         return
-    # only a thread that waits for it learns the sender
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with, args=(parent.pid,), name='watch of the main process', daemon=True).start()
 
 
 def _end_with(main_process: int) -> None:
+    # only a thread that waits for the signal learns who has sent it
     while os.getppid() == main_process:
         received = signal.sigtimedwait({signal.SIGTERM}, _WATCH_SECONDS)
         if received is not None and received.si_pid == main_process:
