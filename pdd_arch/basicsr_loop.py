@@ -335,7 +335,8 @@ class FollowedPrefetcher:
 # ---------------------------------------------------------------- the model
 def _build_model(build_model: Callable[[BasicSROptions], TrainedModel], opt: BasicSROptions) -> TrainedModel:
     run = opt.run
-    run.model = build_model(opt)
+    with run.opened_weights.shared():
+        run.model = build_model(opt)
     run.opened_weights.release()
     run.feature_net = None
     for note in run.notes:

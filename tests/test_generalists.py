@@ -18,7 +18,7 @@ from pdd_arch.inference.methods import network_upscaler
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.preflight.networks import open_networks, open_weights
 from pdd_arch.weights import download, key_layouts, zoo
-from pdd_arch.weights.checkpoints import read_checkpoint, state_dict_of
+from pdd_arch.weights.checkpoints import OpenedWeights, read_checkpoint, state_dict_of
 
 # spandrel knows RRDBNets of this growth only
 RRDB = dict(type='RRDBNet', num_in_ch=3, num_out_ch=3, scale=4, num_feat=8, num_block=1, num_grow_ch=32)
@@ -278,7 +278,7 @@ def test_zoo_is_not_fetched_by_a_check(published, monkeypatch):
     opt = run_options(path=dict(pretrain_network_g='zoo:tiny'))
     networks = open_networks(RunOptions.of(opt), fetch=False)
     assert 'network_g' in networks
-    open_weights(RunOptions.of(opt), networks, fetch=False)
+    open_weights(RunOptions.of(opt), networks, False, OpenedWeights())
     opt['network_g'], opt['path'] = dict(type='SpandrelNet', path='zoo:tiny'), {}
     with pytest.raises(
         MissingFileError, match=r'network_g\.path: zoo:tiny is not at .*tiny\.pth yet.*A run would fetch'

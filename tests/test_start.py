@@ -69,3 +69,15 @@ def test_networks_of_a_resumed_run_are_read_once(workplace, counted):
     counted['weights'].clear()
     assert main(['train', '-opt', 'run.yml', '--auto_resume']) == 0
     assert counted['weights']['net_g_2.pth'] == 1  # for the student and its moving average
+
+
+def test_network_that_brings_its_weights_is_read_once(workplace, counted):
+    torch.manual_seed(0)
+    torch.save({'params': build_network(dict(TINY_G)).state_dict()}, 'generalist.pth')
+    own = dict(type='SpandrelNet', path='generalist.pth')
+    static = dict(teacher='static', distill_warmup_iters=0, detach_synthetic=True)
+    path = dict(pretrain_network_g=None)
+    opt = merge(run_options(path=path, train=static), NO_D) | dict(network_g=own, network_teacher=own)
+    write_options(opt)
+    assert main(['train', '-opt', 'run.yml']) == 0
+    assert counted['weights']['generalist.pth'] == 1

@@ -68,7 +68,7 @@ def find_features(kind: str, weights: str) -> list[str]:
 def require_known(where: str, name: str, known: Iterable[str]) -> None:
     """Raise OptionError for a name that is not known."""
     if name not in known:
-        hint = did_you_mean(name, known).strip()
+        hint = did_you_mean(name, known)
         raise OptionError(where=where, expected=one_of(known), found=repr(name), way_out=hint)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.utils.registration import register
-from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.checkpoints import read_shared
 from pdd_arch.weights.key_layouts import rename_rrdbnet, rrdbnet_layout
 
 #: colour channels times the pixels that BasicSR's RRDBNet folds into them -> scale
@@ -59,7 +59,7 @@ def recognised_network(path: str | Path, where: str) -> tuple[nn.Module, int]:
         raise OptionError(
             'SpandrelNet needs the package spandrel', where=where, way_out='Install it: pip install spandrel'
         ) from e
-    state = canonicalize_state_dict(read_checkpoint(path, where))
+    state = dict(canonicalize_state_dict(read_shared(path, where)))
     if (net := _basicsr_rrdbnet(state)) is not None:
         return net.requires_grad_(True), net.scale
     try:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from pdd_arch.errors import OptionError
+from pdd_arch.features.feature_net import to_download
 from pdd_arch.options.command_line import read_options
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, Section
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.preflight.data import samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.networks import is_cached
 from pdd_arch.preflight.run import Preflight, check, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
@@ -79,8 +79,8 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
             yield key, _loss(getattr(train, key)) + begins
     if opened.losses is not None and opened.losses.layers:
         net = train.feature_net
-        missing = net.weights == 'imagenet' and not is_cached(net.type)
-        yield 'feature_net', f'{net.type}, weights {net.weights}' + (' (to be downloaded)' if missing else '')
+        missing = ' (to be downloaded)' if to_download(net.type, net.weights) else ''
+        yield 'feature_net', f'{net.type}, weights {net.weights}{missing}'
     images = f'{opened.counts["train"]} pairs' if 'train' in opened.counts else 'not looked at'
     if 'train' in opened.sources:
         images = '{} HR, {} target LR'.format(*map(len, opened.sources['train']))

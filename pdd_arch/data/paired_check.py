@@ -46,10 +46,9 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
     if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
         raise OptionError(where=f'{key}.scale', expected='a positive whole number (`scale: 4`)', found=repr(scale))
     gt, lq = _open_pair(opt, key)
-    slack = 0 if opt.get('phase') == 'train' else scale - 1
     for i in range(len(gt)):
         lq_size, gt_size = _size(lq, i), _size(gt, i)
-        if problem := scale_problem(gt_size, lq_size, scale, slack, shown(gt.path(i))):
+        if problem := scale_problem(gt_size, lq_size, scale, opt.get('phase') == 'train', shown(gt.path(i))):
             raise DataError(
                 problem,
                 where=f'{key}: {shown(lq.path(i))}',
@@ -58,11 +57,14 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
     return len(gt)
 
 
-def scale_problem(hr: tuple[int, int], lr: tuple[int, int], scale: int, slack: int, hr_name: str = '') -> str | None:
+def scale_problem(
+    hr: tuple[int, int], lr: tuple[int, int], scale: int, training: bool, hr_name: str = ''
+) -> str | None:
     """What is wrong with the sizes (height, width) of a pair, said of the LR image, or None.
 
-    HR may be up to `slack` pixels larger, which BasicSR cuts off in validation.
+    BasicSR's rule: training pairs fit exactly; in validation HR may be larger by less than `scale`, which is cut off.
     """
+    slack = 0 if training else scale - 1
     expected = (lr[0] * scale, lr[1] * scale)
     if all(0 <= h - e <= slack for h, e in zip(hr, expected, strict=True)):
         return None

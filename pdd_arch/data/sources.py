@@ -90,10 +90,9 @@ class LmdbSource(ImageSource):
             if missing:
                 hint = did_you_mean(missing[0], list(known)[:_MANY])
                 raise DataError(
-                    f'{len(missing)} of the images listed for {shown(root)} are not in it, the first is '
-                    f'{missing[0]!r}.{hint}',
+                    f'{len(missing)} of the images listed for {shown(root)} are not in it, the first is {missing[0]!r}',
                     where=key,
-                    way_out='Correct the list.',
+                    way_out=f'{hint} Correct the list.'.strip(),
                 )
 
     @contextlib.contextmanager
@@ -170,7 +169,7 @@ def data_root(opt: Mapping[str, Any], side: str, section: str) -> tuple[str, str
     if isinstance(io_backend, Mapping):
         backend = io_backend.get('type', 'disk')
     if backend not in _IO_BACKENDS:
-        found, way_out = repr(io_backend if backend is None else backend), did_you_mean(backend, _IO_BACKENDS).strip()
+        found, way_out = repr(io_backend if backend is None else backend), did_you_mean(backend, _IO_BACKENDS)
         raise OptionError(where=where, expected=one_of(_IO_BACKENDS), found=found, way_out=way_out)
     if backend == 'lmdb' and not _is_lmdb(str(root)):
         what = f"is 'lmdb', but {key} is {root}, which does not end in .lmdb"

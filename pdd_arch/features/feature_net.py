@@ -57,7 +57,7 @@ def check_layers(layers: Iterable[str], network: str, where: str = 'feature_net'
             raise OptionError(
                 f'unknown layer {name!r} of {network}; known: {known}features.0 ... features.{max(positions.values())}',
                 where=where,
-                way_out=did_you_mean(name, positions).strip(),
+                way_out=did_you_mean(name, positions),
             )
     return positions
 
@@ -66,6 +66,12 @@ def imagenet_file(network: str) -> tuple[str, Path]:
     """Address of torchvision's IMAGENET1K_V1 weights, and the place where torchvision keeps them on this machine."""
     url: str = torchvision.models.get_model_weights(network)['IMAGENET1K_V1'].url
     return url, Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[1]
+
+
+def to_download(network: str, weights: str) -> tuple[str, Path] | None:
+    """Address and place of the weights of a network, if they are torchvision's and not on this machine yet."""
+    url, place = imagenet_file(network)
+    return (url, place) if weights == 'imagenet' and not place.is_file() else None
 
 
 def imagenet_features(network: str, where: str = 'feature_net.weights') -> dict[str, torch.Tensor]:

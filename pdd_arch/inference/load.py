@@ -77,9 +77,9 @@ def _find(source: str, where: str) -> tuple[str, str, Path]:
         return str(file), path.resolve().name, file
     if not path.exists():
         raise MissingFileError(
-            f'there is no file {shown(path)}.{did_you_mean(source, zoo.ZOO)}',
+            f'there is no file {shown(path)}',
             where=where,
-            way_out='Give a weight file (.pth or .safetensors), a folder made by `pdd adapt`, or a published network: '
-            f'{", ".join(zoo.ZOO)}.',
+            way_out=f'{did_you_mean(source, zoo.ZOO)} Give a weight file (.pth or .safetensors), a folder made by '
+            f'`pdd adapt`, or a published network: {", ".join(zoo.ZOO)}.'.strip(),
         )
     return str(path), path.stem, path

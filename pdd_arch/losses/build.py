@@ -11,8 +11,7 @@ from torch import nn
 from pdd_arch.errors import OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.losses.supervised import FeaturePerceptualLoss
-from pdd_arch.utils.registration import registered
-from pdd_arch.utils.wording import did_you_mean
+from pdd_arch.utils.registration import registered_as
 
 # keys of BasicSR's PerceptualLoss that belong to the shared feature network (checked against train.feature_net)
 _NOT_THE_LOSS = ('type', 'vgg_type', 'use_input_norm', 'range_norm')
@@ -21,13 +20,7 @@ _NOT_THE_LOSS = ('type', 'vgg_type', 'use_input_norm', 'range_norm')
 def build_registered(key: str, options: Mapping[str, Any]) -> nn.Module:
     """A registered loss from ``train.<key>``; OptionError for an unknown type or keyword, or an impossible value."""
     kind = options.get('type')
-    loss: Any = registered(LOSS_REGISTRY, kind)
-    if loss is None:
-        raise OptionError(
-            f'no loss {kind!r} is registered',
-            where=f'train.{key}.type',
-            way_out=did_you_mean(kind, LOSS_REGISTRY.keys()).strip(),
-        )
+    loss = registered_as('loss', LOSS_REGISTRY, kind, f'train.{key}.type')
     # not BasicSR's build_loss: it logs, and options are checked before the logger exists
     with _errors_of(f'train.{key}', kind):
         built: nn.Module = loss(**{k: deepcopy(v) for k, v in options.items() if k != 'type'})

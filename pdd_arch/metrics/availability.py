@@ -13,9 +13,9 @@ from typing import Any
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import MissingFileError, PDDError
-from pdd_arch.features.feature_net import NETWORK_TYPES, imagenet_file
+from pdd_arch.features.feature_net import NETWORK_TYPES, to_download
 from pdd_arch.metrics import dists_metric, feature_distance, iqa, lpips_metric
-from pdd_arch.options.signatures import registered_as
+from pdd_arch.utils.registration import registered_as
 
 #: which values of a metric are better, where it is known: ``better`` need not be said then
 DIRECTIONS = {
@@ -61,37 +61,30 @@ def availability(metrics: Mapping[str, Mapping[str, Any]], fetch: bool = False) 
 def _build(options: Mapping[str, Any], fetch: bool) -> None:
     """Build the network of a metric; raises PDDError if it cannot be built, or not without an unwanted download."""
     kind, weights = options['type'], options.get('weights', 'imagenet')
-    missing: list[tuple[str, Path]] = []
+    missing: list[tuple[str, Path] | None] = []
     registered_as('metric', METRIC_REGISTRY, kind, 'type')
     if kind == 'calculate_lpips':
         net = options.get('net', 'alex')
-        missing = _missing_trunk(lpips_metric.TRUNKS.get(net, net), weights)
+        # another network is refused by the metric itself
+        missing = [to_download(lpips_metric.TRUNKS[net], weights)] if net in lpips_metric.TRUNKS else []
         build = partial(lpips_metric.network, net, weights)
     elif kind == 'calculate_dists':
         own = options.get('dists_weights', 'official')
-        missing = _missing_trunk(dists_metric.TRUNK, weights)
-        missing += [] if dists_metric.is_at_hand(own) else [(dists_metric.URL, dists_metric.target())]
+        missing = [to_download(dists_metric.TRUNK, weights)]
+        missing += [None if dists_metric.is_at_hand(own) else (dists_metric.URL, dists_metric.target())]
         build = partial(dists_metric.network, weights, own)
     elif kind == 'calculate_feature_distance':
         chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
-        missing = _missing_trunk(chosen['type'], chosen['weights'])
+        missing = [to_download(chosen['type'], chosen['weights'])] if chosen['type'] in NETWORK_TYPES else []
         build = partial(feature_distance.network, chosen)
     elif kind == 'calculate_iqa':
         build = partial(iqa.network, options['metric'])
     else:
         return
-    if missing and not fetch:
-        files = ' and '.join(f'{url} to {place}' for url, place in missing)
+    if not fetch and any(missing):
+        files = ' and '.join(f'{url} to {place}' for url, place in filter(None, missing))
         raise MissingFileError('its weights are not on this machine', way_out=f'Download {files}, or give paths.')
     build()
-
-
-def _missing_trunk(network: str, weights: str) -> list[tuple[str, Path]]:
-    """Address and place of torchvision's weights, if they are asked for and not there."""
-    if weights != 'imagenet' or network not in NETWORK_TYPES:  # the metric itself refuses another network
-        return []
-    url, place = imagenet_file(network)
-    return [] if place.is_file() else [(url, place)]
 
 
 def describe(options: Mapping[str, Any]) -> dict[str, object]:

@@ -87,4 +87,4 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
 
 def _no_such(place: Sequence[str | int], where: str, hint: str, is_key: bool = False) -> OptionError:
     what = f'there is no {"key" if is_key else "section"} {show_key(":".join(map(str, place)))}'
-    return OptionError(what, where=where, way_out=hint.strip())
+    return OptionError(what, where=where, way_out=hint)

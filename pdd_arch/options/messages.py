@@ -164,7 +164,7 @@ def _fields(error: ErrorDetails, place: _Place) -> Fields:
     kind, node = error['type'], place.node
     if kind == 'extra_forbidden':
         known = list(place.parent.get('properties', {}))
-        hint = did_you_mean(place.keys[-1], known).strip()
+        hint = did_you_mean(place.keys[-1], known)
         return {'what': UNKNOWN, 'way_out': hint or f'Known: {", ".join(known)}.'}
     if kind == 'invalid_key' or error['loc'][-1:] == ('[key]',):
         most = f' of at most {error["ctx"]["max_length"]} characters' if 'too_long' in kind else ''
@@ -173,7 +173,7 @@ def _fields(error: ErrorDetails, place: _Place) -> Fields:
         example = f', for example {node["x-example"]}' if 'x-example' in node else ''
         return {'what': 'missing', 'expected': f'{describe(node)}{example}'}
     limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and error['ctx']['le'] >= LARGEST // 2 else ''
-    hint = did_you_mean(place.value, _choices(node)).strip() if isinstance(place.value, str) else ''
+    hint = did_you_mean(place.value, _choices(node)) if isinstance(place.value, str) else ''
     return {'expected': f'{describe(node)}{limit}', 'found': show(place.value), 'way_out': hint}
 
 

@@ -13,7 +13,7 @@ from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import validated
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import registered_as
+from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean
 
 
@@ -140,7 +140,7 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
     # the schema leaves them optional, as the other command does without them
     for section in ('train', 'logger') if is_train else ('val',):
         if getattr(file, section) is None:
-            hint = did_you_mean(section, map(str, given)).strip()
+            hint = did_you_mean(section, map(str, given))
             raise OptionError('missing', where=section, expected='a section', way_out=hint)
     if is_train and 'train' not in file.datasets:
         raise OptionError('missing', where='datasets.train', expected='a section')

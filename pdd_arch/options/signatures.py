@@ -6,24 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, Registry
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.schema import Optimizer
-from pdd_arch.utils.registration import registered
+from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
 #: classes of torch.optim that need more than a gradient, or are no optimizer
 _UNSUITABLE = ('Optimizer', 'LBFGS', 'SparseAdam')
-
-
-def registered_as(what: str, registry: Registry, kind: str, where: str) -> Callable[..., Any]:
-    """The class or function of a registry that the option `where` names; `what` it is, in a word: ``metric``."""
-    found = registered(registry, kind)
-    if not callable(found):
-        hint = did_you_mean(kind, registry.keys()).strip()
-        raise OptionError(f'no {what} {kind!r} is registered', where=where, way_out=hint)
-    return found
 
 
 def check_network(key: str, options: Mapping[str, Any], scale: int | None = None) -> None:
@@ -56,7 +47,7 @@ def check_keywords(
             raise OptionError(where=f'{path}.{show_key(name)}', expected='words as keys')
         if name in settable or (takes_any and not did_you_mean(name, settable)):
             continue
-        hint = did_you_mean(name, settable).strip() or f'Known: {", ".join(settable)}.'
+        hint = did_you_mean(name, settable) or f'Known: {", ".join(settable)}.'
         raise OptionError(f'{kind} has no such option', where=f'{path}.{show_key(name)}', way_out=hint)
     for name in settable:
         if name not in given and parameters[name].default is inspect.Parameter.empty:
@@ -108,7 +99,7 @@ def optimizer_class(kind: str, where: str) -> type[torch.optim.Optimizer]:
             f'unknown optimizer {kind!r}',
             where=f'{where}.type',
             expected='a class of torch.optim that works on gradients alone, for example Adam',
-            way_out=did_you_mean(kind, known).strip(),
+            way_out=did_you_mean(kind, known),
         )
     return known[kind]
 

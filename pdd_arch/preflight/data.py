@@ -11,7 +11,7 @@ from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.signatures import registered_as
+from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, one_of, show_key
 
 
@@ -31,7 +31,7 @@ def check_dataset_types(options: RunOptions) -> None:
     for phase, dataset in options.pdd.datasets.items():
         where = f'datasets.{show_key(phase)}'
         if options.is_train and phase.split('_')[0] not in ('train', 'val'):
-            hint = did_you_mean(phase, ('train', 'val')).strip()
+            hint = did_you_mean(phase, ('train', 'val'))
             raise OptionError('unknown phase', where=where, expected=one_of(('train', 'val')), way_out=hint)
         if options.is_train and phase.startswith('train_'):
             raise OptionError('unknown phase, there is one training dataset: datasets.train', where=where)

@@ -13,7 +13,8 @@ from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_arguments, registered_as
+from pdd_arch.options.signatures import check_arguments
+from pdd_arch.utils.registration import registered_as
 
 #: losses that another option is for, and which
 _BELONG_ELSEWHERE = {

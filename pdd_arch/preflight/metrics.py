@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from pdd_arch.errors import OptionError
-from pdd_arch.features.feature_net import check_layers, load_trunk
+from pdd_arch.features.feature_net import check_layers, load_trunk, to_download
 from pdd_arch.metrics import dists_metric, feature_distance, lpips_metric
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
-from pdd_arch.options.signatures import check_arguments, registered_as
-from pdd_arch.preflight.networks import NAMED_WEIGHTS, is_cached, require_file
+from pdd_arch.options.signatures import check_arguments
+from pdd_arch.preflight.networks import NAMED_WEIGHTS, require_file
+from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 
 
@@ -78,7 +79,7 @@ def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
     if kind == 'calculate_lpips':
         net = options.get('net', 'alex')
         if net not in lpips_metric.TRUNKS:
-            hint = did_you_mean(net, lpips_metric.TRUNKS).strip()
+            hint = did_you_mean(net, lpips_metric.TRUNKS)
             raise OptionError(where=f'{where}.net', expected=one_of(lpips_metric.TRUNKS), found=show(net), way_out=hint)
         return _Trunk(lpips_metric.TRUNKS[net], weights, f'{where}.weights')
     if kind == 'calculate_feature_distance':
@@ -105,5 +106,5 @@ def check_metric_weights(options: RunOptions, fetch: bool) -> None:
         trunk = _trunk(given, where)
         if trunk is None or trunk.weights == 'random':
             continue
-        if trunk.weights != 'imagenet' or fetch or is_cached(trunk.network):
+        if fetch or not to_download(trunk.network, trunk.weights):
             load_trunk(trunk.network, trunk.weights, trunk.where, trunk.depth)

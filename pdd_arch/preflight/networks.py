@@ -11,13 +11,14 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from pdd_arch.errors import MissingFileError, OptionError, PDDError
-from pdd_arch.features.feature_net import FeatureNet, imagenet_file
+from pdd_arch.features.feature_net import FeatureNet, to_download
 from pdd_arch.inference import required_multiple
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import Options
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_network, registered_as
+from pdd_arch.options.signatures import check_network
 from pdd_arch.training.resume import state_candidates
+from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.resources import resolve_bundled
 from pdd_arch.utils.wording import show
 from pdd_arch.weights import zoo
@@ -85,10 +86,10 @@ def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
     return networks
 
 
-def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool) -> OpenedWeights:
-    """Read the weights that a run starts from, and compare them with their networks."""
+def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool, opened: OpenedWeights) -> None:
+    """Read the weights that a run starts from into `opened`, and compare them with their networks."""
     resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
-    paths, opened = options.pdd.path, OpenedWeights()
+    paths = options.pdd.path
     for key, net in networks.items():
         letter, where = key.removeprefix('network_'), f'path.pretrain_{key}'
         file = getattr(paths, f'pretrain_{key}')
@@ -100,7 +101,6 @@ def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: 
         check_finite(state, file, where)
         if getattr(paths, f'strict_load_{letter}'):
             check_fits(net, state, file, where)
-    return opened
 
 
 def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:
@@ -109,18 +109,12 @@ def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: 
     None where no loss compares features, or weights are random or may not be fetched.
     """
     options = train.feature_net
-    missing = options.weights == 'imagenet' and not fetch and not is_cached(options.type)
-    if not layers or options.weights == 'random' or missing:
+    if not layers or options.weights == 'random' or (not fetch and to_download(options.type, options.weights)):
         return None
     try:
         return FeatureNet(layers, **dict(options))
     except PDDError as e:
         raise e.within('train') from None
-
-
-def is_cached(network: str) -> bool:
-    """Whether torchvision's weights of a network have been downloaded before."""
-    return imagenet_file(network)[1].is_file()
 
 
 def _at_hand(file: str) -> bool:

@@ -44,7 +44,7 @@ def _check_best(options: RunOptions, best: str) -> None:
         wanted.append(('no validation dataset is named {}', dataset, sets))
     for problem, name, known in wanted:
         if name not in known:
-            expected, hint = one_of(known) if known else 'one there', did_you_mean(name, known).strip()
+            expected, hint = one_of(known) if known else 'one there', did_you_mean(name, known)
             raise OptionError(problem.format(repr(name)), where=where, expected=expected, way_out=hint)
     if not dataset and len(sets) > 1:
         raise OptionError(

@@ -63,8 +63,9 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
         found = Preflight(options, check_plan(options))
         if isinstance(options.file, Options):
             found.counts, found.sources = open_datasets(options)
-            found.networks = open_networks(options, fetch)
-            found.weights = open_weights(options, found.networks, fetch)
+            with found.weights.shared():
+                found.networks = open_networks(options, fetch)
+            open_weights(options, found.networks, fetch, found.weights)
             if found.losses is not None:
                 found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)
             check_metric_weights(options, fetch)

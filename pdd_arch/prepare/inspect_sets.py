@@ -193,7 +193,7 @@ def _read(source: ImageSource, index: int) -> tuple[np.ndarray, Facts]:
 def _pair_problems(one: ImageSet, index: int, kinds: Mapping[str, Facts]) -> Iterator[Problem]:
     where = one.sources['lr'].path(index)
     hr, lr = kinds['hr'], kinds['lr']
-    text = scale_problem(hr.size, lr.size, one.scale, 0 if one.role == 'train' else one.scale - 1)
+    text = scale_problem(hr.size, lr.size, one.scale, one.role == 'train')
     if text:
         yield Problem('scale', where, f'{text} Replace the pair, or correct the scale.')
     if hr.bits != lr.bits:

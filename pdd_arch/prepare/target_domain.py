@@ -55,7 +55,7 @@ def make_domain(
             f'unknown target domain {name!r}',
             where='--domain',
             expected=one_of(DOMAINS),
-            way_out=did_you_mean(name, DOMAINS).strip(),
+            way_out=did_you_mean(name, DOMAINS),
         )
     if test < 1:
         raise OptionError(where='--test', expected='at least 1 test pair', found=str(test))

@@ -137,11 +137,9 @@ def format_problems(path: Path | str, facts: Facts, expected: tuple[int, int] | 
 def _scale_problems(found: FoundPart, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
     part = found.part
     scale = part.source_scale or part.scale
-    # BasicSR's rule: training pairs fit exactly
-    slack = 0 if part.role == 'train' else scale - 1
     for name in found.names if len(found.files) == 2 else ():
         hr, lr = (found.files[key][name] for key in ('hr', 'lr'))
         if hr in facts and lr in facts:
-            text = scale_problem(facts[hr].size, facts[lr].size, scale, slack)
+            text = scale_problem(facts[hr].size, facts[lr].size, scale, part.role == 'train')
             if text:
                 yield Problem('scale', str(lr), f'{text} {_WAY_OUT}')

@@ -139,13 +139,13 @@ def read_plan(file: Path) -> Plan:
         if names.count(name) > 1:
             raise OptionError(f'{name!r} appears twice', where=f'{file}: rows')
     if plan.baseline is not None and plan.baseline not in names:
-        what, hint = f'{plan.baseline!r} is not a row', did_you_mean(plan.baseline, names).strip()
+        what, hint = f'{plan.baseline!r} is not a row', did_you_mean(plan.baseline, names)
         raise OptionError(what, where=f'{file}: baseline', expected=one_of(names), way_out=hint)
     for row in plan.rows:
         where = f'{file}: rows: {row.name}'
         for dataset in row.datasets or ():
             if dataset not in plan.datasets:
-                hint = did_you_mean(dataset, plan.datasets).strip()
+                hint = did_you_mean(dataset, plan.datasets)
                 raise OptionError(f'unknown dataset {dataset!r}', where=where, way_out=hint)
         if row.checkpoint is not None and row.method != 'train':
             raise OptionError(where=where, expected=f'`checkpoint` or `method: {row.method}`', found='both')

@@ -52,7 +52,7 @@ def find_inputs(
             pairs = [pair for pair in _of_pattern(os.path.expanduser(text)) if not but_not(pair[0])]
         else:
             near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ''
-            raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near.strip())
+            raise MissingFileError('there is no such file or folder', where=shown(text), way_out=near)
         if not pairs:
             if not path.is_dir():
                 what = 'the pattern matches no image'

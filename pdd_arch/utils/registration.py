@@ -5,6 +5,9 @@ from typing import Any, TypeVar
 
 from basicsr.utils.registry import Registry
 
+from pdd_arch.errors import OptionError
+from pdd_arch.utils.wording import did_you_mean
+
 T = TypeVar('T', bound=Callable[..., Any])
 
 
@@ -34,3 +37,12 @@ def registered(registry: Registry, name: object) -> Callable[..., Any] | None:
     """What BasicSR's ``registry.get(name)`` would find, or None: also names that BasicSR keeps under ``_basicsr``."""
     known: Mapping[object, Callable[..., Any]] = registry._obj_map
     return known.get(name) or known.get(f'{name}_basicsr')
+
+
+def registered_as(what: str, registry: Registry, kind: object, where: str) -> Callable[..., Any]:
+    """The class or function of a registry that the option `where` names; `what` it is, in a word: ``metric``."""
+    found = registered(registry, kind)
+    if found is None:
+        way_out = did_you_mean(kind, registry.keys())
+        raise OptionError(f'no {what} {kind!r} is registered', where=where, way_out=way_out)
+    return found

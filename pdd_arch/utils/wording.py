@@ -8,9 +8,9 @@ from pdd_arch.errors import OptionError
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
+    """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f' Did you mean {near[0]!r}?' if near else ''
+    return f'Did you mean {near[0]!r}?' if near else ''
 
 
 def one_of(known: Iterable[str]) -> str:
@@ -22,7 +22,7 @@ def one_of(known: Iterable[str]) -> str:
 def check_choice(where: str, value: str, known: Collection[str], what: str = 'value') -> None:
     """Raise OptionError unless the option `where` has one of the known values."""
     if value not in known:
-        hint = did_you_mean(value, known).strip()
+        hint = did_you_mean(value, known)
         raise OptionError(f'unknown {what} {value!r}', where=where, expected=one_of(known), way_out=hint)
 
 

@@ -4,12 +4,14 @@ Reading never executes code: ``torch.load(weights_only=True)`` or safetensors; t
 first.
 """
 
+import contextlib
 import hashlib
 import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +196,27 @@ class OpenedWeights:
             self._held[key] = read_checkpoint(path, where)
         return self._held[key]
 
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Within the block, networks that bring their own weights take them from here, see :func:`read_shared`."""
+        token = _SHARED.set(self)
+        try:
+            yield
+        finally:
+            _SHARED.reset(token)
+
     def release(self) -> None:
         """Forget everything, so that the memory is free."""
         self._held.clear()
+
+
+_SHARED: ContextVar[OpenedWeights | None] = ContextVar('opened weights', default=None)
+
+
+def read_shared(path: str | Path, where: str) -> dict[str, Any]:
+    """As :func:`read_checkpoint`, from what the run around this call has opened; do not change the content."""
+    opened = _SHARED.get()
+    return read_checkpoint(path, where) if opened is None else opened.read(path, where)
 
 
 def state_dict_hash(state: Mapping[str, torch.Tensor]) -> str:

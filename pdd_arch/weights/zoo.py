@@ -110,9 +110,9 @@ def generalist(path: str, where: str = 'weights') -> Generalist:
     name = str(path).removeprefix(ZOO_PREFIX)
     if name not in ZOO:
         raise MissingFileError(
-            f'{ZOO_PREFIX}{name} is not known.{did_you_mean(name, ZOO)}',
+            f'{ZOO_PREFIX}{name} is not known',
             where=where,
-            way_out=f'Known: {", ".join(ZOO)}',
+            way_out=f'{did_you_mean(name, ZOO)} Known: {", ".join(ZOO)}'.strip(),
         )
     return ZOO[name]
 
