@@ -64,6 +64,7 @@ setup(
         'lmdb>=1.3',
         'lpips>=0.1.4',
         'safetensors>=0.4',
+        'psutil>=5.9',
         'scikit-image>=0.22',  # photographs of the demo
         'scipy>=1.9',
         'spandrel>=0.4',
@@ -83,6 +84,7 @@ setup(
             'pytest-xdist>=3.5',
             'ruff>=0.9',
             'types-PyYAML',
+            'types-psutil',
             'types-tqdm',
         ],
         'eval': ['pyiqa>=0.1.10'],

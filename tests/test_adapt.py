@@ -210,7 +210,6 @@ def test_patch_batch_cache_and_workers_follow_the_machine():
     assert options(CPU)[1] == (32, 2, 'ram', 0)
     assert options(GPU)[1] == (48, 8, 'ram', 8)
     assert options(CPU, pixels=10**9)[1] == (32, 2, 'none', 3)
-    assert options(replace(CPU, host_memory=None, memory=None))[1] == (32, 2, 'none', 3)
     assert options(replace(GPU, memory=GIB))[1][1] < 8
     assert options(replace(GPU, memory=GIB), batch=8)[1][1] == 8  # as asked for
     with pytest.raises(DataError, match=r'takes more than the 0\.2 GiB that are free'):

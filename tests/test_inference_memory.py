@@ -109,17 +109,9 @@ def test_what_a_network_needs():
 # ---------------------------------------------------------------- what the system tells
 def test_free_memory_of_the_host():
     free = free_memory(torch.device('cpu'))
-    assert free is None or 2**20 < free < 2**50
+    assert free is not None
+    assert 2**20 < free < 2**50
     assert free_memory(torch.device('meta')) is None
-
-
-def test_available_memory_of_linux(tmp_path):
-    file = tmp_path / 'meminfo'
-    file.write_text('MemTotal:       100 kB\nMemFree:        10 kB\nMemAvailable:   50 kB\n')
-    assert host_memory._available_on_host(file) == 50 * 1024
-    file.write_text('nothing')
-    assert host_memory._available_on_host(file) is None
-    assert host_memory._available_on_host(tmp_path / 'none') is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pdd_arch.adaptation.photographs import Photograph
-from pdd_arch.adaptation.workspace import Split, Workspace, read_json, taken_from
+from pdd_arch.adaptation.workspace import MADE_ANEW, Split, Workspace, taken_from
 from pdd_arch.errors import WeightsError
 from pdd_arch.features import FeatureNet
 from pdd_arch.images.decoding import read_image
@@ -22,6 +22,7 @@ from pdd_arch.selection import CameraEstimate, HeldOut, Signals, estimate_camera
 from pdd_arch.selection.camera import BLOCK
 from pdd_arch.selection.signals import CROP, Outputs, middle
 from pdd_arch.utils.atomic import write_json
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.wording import shown
 
 # numbers of photographs and HR images that the camera is estimated from, and the LR pixels a side used of each
@@ -48,7 +49,7 @@ class Judge:
         scale = opt['scale']
         if workspace.camera.is_file():
             with taken_from(workspace.camera):
-                camera = CameraEstimate(**read_json(workspace.camera))
+                camera = CameraEstimate(**read_json(workspace.camera, MADE_ANEW))
         else:
             crops = [_crop(p, _ESTIMATE_CROP, BLOCK) for p in _spread(photographs.train, _PHOTOGRAPHS)]
             scenes = [_crop(p, _ESTIMATE_CROP * scale, scale) for p in _spread(hr.train, _SCENES)]
@@ -64,7 +65,7 @@ class Judge:
         Raises WeightsError for a checkpoint, and DataError for kept signals, that cannot be read or written.
         """
         file = workspace.root / f'{name}_signals.json'
-        known = read_json(file) if file.is_file() else {}
+        known = read_json(file, MADE_ANEW) if file.is_file() else {}
         train = self.opt['train']
         features = FeatureNet(**network_options(train['feature_net'], None))
         distances = build_loss({**train['distill_opt'], 'feature_net': train['feature_net']})

@@ -48,11 +48,11 @@ FEATURES = {'squeezenet1_0': 'pdd_city100.yml', 'vgg19': 'pdd_realsr.yml'}
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on: ``cuda`` or ``cpu``, bytes free there and on the host (None: unknown), processor cores."""
+    """What training runs on: ``cuda`` or ``cpu``, bytes free there and on the host, processor cores."""
 
     device: str
-    memory: int | None
-    host_memory: int | None
+    memory: int
+    host_memory: int
     cores: int
 
     @classmethod
@@ -71,7 +71,7 @@ class Machine:
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'
-        return name if self.memory is None else f'{name}, {self.memory / 2**30:.1f} GiB free'
+        return f'{name}, {self.memory / 2**30:.1f} GiB free'
 
 
 def run_options(settings: Settings, scale: int, machine: Machine, name: str, pixels: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def run_options(settings: Settings, scale: int, machine: Machine, name: str, pix
         section.pop('val')
     data = opt['datasets']['train']
     data.update(name='photographs', dataroot_gt='data/hr', dataroot_lq='data/photographs', gt_size=crop * scale)
-    cached = machine.host_memory is not None and 3 * pixels < _CACHE_SHARE * machine.host_memory
+    cached = 3 * pixels < _CACHE_SHARE * machine.host_memory
     # crops of decoded images cost less than talking to a worker
     workers = 0 if cached and machine.device == 'cpu' else min(max(machine.cores - 1, 1), 8)
     data.update(cache='ram' if cached else 'none', num_worker_per_gpu=workers, batch_size_per_gpu=batch or size)
@@ -99,7 +99,7 @@ def run_options(settings: Settings, scale: int, machine: Machine, name: str, pix
         opt['train']['recompute'] = True
     printed, saved = (max(settings.iterations // n, 1) for n in (100, preset.checkpoints))
     opt['logger'].update(print_freq=printed, save_checkpoint_freq=saved, use_tb_logger=False)
-    while not batch and machine.memory is not None and not _fits(opt, machine.memory):
+    while not batch and not _fits(opt, machine.memory):
         size //= 2
         if not size:
             raise DataError(

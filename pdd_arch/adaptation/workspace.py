@@ -1,7 +1,6 @@
 """The folder of an adaptation: what lies where, and whether a command continues what another has begun."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +11,9 @@ from typing import Any, NamedTuple
 
 from pdd_arch.adaptation.photographs import Photograph, PhotographSet
 from pdd_arch.errors import DataError, OptionError
-from pdd_arch.inference.load import ADAPTED_MODEL
+from pdd_arch.inference.load import ADAPTATION, ADAPTED_MODEL
 from pdd_arch.utils.atomic import PARTIAL, write_json, writing
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.locks import LOCK_FILE, folder_held
 from pdd_arch.utils.wording import shown
 
@@ -24,7 +24,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 #: settings that stand for the content of files
 _DIGESTS = {'images': 'the images in the folders', 'weights': 'the weights of the generalist or the features'}
 _BRIEF = 60
-_MADE_ANEW = 'Remove it and give the same command again: it is made anew.'
+MADE_ANEW = 'Remove it and give the same command again: it is made anew.'
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings = root / 'settings.json'  # what the adaptation was begun with
-        self.record = root / 'adaptation.json'  # what was done and found, which `pdd export` reads
+        self.record = root / ADAPTATION  # what was done and found, which `pdd export` reads
         self.model = root / ADAPTED_MODEL
         self.page = root / 'report.html'  # before and after
         self.preview = root / 'preview.png'  # a held-out photograph at the present stage of the training
@@ -130,7 +130,7 @@ class Workspace:
     def finished(self) -> dict[str, Any] | None:
         """The record of an adaptation that is complete, else None."""
         complete = all(path.is_file() for path in (self.record, self.model, self.page))
-        return read_json(self.record) if complete else None
+        return read_json(self.record, MADE_ANEW) if complete else None
 
     def link(self, kind: str, photographs: Sequence[Photograph]) -> None:
         """Fill the folder `images` with numbered links to photographs, or copies where links are not supported."""
@@ -180,21 +180,13 @@ def _left(path: Path) -> bool:
     return path.name == LOCK_FILE or path.name.endswith(PARTIAL)
 
 
-def read_json(path: Path, way_out: str = _MADE_ANEW) -> dict[str, Any]:
-    """The JSON object in a file that an adaptation has written. Raises DataError where it cannot be read."""
-    try:
-        return dict(json.loads(path.read_text('utf-8')))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f'cannot be read ({error})', where=shown(path), way_out=way_out) from None
-
-
 @contextmanager
 def taken_from(path: Path) -> Iterator[None]:
     """Within the block a KeyError or TypeError becomes a DataError: the file lacks something, or has too much."""
     try:
         yield
     except (KeyError, TypeError) as error:
-        raise DataError(f'lacks what `pdd adapt` writes ({error})', where=shown(path), way_out=_MADE_ANEW) from None
+        raise DataError(f'lacks what `pdd adapt` writes ({error})', where=shown(path), way_out=MADE_ANEW) from None
 
 
 def _differences(known: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[str]:

@@ -32,7 +32,7 @@ class CachedSource(ImageSource):
         self._entries: list[tuple[int, int, tuple[int, ...], str]] = []
         least = sum(3 * h * w for h, w in map(source.check, range(len(source))))
         free = available_host_memory()
-        if free is not None and least > free:
+        if least > free:
             raise DataError(
                 f'{len(source)} images take {_gib(least)} decoded but only {_gib(free)} of memory are free',
                 where=self.key,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.export.forms import ExportedFile, Form, chosen_forms
-from pdd_arch.export.model_card import ADAPTATION, adaptation_of, facts_of, model_card
+from pdd_arch.export.model_card import adaptation_of, facts_of, model_card
 from pdd_arch.export.verify import Reference, is_real_esrgan_network, verified_difference
-from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork, load_network
+from pdd_arch.inference.load import ADAPTATION, ADAPTED_MODEL, LoadedNetwork, load_network
 from pdd_arch.utils.atomic import flush, write_text, writing
 from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import shown

@@ -1,6 +1,5 @@
 """``MODEL_CARD.md``: what a network is, where it comes from, and how each of its files is used."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,18 +9,15 @@ from itertools import islice
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
-from pdd_arch.errors import DataError
 from pdd_arch.export.forms import ExportedFile
 from pdd_arch.export.verify import TOLERANCE, Reference, is_real_esrgan_network
-from pdd_arch.inference.load import ADAPTED_MODEL, LoadedNetwork
+from pdd_arch.inference.load import ADAPTATION, ADAPTED_MODEL, LoadedNetwork
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.resources import BUNDLED_PREFIX
-from pdd_arch.utils.wording import shown
 from pdd_arch.version import __version__
 from pdd_arch.weights import zoo
 from pdd_arch.weights.checkpoints import state_dict_hash
 
-#: what `pdd adapt` notes beside the model
-ADAPTATION = 'adaptation.json'
 _NOT_KNOWN = 'Not known'
 _TITLES = {
     'generalist': 'Generalist it was adapted from',
@@ -57,15 +53,7 @@ def adaptation_of(network: LoadedNetwork) -> dict[str, object] | None:
     note = network.file.parent / ADAPTATION
     if network.file.name != ADAPTED_MODEL or not note.is_file():
         return None
-    try:
-        content = json.loads(note.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as e:
-        way_out = 'Run `pdd adapt` again, or remove it.'
-        raise DataError(f'cannot be read ({e})', where=shown(note), way_out=way_out) from None
-    if not isinstance(content, dict):
-        found = f'a {type(content).__name__}'
-        raise DataError(where=shown(note), expected='a dictionary', found=found, way_out='Remove it.')
-    return content
+    return read_json(note, 'Run `pdd adapt` again, or remove it.')
 
 
 def model_card(reference: Reference, files: Sequence[ExportedFile], adaptation: Mapping[str, object] | None) -> str:

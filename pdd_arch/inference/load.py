@@ -13,8 +13,8 @@ from pdd_arch.utils.wording import did_you_mean, shown
 from pdd_arch.weights import zoo
 from pdd_arch.weights.checkpoints import check_finite
 
-#: the model in a folder that `pdd adapt` has made
-ADAPTED_MODEL = 'model.pth'
+#: the model in a folder that `pdd adapt` has made, and what it notes about it
+ADAPTED_MODEL, ADAPTATION = 'model.pth', 'adaptation.json'
 
 
 @dataclass(frozen=True)

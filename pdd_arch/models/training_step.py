@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pdd_arch.distributed import processes
-from pdd_arch.errors import DataError
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses import DistillationLoss, FeaturePerceptualLoss, Views
 from pdd_arch.models.forward_pass import Batch, Features, ForwardPass, Terms, TorchGenerators
 from pdd_arch.models.frozen import FrozenConvolutions
@@ -165,6 +165,11 @@ class TrainingStep:
     def _backward(self, found: Terms, terms: Terms, shared: Mapping[str, torch.Tensor] = MappingProxyType({})) -> None:
         """Gradients of a part's terms, which are also added to `terms`; `shared`: those of the whole batch already."""
         parts = self.settings.accumulate
+        for name, value in found.items():
+            if value.numel() != 1:  # autograd would not name it
+                option = {'l_g_pix': 'pixel_opt', 'l_g_gan': 'gan_opt'}.get(name, f'distill_opt, {name}')
+                what = f'the loss has shape {tuple(value.shape)}'
+                raise OptionError(what, where=f'train.{option}', expected='one number')
         if found:
             total = sum(v if k in shared or parts == 1 else v / parts for k, v in found.items())
             assert isinstance(total, torch.Tensor)

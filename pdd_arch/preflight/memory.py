@@ -3,14 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import nn
 
-from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
-from pdd_arch.models.forward_pass import Batch, Terms
+from pdd_arch.models.forward_pass import Batch
 from pdd_arch.models.networks import Networks
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
@@ -84,18 +82,6 @@ class _NoSteps(GuardedSteps):
         return True
 
 
-class _Step(TrainingStep):
-    """A training step that names the loss which is not one number; autograd would not."""
-
-    def _backward(self, found: Terms, terms: Terms, shared: Mapping[str, torch.Tensor] = MappingProxyType({})) -> None:
-        for name, value in found.items():
-            if value.numel() != 1:
-                option = {'l_g_pix': 'pixel_opt', 'l_g_gan': 'gan_opt'}.get(name, f'distill_opt, {name}')
-                what = f'the loss has shape {tuple(value.shape)}'
-                raise OptionError(what, where=f'train.{option}', expected='one number')
-        super()._backward(found, terms, shared)
-
-
 def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> Memory | None:
     """Memory of a training step with everything on (distillation, discriminator), for one device.
 
@@ -132,7 +118,7 @@ def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> M
         settings = train.model_copy(update=_WHOLE_STEP | _WITHOUT_VALUES)
         small, large = (torch.empty(batch, 3, n, n) for n in (side // options.pdd.scale, side))
         # autocast and random generators, which meta has not, are asked of the CPU
-        step = _Step(of_step, losses, optimizers, steps, settings, torch.device('cpu'))
+        step = TrainingStep(of_step, losses, optimizers, steps, settings, torch.device('cpu'))
         with (saved := SavedTensors(*nets.values(), feature_net)):
             step.run(Batch(small, large, small), 1)
     states = _bytes(student) * OPTIMIZER_STATE.get(train.optim_g.type, 2)

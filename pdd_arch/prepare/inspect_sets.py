@@ -1,6 +1,5 @@
 """What a dataset holds, set by set: counts, sizes, kinds of files, damage, and how well its pairs fit."""
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pdd_arch.prepare.measures import Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem, broken_file
 from pdd_arch.prepare.verify import Facts, facts_of, format_problems, read_whole, size_range
 from pdd_arch.prepare.write import JOURNAL, MANIFEST
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
@@ -73,18 +73,14 @@ def open_sets(target: str) -> list[ImageSet]:
 
 
 def _of_manifest(home: Path) -> list[ImageSet]:
+    way_out = 'Run `pdd prepare` again.'
+    manifest = read_json(home / MANIFEST, way_out)
     try:
-        described = json.loads((home / MANIFEST).read_text('utf-8'))['sets']
         # sub-images are as the images that they were cut from
-        return [_of_description(home, one) for one in described if not one.get('derived')]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, PDDError):
-            raise
-        raise DataError(
-            f'cannot be read ({type(error).__name__}: {error})',
-            where=shown(home / MANIFEST),
-            way_out='Run `pdd prepare` again.',
-        ) from None
+        return [_of_description(home, one) for one in manifest['sets'] if not one.get('derived')]
+    except (KeyError, TypeError) as error:
+        what = f'lacks what `pdd prepare` writes ({error})'
+        raise DataError(what, where=shown(home / MANIFEST), way_out=way_out) from None
 
 
 def _of_description(home: Path, one: Mapping[str, Any]) -> ImageSet:

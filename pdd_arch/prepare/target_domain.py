@@ -20,6 +20,7 @@ from pdd_arch.prepare.problems import Problem, raise_if_any
 from pdd_arch.prepare.verify import Facts, verify
 from pdd_arch.prepare.write import MANIFEST, only_run, require_apart, require_no_others, write_sets
 from pdd_arch.utils.atomic import write_json, writing
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 from pdd_arch.version import __version__
 
@@ -124,15 +125,10 @@ def _photographs(folder: Path, scale: int, least: int) -> dict[Path, Facts]:
 def _declare(out: Path, declaration: dict[str, Any]) -> None:
     """Writes ``domain.json``, or finds the same one."""
     file = out / DECLARATION
-    try:
-        known = json.loads(file.read_text(encoding='utf-8'))
-    except FileNotFoundError:
+    if not file.exists():
         write_json(file, declaration)
         return
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f'cannot be read as JSON ({error})', where=shown(file), way_out=f'Remove {shown(out)}.'
-        ) from None
+    known = read_json(file, f'Remove {shown(out)}.')
     if known != declaration:
         raise DataError(
             'another domain, scale, seed or set of photographs was made here',

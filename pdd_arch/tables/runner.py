@@ -1,6 +1,5 @@
 """Training and measuring the cells of a table; what is finished is not done again."""
 
-import json
 import math
 import os
 import queue
@@ -26,6 +25,7 @@ from pdd_arch.metrics.measuring import Image, Measure, registered_measure
 from pdd_arch.tables.plan import Cell, Printing, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import write_json, writing
+from pdd_arch.utils.files import read_json
 from pdd_arch.utils.resources import PACKAGE
 from pdd_arch.utils.signals import Stopped, StopRequest, signals_to
 from pdd_arch.version import __version__
@@ -59,13 +59,8 @@ def read_result(out: Path, cell: Cell) -> dict[str, Any] | None:
     file = out / CELLS / f'{cell.name}.json'
     if not file.exists():
         return None
-    try:
-        result = json.loads(file.read_text(encoding='utf-8'))
-        fingerprint = result['fingerprint']
-    except (ValueError, KeyError, TypeError) as e:
-        what = f'is damaged ({type(e).__name__} {e})'
-        raise DataError(what, where=str(file), way_out='Delete it to measure again.') from None
-    if fingerprint != cell.fingerprint:
+    result = read_json(file, 'Delete it to measure again.')
+    if result.get('fingerprint') != cell.fingerprint:
         raise DataError(
             'measured with other options than the list has now',
             where=str(file),

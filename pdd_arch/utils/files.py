@@ -1,9 +1,10 @@
 """Reading files that somebody else may have put there, and their digests."""
 
 import hashlib
+import json
 import os
 import stat
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.utils.wording import shown
@@ -43,13 +44,25 @@ def open_file(path: str | os.PathLike[str], way_out: str = REPLACE) -> BinaryIO:
     raise DataError(f'cannot be read (it {problem})', where=where, way_out=way_out)
 
 
-def read_content(path: str | os.PathLike[str]) -> bytes:
+def read_content(path: str | os.PathLike[str], way_out: str = REPLACE) -> bytes:
     """The bytes of a file. Raises as :func:`open_file`, and DataError where reading fails halfway."""
-    with open_file(path) as file:
+    with open_file(path, way_out) as file:
         try:
             return file.read()
         except OSError as error:
-            raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None
+            raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=way_out) from None
+
+
+def read_json(path: str | os.PathLike[str], way_out: str = REPLACE) -> dict[str, Any]:
+    """The JSON object in a file. Raises as :func:`read_content`, and DataError where it holds anything else."""
+    try:
+        found = json.loads(read_content(path, way_out))
+        if isinstance(found, dict):
+            return found
+        reason = f'it holds a {type(found).__name__}, not an object'
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise DataError(f'cannot be read as JSON ({reason})', where=shown(path), way_out=way_out)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

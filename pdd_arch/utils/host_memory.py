@@ -4,22 +4,12 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-
-def available_host_memory() -> int | None:
-    """Bytes that can be allocated; None where the system does not say.
-
-    What Linux calls available, or what is left of the limit of a container (control groups), if that is less.
-    """
-    known = [n for n in (_available_on_host(), *_left_in_control_groups()) if n is not None]
-    return min(known, default=None)
+import psutil
 
 
-def _available_on_host(file: Path = Path('/proc/meminfo')) -> int | None:
-    with suppress(OSError):
-        found = re.search(r'^MemAvailable:\s+(\d+) kB', file.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    return None
+def available_host_memory() -> int:
+    """Bytes that can be allocated: by the host, or what is left of the limit of a container, if that is less."""
+    return min(psutil.virtual_memory().available, *_left_in_control_groups())
 
 
 def _left_in_control_groups(
