@@ -1,9 +1,9 @@
 """Lets basicsr 1.4.2 be built with Python 3.13 and newer: ``PYTHONPATH=pdd_arch/building pip install ...``, once.
 
 Its ``setup.py`` runs a file with ``exec`` inside a function and then takes what it defined from ``locals()``. Since
-Python 3.13 (PEP 667) ``exec`` writes to a copy there, and the build ends with ``KeyError: '__version__'``. Python imports a
-module of this name when it starts, so in the processes of that one command an ``exec`` without namespaces gets those of
-its caller, as it did before. Nothing is installed, and older versions are left alone.
+Python 3.13 (PEP 667) ``exec`` writes to a copy there, and the build ends with ``KeyError: '__version__'``. Python
+imports a module of this name when it starts, so in the processes of that one command an ``exec`` without namespaces
+gets those of its caller, as it did before. Nothing is installed, and older versions are left alone.
 """
 
 import builtins
