@@ -10,27 +10,25 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'pdd_arch/version.py').read_text()).group(1)
 
-# basicsr 1.4.2 is published as source only, and its setup.py reads its own version in a way that Python 3.13 no longer
-# allows (PEP 667). A wheel of it built under 3.12 is pure Python and works there.
 BASICSR = 'basicsr==1.4.2'
 
 
-def installed(name: str) -> bool:
+def can_build_basicsr() -> bool:
+    """Whether pip will get BasicSR, which is published as source only: see pdd_arch/building/sitecustomize.py."""
     try:
-        version(name)
+        version('basicsr')
     except PackageNotFoundError:
-        return False
+        return sys.version_info < (3, 13) or hasattr(exec, '__wrapped__')
     return True
 
 
-if sys.version_info >= (3, 13) and not installed('basicsr'):
+if not can_build_basicsr():
     sys.exit(
-        f'\npdd_arch: {BASICSR} does not build on Python {sys.version_info[0]}.{sys.version_info[1]}: '
-        'its setup.py fails from Python 3.13 on.\n'
-        'Use Python 3.10, 3.11 or 3.12; or build its wheel there and install that here first:\n'
-        f'    python3.12 -m pip wheel --no-deps -w wheels {BASICSR}\n'
-        '    python -m pip install wheels/*.whl\n'
-        'and then install pdd_arch with --no-build-isolation (README, "Install and try").\n'
+        f'\npdd_arch: {BASICSR}, which it needs, builds on Python {sys.version_info[0]}.{sys.version_info[1]} with the '
+        "README's commands only. In a checkout of pdd_arch:\n"
+        '    pip install -U pip "setuptools<85" wheel cython numpy && pip install torch torchvision\n'
+        '    PYTHONPATH=pdd_arch/building pip install --no-build-isolation .\n'
+        'Or use Python 3.10, 3.11 or 3.12, where any pip install works.\n'
     )
 
 setup(
@@ -100,6 +98,7 @@ setup(
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
 )
