@@ -96,12 +96,11 @@ class LmdbSource(ImageSource):
                 )
 
     @contextlib.contextmanager
-    def _value(self, index: int) -> Iterator[memoryview]:
+    def _value(self, name: str) -> Iterator[memoryview]:
         """The encoded image, in the map of the database: valid within the block only."""
-        name = self.names[index]
 
         def error(what: str, way_out: str = 'Make it anew.') -> DataError:
-            return DataError(what, where=shown(self.path(index)), way_out=way_out)
+            return DataError(what, where=shown(osp.join(self.root, name)), way_out=way_out)
 
         try:
             with (
@@ -122,13 +121,16 @@ class LmdbSource(ImageSource):
             what = f'the LMDB cannot be read ({" ".join(str(e).split())})'
             raise error(what, 'Make it anew, or close what holds it.') from None
 
+    def read_encoded(self, name: str) -> bytes:
+        """The file of an image as it was put in. Raises DataError where there is none."""
+        with self._value(name) as value:
+            return bytes(value)
+
     def read_raw(self, index: int) -> np.ndarray:
-        with self._value(index) as value:
-            content = bytes(value)
-        return decoding.decode_raw(content, self.path(index))
+        return decoding.decode_raw(self.read_encoded(self.names[index]), self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        with self._value(index) as value:
+        with self._value(self.names[index]) as value:
             return decoding.content_size(value, self.path(index))
 
 

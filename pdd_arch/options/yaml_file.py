@@ -71,6 +71,14 @@ class OptionLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        of_kind = super().construct_yaml_int if node.tag.endswith(':int') else super().construct_yaml_float
+        value: int | float = of_kind(node)  # type: ignore[no-untyped-call]
+        if re.match(r'[-+]?0[0-9_]+$|.*:', node.value):  # YAML 1.1 takes 010 for 8 and 1:30 for 90
+            problem = f'{node.value} is {value} in YAML; write that, or put a text into quotes'
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
+
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
             problem = f'a number of {len(node.value)} characters'
@@ -78,6 +86,8 @@ class OptionLoader(yaml.SafeLoader):
         return super().construct_scalar(node)
 
 
+for _tag in ('tag:yaml.org,2002:int', 'tag:yaml.org,2002:float'):
+    OptionLoader.add_constructor(_tag, OptionLoader.construct_number)
 # YAML 1.1 takes 1e-4 for a string, because it has no dot; everybody who writes it means a number
 OptionLoader.add_implicit_resolver(
     'tag:yaml.org,2002:float', re.compile(r'^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$'), list('-+0123456789')

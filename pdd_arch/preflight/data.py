@@ -19,10 +19,15 @@ def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
     """Images of each domain that this process sees in one step, and the number of processes."""
     batch = options.pdd.datasets['train'].batch_size_per_gpu or 1
     if options.distributed:
-        processes = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or '1'
-        return batch, int(processes) if processes.isdecimal() else 1
+        return batch, launched_processes()
     asked = options.pdd.num_gpu
     return batch * max(torch.cuda.device_count() if asked == 'auto' else asked, 1), 1
+
+
+def launched_processes() -> int:
+    """How many processes the launcher has started together, by its environment variables."""
+    processes = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or '1'
+    return int(processes) if processes.isdecimal() else 1
 
 
 def check_dataset_types(options: RunOptions) -> None:
