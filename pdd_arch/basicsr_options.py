@@ -67,7 +67,7 @@ def parse_options(
 
 
 def _check(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
-    return check(read_options(args, root_path, is_train), fetch=not args.check)
+    return check(read_options(args, root_path, is_train), not args.check)
 
 
 def _check_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:

@@ -46,7 +46,7 @@ def test_importing_again_is_harmless():
     importlib.reload(pdd_arch.losses.supervised)
     before = basicsr.train.train_pipeline
     compat.apply()
-    install()
+    install(explain_if_uncaught)
     test_everything_is_registered()
     assert basicsr.train.train_pipeline is before  # not wrapped twice
 

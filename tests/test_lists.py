@@ -27,7 +27,6 @@ def opt(tmp_path):
         for name in NAMES if side != 'gt/sub' else ('deep.png',):
             image = rng.integers(0, 256, (8 * factor, 10 * factor, 3), dtype=np.uint8)
             cv2.imencode('.png', image)[1].tofile(tmp_path / side / name)
-    shutil.copy(tmp_path / 'lq' / '1.png', tmp_path / 'lq' / 'deep.png')
     return {
         'name': 'val',
         'type': 'PairedImageDataset',
@@ -99,6 +98,7 @@ def test_partner_by_template_or_by_name(opt, tmp_path):
     options = listed({**opt, 'filename_tmpl': '{}x4'}, tmp_path, '1.png\n2.png, 2.png\n')
     assert check_paired_dataset(options, 'datasets.val') == 2
     assert read(options) == [('1.png', '1x4.png'), ('2.png', '2.png')]
+    shutil.copy(tmp_path / 'lq' / '1.png', tmp_path / 'lq' / 'deep.png')
     # BasicSR looks for LR images in one folder
     assert read(listed(opt, tmp_path, 'sub/deep.png')) == [('sub/deep.png', 'deep.png')]
 

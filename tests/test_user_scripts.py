@@ -9,7 +9,7 @@ import torch
 import yaml
 from basicsr.test import test_pipeline as run_test
 from basicsr.train import train_pipeline
-from helpers import merge, run_options
+from helpers import run_options
 
 from pdd_arch.basicsr_options import Checked
 from pdd_arch.errors import OptionError
@@ -31,7 +31,8 @@ class FeatureMeanLoss(DistillationLoss):
         super().__init__(feature_net, layers)
 
     def terms(self, images, features):
-        return {'l_mean': sum(missing for layer in self.layers)}
+        student, teacher = features.student_real, features.teacher_real
+        return {'l_mean': sum((student[n].mean() - teacher[n].mean()).abs() for n in self.layers)}
 
 
 if __name__ == '__main__':
@@ -176,12 +177,14 @@ def test_stopped_script_says_so_once(workplace, argv, capfd, monkeypatch):
     )
 
 
-def test_mistake_in_a_class_of_the_user(workplace):
-    write(workplace, merge(run_options(), dict(name='mine')))
-    done = script()
+@pytest.mark.parametrize('flags', [(), ('--check',)])
+def test_mistake_in_a_class_of_the_user(workplace, flags):
+    write(workplace)
+    (workplace / 'my_loss.py').write_text(SCRIPT.replace('teacher[n]', 'missing'))
+    done = script(*flags)
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('my_loss.py: error: ')
-    assert "my_loss.py line 17: NameError: name 'missing' is not defined" in last
-    assert 'bug' not in last
+    assert "unexpected NameError: name 'missing' is not defined. It comes from " in last
+    assert 'my_loss.py line 17; --debug shows' in last

@@ -5,10 +5,8 @@ import functools
 import logging
 import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ import torch
 from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
 from pdd_arch.utils.signals import Stopped
+from pdd_arch.utils.user_code import in_code_of_the_user
 
 EXIT_ERROR = 1
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -58,30 +57,13 @@ def as_user_error(error: Exception) -> PDDError:
             handler.handle(
                 logger.makeRecord('basicsr', logging.ERROR, '', 0, ''.join(traceback.format_exception(error)), (), None)
             )
-    what = ' '.join(str(error).split())[:500]
-    if place := _in_code_of_the_user(error):
-        return PDDError(f'{type(error).__name__}: {what}', where=place, way_out='--debug shows how it came to that.')
+    place = in_code_of_the_user(error)
+    cause = f'It comes from {place}' if place else 'This may be a bug'
     return PDDError(
-        what,
+        ' '.join(str(error).split())[:500],
         where=f'unexpected {type(error).__name__}',
-        way_out='This may be a bug; --debug shows where it happened.',
+        way_out=f'{cause}; --debug shows where it happened.',
     )
-
-
-def _in_code_of_the_user(error: BaseException) -> str:
-    """File and line of a class of the user's own, called by this package, that an exception came from; or nothing."""
-    ours, libraries = (
-        Path(__file__).parents[1],
-        [Path(sysconfig.get_path(name)) for name in ('stdlib', 'purelib', 'platlib')],
-    )
-    place, called = '', False
-    for frame in traceback.extract_tb(error.__traceback__):
-        file = Path(frame.filename)
-        if file.is_relative_to(ours):
-            place, called = '', True
-        elif called and file.is_file() and not any(map(file.is_relative_to, libraries)):
-            place = f'{file} line {frame.lineno}'
-    return place
 
 
 def explain_if_uncaught(error: BaseException) -> None:

@@ -20,6 +20,7 @@ from pdd_arch.preflight.networks import weights_to_fetch
 from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
+from pdd_arch.utils.user_code import in_code_of_the_user
 from pdd_arch.utils.wording import show_key
 
 
@@ -176,6 +177,8 @@ def _memory(opened: Preflight) -> str:
         # an operation that cannot do without data; torch names its device without data then
         if isinstance(e, NotImplementedError) or 'meta' in str(e):
             return f'no estimate: {type(e).__name__} in a pass without data'
+        if in_code_of_the_user(e):
+            raise
         size, reason = getattr(opened.options.pdd.datasets['train'], 'gt_size', None), ' '.join(str(e).split())[:300]
         raise OptionError(
             f'a training step with datasets.train.gt_size {size} fails ({type(e).__name__}: {reason})',
