@@ -221,7 +221,9 @@ FIXED_SIZES = {
         ['network_d: VGGStyleDiscriminator does not take the images of 32x32', 'gt_size: 128 it works'],
     ),
     'half the size in a U': (
-        merge(WITH_D, dict(network_g=dict(scale=2), scale=2, datasets=dict(train=dict(gt_size=28)))),
+        merge(
+            WITH_D, dict(network_g=dict(scale=2), scale=2, datasets=dict(train=dict(gt_size=28), val=None), val=None)
+        ),
         ['network_d: UNetDiscriminatorSN does not take the images of 28x28', 'gt_size: 32 it works'],
     ),
     'transformer with windows': (
