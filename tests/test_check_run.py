@@ -191,9 +191,17 @@ def test_memory_against_a_measured_step(changes):
 
 
 FAILING_STEPS = {
+    'pairs without a target domain': (
+        dict(datasets=dict(train=dict(type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr'))),
+        ['datasets.train.type', 'no images of the target domain', 'UnpairedAdaptationDataset'],
+    ),
+    'two lists of the same images': (
+        dict(datasets=dict(train=dict(meta_info_file='a.txt', meta_info_file_gt='b.txt'))),
+        ['datasets.train.meta_info_file: differs from meta_info_file_gt. Remove one'],
+    ),
     'a loss for each pixel': (
         dict(train=dict(pixel_opt=dict(type='L1Loss', reduction='none', weights=None))),
-        ['train.pixel_opt', 'shape (2, 3, 32, 32)', 'one number'],
+        ['train.pixel_opt', 'a value for each pixel', 'one number'],
     ),
     'a discriminator for other crops': (
         merge(
@@ -205,11 +213,12 @@ FAILING_STEPS = {
 }
 
 
+@pytest.mark.parametrize('flags', [['--check'], []], ids=['check', 'run'])
 @pytest.mark.parametrize('case', FAILING_STEPS)
-def test_step_that_would_fail(check, case):
+def test_step_that_would_fail(workplace, capfd, case, flags):
     changes, words = FAILING_STEPS[case]
-    status, _, error = check(run_options(**changes))
-    assert_refused((status, error), *words)
+    (workplace / 'run.yml').write_text(yaml.safe_dump(run_options(**changes), sort_keys=False))
+    assert_refused((run('basicsr', main, ['train', '-opt', 'run.yml', *flags]), capfd.readouterr().err), *words)
 
 
 #: networks with a size of their own, and what is said of crops of 32 pixels

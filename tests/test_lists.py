@@ -1,5 +1,6 @@
 """Lists of images and LMDBs of validation sets: the check and BasicSR's datasets read them alike, or both refuse."""
 
+import json
 import shutil
 
 import cv2
@@ -153,6 +154,19 @@ def test_run_with_pairs_in_a_list(workplace, capfd):
     for flags in (['--check'], []):
         assert run('basicsr', main, ['train', '-opt', 'run.yml', *flags]) == 0, capfd.readouterr().err
     assert (workplace / 'experiments/tiny/visualization/my photo/my photo_2.png').is_file()
+
+
+def test_pdd_check_reads_the_same(workplace, capsys):
+    from pdd_arch.commands.pdd_cli import main as pdd
+
+    write_images(workplace / 'val_lr', 3, 12, 14)
+    (workplace / 'list.txt').write_text('000.png, 002.png')
+    section = run_options()['datasets']['val'] | {'meta_info_file': 'list.txt'}
+    lr_only = {k: v for k, v in section.items() if k != 'dataroot_gt'} | {'type': 'SingleImageDataset', 'name': 'lr'}
+    (workplace / 'run.yml').write_text(yaml.safe_dump({'scale': 4, 'datasets': {'val': section, 'val_2': lr_only}}))
+    run('pdd', pdd, ['check', 'run.yml', '--json', '-'])
+    sets = json.loads(capsys.readouterr().out)['sets']
+    assert [sets[0]['compared'], sets[1]['images']['lr']['count']] == [1, 1]
 
 
 # ---------------------------------------------------------------- LMDB

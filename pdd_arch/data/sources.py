@@ -150,7 +150,10 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
     root, key, _ = data_root(opt, side, section)
     root = osp.expanduser(root)
     names = (f'meta_info_file_{side}', *(['meta_info_file'] if side == 'gt' else []))
-    meta = next((name for name in names if opt.get(name)), None)
+    given = [name for name in names if opt.get(name)]
+    if len({opt[name] for name in given}) > 1:
+        raise OptionError(f'differs from {given[0]}', where=f'{section}.{given[1]}', way_out='Remove one of the two.')
+    meta = next(iter(given), None)
     meta_key = f'{section}.{meta}'
     if _is_lmdb(root):
         return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], meta_key)] if meta else None)

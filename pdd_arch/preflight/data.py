@@ -80,6 +80,12 @@ def check_loader(options: RunOptions) -> None:
 def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
     """The batch can be divided as asked, and losses that compare its images with each other get enough of them."""
     train, key, batch = options.train, 'batch_size_per_gpu', options.pdd.datasets['train'].batch_size_per_gpu
+    if distill is not None and options.pdd.datasets['train'].type in ('PairedImageDataset', 'SingleImageDataset'):
+        raise OptionError(
+            'gives no images of the target domain, which train.distill_opt needs',
+            where='datasets.train.type',
+            way_out='Use type: UnpairedAdaptationDataset, or remove train.distill_opt.',
+        )
     mine, processes = samples_of_a_step(options)
     if mine % train.accumulate:
         raise OptionError(
