@@ -6,6 +6,9 @@ For good, by `install`:
 ``*.parse_options``                  loads YAML that runs code, applies ``--force_yml`` with ``exec``, checks nothing
 ``dist_util.init_dist``              nccl and ``torch.cuda.set_device`` are hard-wired: on the CPU every launcher fails
 ``train.train_pipeline``             cannot be stopped between two iterations, leaves no state when it fails
+``train.train_pipeline``, ``test.*`` an error that ends a script of the user's own ends it in a traceback
+``*ImageDataset.__init__``           splits lines of lists at spaces and names in an LMDB at dots, takes ``gt, lq`` and
+                                     byte-order marks for names, holds LMDBs open
 ``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
 ==================================== ==================================================================================
 
@@ -23,6 +26,8 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 ``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
 ``build_model``                      the run has to know its model; what was found while resuming goes to the log
 ``MessageLogger``                    the log is text only; here it is also recorded as data
+``copy_opt_file``                    its copy of a file with a byte-order mark, or of one in UTF-8 where that is not the
+                                     system's encoding, cannot be read
 ==================================== ==================================================================================
 """
 
@@ -52,8 +57,9 @@ from basicsr.utils import MessageLogger, get_root_logger
 from torch.utils.data import DataLoader
 
 from pdd_arch.basicsr_options import parse_options
-from pdd_arch.data.paired_check import explain_unreadable
+from pdd_arch.data.paired_check import LmdbClient, explain_unreadable, open_pair, open_single, reads_names
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
+from pdd_arch.data.sources import LmdbSource
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
 from pdd_arch.training.record import TrainingRecord
@@ -70,16 +76,48 @@ from pdd_arch.utils.signals import (
 _PLAIN = '__wrapped__'
 
 
-def install() -> None:
-    """Replace what BasicSR's pipelines and their callers look up. Doing it again is harmless."""
+def install(if_uncaught: Callable[[BaseException], None]) -> None:
+    """Replace what BasicSR's pipelines and their callers look up. Doing it again is harmless.
+
+    `if_uncaught` is called with an exception that leaves a pipeline, to provide for the case that nobody catches it.
+    """
     for module in (basicsr.utils.options, basicsr.train, basicsr.test):
         module.parse_options = parse_options
     basicsr.utils.dist_util.init_dist = processes.init_dist
     if not hasattr(basicsr.train.train_pipeline, _PLAIN):
-        basicsr.train.train_pipeline = interruptible(basicsr.train.train_pipeline)
+        basicsr.train.train_pipeline = _explained(interruptible(basicsr.train.train_pipeline), if_uncaught)
+        basicsr.test.test_pipeline = _explained(basicsr.test.test_pipeline, if_uncaught)
     for dataset in (PairedImageDataset, SingleImageDataset):
         if not hasattr(dataset.__getitem__, _PLAIN):
+            dataset.__init__ = reading_as_checked(dataset.__init__)
             dataset.__getitem__ = naming_unreadable_images(dataset.__getitem__)
+
+
+def reading_as_checked(init: Callable[..., None]) -> Callable[..., None]:
+    """``__init__`` of a dataset of BasicSR, which reads a list or an LMDB as the check of its options does."""
+
+    @functools.wraps(init)
+    def construct(self: Any, opt: dict[str, Any]) -> None:
+        opt = {'use_hflip': False, 'use_rot': False, **opt}  # which it reads without a default
+        key = f'datasets.{opt.get("phase", "val")}'
+        if not reads_names(opt, key):
+            init(self, opt)
+            return
+        # from an empty list it takes nothing
+        init(self, {**opt, 'meta_info_file': os.devnull, 'io_backend': {'type': 'disk'}})
+        self.opt, self.io_backend_opt = opt, opt['io_backend']
+        pairs = isinstance(self, PairedImageDataset)
+        sides = ('gt', 'lq') if pairs else ('lq',)
+        sources = dict(zip(sides, open_pair(opt, key) if pairs else (open_single(opt, key),), strict=True))
+        lmdbs = {side: source for side, source in sources.items() if isinstance(source, LmdbSource)}
+        if lmdbs:
+            self.file_client = LmdbClient(lmdbs)
+        named = {side: s.names if side in lmdbs else list(map(s.path, range(len(s)))) for side, s in sources.items()}
+        self.paths = named['lq']
+        if pairs:
+            self.paths = [{'lq_path': lq, 'gt_path': gt} for lq, gt in zip(named['lq'], named['gt'], strict=True)]
+
+    return construct
 
 
 def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,6 +138,18 @@ def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # ---------------------------------------------------------------- the whole pipeline
+def _explained(pipeline: Callable[[str], None], if_uncaught: Callable[[BaseException], None]) -> Callable[[str], None]:
+    @functools.wraps(pipeline)
+    def explained(root_path: str) -> None:
+        try:
+            pipeline(root_path)
+        except BaseException as e:
+            if_uncaught(e)
+            raise
+
+    return explained
+
+
 def interruptible(train_pipeline: Callable[[str], None]) -> Callable[[str], None]:
     """The pipeline, ended by a signal only between two iterations and with a state written.
 
@@ -186,6 +236,7 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
         'parse_options': functools.partial(parse_options, run=run),
         'load_resume_state': load_resume_state,
         'mkdir_and_rename': mkdir_and_rename,
+        'copy_opt_file': copy_option_file,
         'get_time_str': functools.partial(_time_of_a_new_log, loop.get_time_str, run),
         'init_tb_logger': functools.partial(_init_tb_logger, run),
         'create_train_val_dataloader': functools.partial(_create_loaders, loop.create_train_val_dataloader),
@@ -212,6 +263,14 @@ def mkdir_and_rename(path: str) -> None:
         sys.stdout.write(f'Path already exists. Rename it to {target}\n')
         os.rename(path, target)
     os.makedirs(path, exist_ok=True)
+
+
+def copy_option_file(opt_file: str, folder: str) -> None:
+    """Copy an option file below a comment with the time and the command line."""
+    command = ' '.join(' '.join(sys.argv).split())  # a line break in a value would end the comment
+    text = Path(opt_file).read_text(encoding='utf-8-sig')
+    copy = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {command}\n\n{text}'
+    Path(folder, os.path.basename(opt_file)).write_text(copy, encoding='utf-8', errors='surrogateescape')
 
 
 def _time_of_a_new_log(get_time_str: Callable[[], str], run: TrainingRun) -> str:

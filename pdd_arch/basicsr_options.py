@@ -9,13 +9,18 @@ from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import get_dist_info
 
 from pdd_arch.data.section import DatasetSection
-from pdd_arch.distributed.processes import gather_objects, init_dist, open_control_group
+from pdd_arch.distributed.processes import close, gather_objects, init_dist, open_control_group, rank
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.options.command_line import build_parser, read_options
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.plan import plan
 from pdd_arch.preflight.run import Preflight, check, plan_warnings
 from pdd_arch.training.comparison import same_on_all_ranks
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
+
+
+class Checked(SystemExit):
+    """``--check`` has found no error and said what would run. Uncaught, it ends the program with status 0."""
 
 
 def parse_options(
@@ -30,14 +35,21 @@ def parse_options(
 
     Raises:
         PDDError: the options are wrong, or name something that is not there; nothing has been written yet.
+        Checked: with ``--check`` nothing more is to be done.
     """
-    args = build_parser().parse_args()
+    # here, not in a command: scripts that call BasicSR's pipelines themselves take all flags, too
+    args = argparse.ArgumentParser(parents=[build_parser()]).parse_args()
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise OptionError(
             'start with torchrun --nproc_per_node=N -m pdd_arch ...; RANK is not set', where='--launcher pytorch'
         )
     together = args.launcher != 'none'
-    checked = _check_together(args, root_path, is_train) if together else check(read_options(args, root_path, is_train))
+    checked = _check_together(args, root_path, is_train) if together else _check(args, root_path, is_train)
+    if args.check:
+        if rank() == 0:
+            sys.stdout.write(plan(checked))
+        close()
+        raise Checked(0)
     opt = BasicSROptions(checked.options.for_basicsr(), run or TrainingRun())
     opt.run.seed_drawn = checked.options.seed_drawn
     # what has been opened goes to datasets and model, so that nothing is read twice
@@ -54,6 +66,10 @@ def parse_options(
     return opt, args
 
 
+def _check(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
+    return check(read_options(args, root_path, is_train), not args.check)
+
+
 def _check_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
     """Check the options on every rank of a distributed run: they start together or not at all.
 
@@ -68,14 +84,14 @@ def _check_together(args: argparse.Namespace, root_path: str, is_train: bool) ->
     open_control_group()
     found: Preflight | Exception
     try:
-        found = check(read_options(args, root_path, is_train))
+        found = _check(args, root_path, is_train)
     except Exception as e:  # whatever it is, the others must hear of it
         found = e
     errors = gather_objects(str(found) if isinstance(found, Exception) else None)
     if isinstance(found, Exception):
         raise found
-    for rank, text in enumerate(errors):
+    for number, text in enumerate(errors):
         if text is not None:
-            raise OptionError(f'process {rank} of this run cannot start: {text}')
+            raise OptionError(f'process {number} of this run cannot start: {text}')
     same_on_all_ranks(found.options.for_basicsr())
     return found

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 import yaml
-from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options
+from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options, write_images
 from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
@@ -191,9 +191,17 @@ def test_memory_against_a_measured_step(changes):
 
 
 FAILING_STEPS = {
+    'pairs without a target domain': (
+        dict(datasets=dict(train=dict(type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr'))),
+        ['datasets.train.type', 'no images of the target domain', 'UnpairedAdaptationDataset'],
+    ),
+    'two lists of the same images': (
+        dict(datasets=dict(train=dict(meta_info_file='a.txt', meta_info_file_gt='b.txt'))),
+        ['datasets.train.meta_info_file: differs from meta_info_file_gt. Remove one'],
+    ),
     'a loss for each pixel': (
         dict(train=dict(pixel_opt=dict(type='L1Loss', reduction='none', weights=None))),
-        ['train.pixel_opt', 'shape (2, 3, 32, 32)', 'one number'],
+        ['train.pixel_opt', 'a value for each pixel', 'one number'],
     ),
     'a discriminator for other crops': (
         merge(
@@ -201,12 +209,134 @@ FAILING_STEPS = {
         ),
         ['network_d', 'gt_size 32', 'AssertionError'],
     ),
-    'a specialist with other channels': (dict(network_g=dict(num_out_ch=4)), ['network_g', 'gt_size 32']),
+    'a specialist with other channels': (dict(network_g=dict(num_out_ch=4)), ['network_g', '4 channels', 'num_out_ch']),
 }
 
 
+@pytest.mark.parametrize('flags', [['--check'], []], ids=['check', 'run'])
 @pytest.mark.parametrize('case', FAILING_STEPS)
-def test_step_that_would_fail(check, case):
+def test_step_that_would_fail(workplace, capfd, case, flags):
     changes, words = FAILING_STEPS[case]
-    status, _, error = check(run_options(**changes))
-    assert_refused((status, error), *words)
+    (workplace / 'run.yml').write_text(yaml.safe_dump(run_options(**changes), sort_keys=False))
+    assert_refused((run('basicsr', main, ['train', '-opt', 'run.yml', *flags]), capfd.readouterr().err), *words)
+
+
+#: networks with a size of their own, and what is said of crops of 32 pixels
+FIXED_SIZES = {
+    'discriminator': (
+        merge(
+            WITH_D, dict(network_d=dict(type='VGGStyleDiscriminator', num_feat=8, input_size=128, skip_connection=None))
+        ),
+        ['network_d: VGGStyleDiscriminator does not take the images of 32x32', 'gt_size: 128 it works'],
+    ),
+    'half the size in a U': (
+        merge(
+            WITH_D, dict(network_g=dict(scale=2), scale=2, datasets=dict(train=dict(gt_size=28), val=None), val=None)
+        ),
+        ['network_d: UNetDiscriminatorSN does not take the images of 28x28', 'gt_size: 32 it works'],
+    ),
+    'transformer with windows': (
+        dict(
+            network_g=dict(
+                **{key: None for key in TINY_G if key != 'type'},
+                **dict(type='SwinIR', upscale=4, img_size=8, window_size=4, depths=[1], embed_dim=8, num_heads=[1]),
+                **dict(upsampler='pixelshuffledirect', mlp_ratio=1),
+            ),
+            datasets=dict(train=dict(gt_size=24)),
+        ),
+        ['network_g: SwinIR does not take the images of 6x6', 'gt_size: 32 it works'],
+    ),
+    'other channels': (
+        merge(WITH_D, dict(network_d=dict(num_in_ch=4))),
+        ['network_d: UNetDiscriminatorSN does not take', '4 channels', 'Correct its options.'],
+    ),
+}
+
+
+@pytest.mark.parametrize('case', FIXED_SIZES)
+def test_networks_with_a_size_of_their_own(workplace, capfd, case):
+    """Found by the run itself, not only by ``--check``."""
+    changes, words = FIXED_SIZES[case]
+    (workplace / 'run.yml').write_text(yaml.safe_dump(run_options(**changes), sort_keys=False))
+    assert_refused((run('basicsr', main, ['train', '-opt', 'run.yml']), capfd.readouterr().err), *words)
+
+
+def test_discriminator_of_the_right_size(check, workplace):
+    write_images(workplace / 'hr', 2, 132, 140)
+    write_images(workplace / 'real', 3, 36, 40)
+    opt = merge(FIXED_SIZES['discriminator'][0], dict(datasets=dict(train=dict(gt_size=128))))
+    assert check(run_options(**opt))[0] == 0
+
+
+class NeedsValues(torch.nn.Module):
+    """A network that torch's ``meta`` device cannot run."""
+
+    def __init__(self, num_feat=4):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        assert x.mean().item() < 10
+        return self.conv(torch.nn.functional.interpolate(x, scale_factor=4))
+
+
+def test_network_that_needs_values(check, monkeypatch):
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'NeedsValues', NeedsValues)
+    opt = run_options(network_g=None)
+    opt['network_g'] = dict(type='NeedsValues')
+    status, text, error = check(opt)
+    assert status == 0, error
+    assert 'memory:         no estimate' in text
+
+
+# ---------------------------------------------------------------- what will be used
+@pytest.mark.parametrize(
+    ('asked', 'there', 'words'),
+    [
+        ('auto', 0, 'CPU (num_gpu: auto, and this machine has no CUDA GPU)'),
+        ('auto', 2, '2 GPU(s) (num_gpu: auto, all of this machine)'),
+        (0, 2, 'CPU\n'),
+        (1, 2, '1 GPU(s)\n'),
+    ],
+)
+def test_device(check, monkeypatch, asked, there, words):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: there)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: there > 0)
+    opt = run_options(num_gpu=asked)
+    status, text, error = check(opt)
+    assert status == 0, error
+    assert f'run:            tiny, scale 4, {words}' in text
+    other = opt | {'model_type': 'SRModel'}
+    assert f'tiny: SRModel, {words.strip()}; only' in check(other)[1]
+
+
+def test_weights_to_download(check, monkeypatch, workplace):
+    """Of losses, metrics and networks: each file once, with its place and all that need it."""
+    monkeypatch.setenv('TORCH_HOME', str(workplace / 'cache'))
+    metrics = dict(
+        lpips=dict(type='calculate_lpips', crop_border=4, net='vgg'),
+        dists=dict(type='calculate_dists', crop_border=4),
+        distance=dict(
+            type='calculate_feature_distance', crop_border=4, feature_net=dict(type='alexnet'), layers=['features.0']
+        ),
+        niqe=dict(type='calculate_niqe', crop_border=4),
+        psnr=dict(type='calculate_psnr', crop_border=4),
+    )
+    net = dict(feature_net=dict(type='squeezenet1_1', weights='imagenet', seed=None))
+    srvgg = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4)
+    opt = run_options(train=net, val=dict(metrics=metrics), network_g=None)
+    opt |= dict(network_g=srvgg, path=dict(pretrain_network_g='zoo:realesr-general-x4v3', param_key_g='params'))
+    status, text, error = check(opt)
+    assert status == 0, error
+    lines = [line.split(None, 1)[1] for line in text.splitlines() if line.startswith('download:')]
+    found = [(line.partition(' to ')[0].rsplit('/', 1)[1], line.partition(', for ')[2]) for line in lines]
+    assert found == [
+        ('realesr-general-x4v3.pth', 'path.pretrain_network_g'),
+        ('squeezenet1_1-b8a52dc0.pth', 'train.feature_net'),
+        ('vgg16-397923af.pth', 'val.metrics.lpips, val.metrics.dists'),
+        ('DISTS_weights-f5e65c96.pth', 'val.metrics.dists'),
+        ('alexnet-owt-7be5be79.pth', 'val.metrics.distance'),
+    ]
+    assert all(str(workplace / 'cache') in line for line in lines)

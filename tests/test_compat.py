@@ -14,6 +14,7 @@ from basicsr.utils import registry
 import pdd_arch
 from pdd_arch import compat
 from pdd_arch.basicsr_loop import PositionedSampler, install
+from pdd_arch.commands.errors import explain_if_uncaught
 from pdd_arch.errors import OptionError
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.training.run_state import TrainingRun
@@ -46,7 +47,7 @@ def test_importing_again_is_harmless():
     importlib.reload(pdd_arch.losses.supervised)
     before = basicsr.train.train_pipeline
     compat.apply()
-    install()
+    install(explain_if_uncaught)
     test_everything_is_registered()
     assert basicsr.train.train_pipeline is before  # not wrapped twice
 

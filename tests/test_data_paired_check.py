@@ -87,7 +87,7 @@ def test_size_beyond_what_basicsr_crops(opt, tmp_path, size):
 
 def test_training_pairs_must_fit_exactly(opt):
     with pytest.raises(DataError, match=r'datasets\.train: .*gt/b\.png 39x29'):
-        check_paired_dataset({**opt, 'phase': 'train'}, 'datasets.train')
+        check_paired_dataset({**opt, 'phase': 'train', 'gt_size': 8}, 'datasets.train')
 
 
 def test_wrong_scale_in_lmdb(opt, tmp_path):
@@ -178,5 +178,5 @@ def test_options(opt, tmp_path):
         check_paired_dataset({**single(opt), 'meta_info_file': None}, KEY)
     meta = tmp_path / 'meta.txt'
     meta.write_text('gone.png\n')
-    with pytest.raises(MissingFileError, match=r'meta\.txt lists .*gt/gone\.png, which does not exist'):
+    with pytest.raises(MissingFileError, match=r'meta\.txt line 1 asks for .*gt/gone\.png, which does not exist'):
         check_paired_dataset({**opt, 'meta_info_file': str(meta)}, KEY)

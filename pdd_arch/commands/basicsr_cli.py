@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from basicsr.test import test_pipeline
 from basicsr.train import train_pipeline
 
-from pdd_arch.commands.check_run import check_run
+from pdd_arch.basicsr_options import Checked
 from pdd_arch.commands.errors import run
 from pdd_arch.distributed import processes
 from pdd_arch.options.command_line import build_parser
@@ -39,15 +39,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``train`` or ``test``; errors are raised. The working directory is the root of all outputs."""
-    args = _parser().parse_args(argv)
-    command = args.command
-    if args.check:
-        return check_run(args, is_train=command == 'train')
+    command = _parser().parse_args(argv).command
     # BasicSR's pipelines read the command line themselves, and note it in the copy of the option file
     before, sys.argv = sys.argv, ['basicsr', *argv[argv.index(command) + 1 :]]
     try:
         PIPELINES[command][0](os.getcwd())
         processes.close()
+    except Checked:
+        return 0
     finally:
         sys.argv = before
     return 0

@@ -1,17 +1,20 @@
 """How a command ends: one line for whatever went wrong, a traceback with ``--debug``."""
 
 import errno
+import functools
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
 from pdd_arch.utils.signals import Stopped
+from pdd_arch.utils.user_code import in_code_of_the_user
 
 EXIT_ERROR = 1
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -51,29 +54,63 @@ def as_user_error(error: Exception) -> PDDError:
     logger = logging.getLogger('basicsr')
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(logger.makeRecord('basicsr', logging.ERROR, '', 0, traceback.format_exc(), (), None))
+            handler.handle(
+                logger.makeRecord('basicsr', logging.ERROR, '', 0, ''.join(traceback.format_exception(error)), (), None)
+            )
+    place = in_code_of_the_user(error)
+    cause = f'It comes from {place}' if place else 'This may be a bug'
     return PDDError(
         ' '.join(str(error).split())[:500],
         where=f'unexpected {type(error).__name__}',
-        way_out='This may be a bug; --debug shows where it happened.',
+        way_out=f'{cause}; --debug shows where it happened.',
     )
+
+
+def explain_if_uncaught(error: BaseException) -> None:
+    """Let a script of the user's own that nothing else catches `error` in end in one line, as the commands do.
+
+    Its exit status is the one that Python gives it; ``--debug`` among its arguments leaves the traceback.
+    """
+    if isinstance(error, Stopped):  # of which no hook is told
+        sys.stderr.write(_line(os.path.basename(sys.argv[0]), error))
+        error.said = True
+    if isinstance(error, SystemExit) or '--debug' in sys.argv:
+        return
+    error._of_pipeline = True  # type: ignore[attr-defined]
+    if getattr(sys.excepthook, '__name__', '') != _say_in_one_line.__name__:
+        hook = functools.partial(_say_in_one_line, sys.excepthook)
+        sys.excepthook = functools.update_wrapper(hook, _say_in_one_line)
+
+
+def _say_in_one_line(otherwise: Callable[..., None], kind: type[BaseException], error: BaseException, *at: Any) -> None:
+    """For ``sys.excepthook``."""
+    if getattr(error, '_of_pipeline', False):
+        sys.stderr.write(_line(os.path.basename(sys.argv[0]), error))
+    else:
+        otherwise(kind, error, *at)
+
+
+def _line(program: str, error: BaseException) -> str:
+    """What is said of an error that ends a program."""
+    if isinstance(error, Stopped):
+        return f'{program}: {error.message}\n'
+    if not isinstance(error, Exception):
+        return f'{program}: interrupted\n'
+    message = ' '.join(str(as_user_error(error)).split())
+    rank = os.environ.get('RANK', '0')
+    who = program if rank == '0' else f'{program} [rank {rank}]'
+    return f'{who}: error: {message}\n'
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Run a command and turn its outcome into an exit status."""
     try:
         return main(argv)
-    except Stopped as stopped:
-        sys.stderr.write(f'{program}: {stopped.message}\n')
-        return stopped.code if isinstance(stopped.code, int) else EXIT_ERROR
-    except KeyboardInterrupt:
-        sys.stderr.write(f'{program}: interrupted\n')
-        return EXIT_INTERRUPTED
-    except Exception as e:
-        if '--debug' in argv:
+    except (Stopped, KeyboardInterrupt, Exception) as e:
+        if isinstance(e, Exception) and '--debug' in argv:
             raise
-        message = ' '.join(str(as_user_error(e)).split())
-        rank = os.environ.get('RANK', '0')
-        who = program if rank == '0' else f'{program} [rank {rank}]'
-        sys.stderr.write(f'{who}: error: {message}\n')
-        return EXIT_ERROR
+        if not (isinstance(e, Stopped) and e.said):
+            sys.stderr.write(_line(program, e))
+        if isinstance(e, Stopped):
+            return e.code if isinstance(e.code, int) else EXIT_ERROR
+        return EXIT_ERROR if isinstance(e, Exception) else EXIT_INTERRUPTED

@@ -1,7 +1,9 @@
-"""Lists of images in text files, as BasicSR writes them."""
+"""Lists of images in text files, as BasicSR and Real-ESRGAN write them."""
 
+import io
 import re
 from os import path as osp
+from typing import NamedTuple
 
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images.names import is_image_name
@@ -15,36 +17,53 @@ _MAX_LINE = 10_000
 _META_LINE = re.compile(r'^(?P<name>.+?)(?:\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\S+)?)?$')
 
 
-def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
-    """Names, and sizes (height, width) where they are given, of a meta-info file.
+class Listed(NamedTuple):
+    """A line of a list."""
+
+    name: str
+    #: (height, width), where the line has it
+    size: tuple[int, int] | None
+    #: the LR image of a line ``gt, lq``, as Real-ESRGAN's lists of pairs have it
+    lq: str | None
+    #: number of the line, from 1
+    line: int
+
+
+def read_list(path: str, key: str) -> list[Listed]:
+    """The lines of a meta-info file that are not empty; the one place where such a file is read.
 
     Raises:
         MissingFileError, DataError: there is no such file, it lists nothing, or is not text; `key` is its option.
     """
     path = osp.expanduser(str(path))
-    entries = []
+    entries, number = [], 0
     try:
-        with open_file(path) as file:
+        # all kinds of line ends; bytes that are not UTF-8 are kept until their line can be named
+        with io.TextIOWrapper(open_file(path), encoding='utf-8', errors='surrogateescape') as file:
             # not `for line in file`: the line of a file that is no text may be as long as the file
             while line := file.readline(_MAX_LINE):
+                number += 1
+                if number == 1 and line.startswith(_UTF16):
+                    raise DataError('it is UTF-16, not UTF-8')
                 if len(line) == _MAX_LINE:
-                    raise DataError(f'a line of {_MAX_LINE} characters or more')
-                # a byte-order mark is what some editors put first
-                text = line.decode('utf-8-sig' if file.tell() == len(line) else 'utf-8').strip()
-                if '\0' in text:
-                    raise DataError('it holds zero bytes')
-                if text:
-                    entries.append(_entry(text))
+                    raise DataError(f'line {number} has {_MAX_LINE} characters or more')
+                if '\0' in line:
+                    raise DataError(f'line {number} holds zero bytes')
+                if not _is_utf8(line):
+                    raise DataError(f'line {number} is not UTF-8')
+                # a byte-order mark is what some editors put first; lists that were joined have it in the middle
+                if text := line.lstrip('\ufeff').strip():
+                    entries.append(_entry(text, number))
     except MissingFileError:
         raise MissingFileError(
             f'the file {shown(path)} does not exist', where=key, way_out='Correct the path.'
         ) from None
-    except (DataError, OSError, UnicodeDecodeError) as error:
+    except (DataError, OSError) as error:
         reason = error.what if isinstance(error, DataError) else error
         raise DataError(
             f'{shown(path)} is not read as a list of images ({reason})',
             where=key,
-            way_out='Name a text file with one name a line.',
+            way_out='Name a text file in UTF-8 with one name a line.',
         ) from None
     if not entries:
         raise DataError(
@@ -53,30 +72,54 @@ def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | No
     return entries
 
 
+def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | None]]:
+    """Names, and sizes (height, width) where they are given, of a meta-info file. Raises as :func:`read_list`."""
+    return [(entry.name, entry.size) for entry in read_list(path, key)]
+
+
 def listed_names(path: str, root: str, key: str) -> list[str]:
-    """Names in a meta-info file, relative to the data folder `root`; DataError where one lies outside.
+    """Names in a meta-info file, relative to the data folder `root`; DataError where one lies outside."""
+    return [below(root, entry.name, path, entry.line, key) for entry in read_list(path, key)]
+
+
+def below(root: str, name: str, path: str, line: int, key: str) -> str:
+    """A name in a line of the list `path`, relative to the data folder `root`; DataError where it lies outside.
 
     A list may come from somebody else: it must not choose among all files of the machine.
     """
-    top = osp.abspath(root)
-    below = []
-    for name, _ in parse_meta_info(path, key):
-        relative = osp.relpath(name, top) if osp.isabs(name) else osp.normpath(name)
-        if relative.split(osp.sep, 1)[0] == osp.pardir:
-            raise DataError(
-                f'{shown(path)} lists {shown(name)}, which lies outside {shown(root)}',
-                where=key,
-                way_out='Correct the list, or name a folder that holds all of the images as the data folder.',
-            )
-        below.append(relative)
-    return below
+    relative = osp.relpath(name, osp.abspath(root)) if osp.isabs(name) else osp.normpath(name)
+    if relative.split(osp.sep, 1)[0] == osp.pardir:
+        raise DataError(
+            f'{shown(path)} line {line} lists {shown(name)}, which lies outside {shown(root)}',
+            where=key,
+            way_out='Correct the list, or name a folder that holds all of the images as the data folder.',
+        )
+    return relative
 
 
-def _entry(line: str) -> tuple[str, tuple[int, int] | None]:
+# of a byte-order mark in UTF-16, each byte escaped
+_UTF16 = ('\udcff\udcfe', '\udcfe\udcff')
+
+
+def _is_utf8(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _entry(line: str, number: int) -> Listed:
     # one space for many: the pattern would try all of them in all ways
     match = _META_LINE.match(' '.join(line.split()) if len(line) > 500 else line)
     assert match  # any line that is not empty
-    name = match['name'].split(', ')[0].strip()
-    if not is_image_name(name):
-        name = name.split()[0]  # BasicSR's rule; a name with spaces and an extension is kept whole
-    return name, (int(match['h']), int(match['w'])) if match['h'] else None
+    name, lq = match['name'].strip(), None
+    for comma in re.finditer(r',\s*', name):  # names may hold commas, too
+        if is_image_name(name[: comma.start()]):
+            name, lq = name[: comma.start()], name[comma.end() :]
+            break
+    before = name
+    while before and not is_image_name(before):  # a name with spaces and an extension is kept whole
+        before = before.rpartition(' ')[0]
+    name = before or name.split()[0].rstrip(',')  # BasicSR's rule
+    return Listed(name, (int(match['h']), int(match['w'])) if match['h'] else None, lq, number)

@@ -1,18 +1,21 @@
-"""Checks of BasicSR's ``PairedImageDataset`` and ``SingleImageDataset``.
+"""BasicSR's ``PairedImageDataset`` and ``SingleImageDataset``: what they read, and whether it is right.
 
-They treat every file in a folder as an image, accept pairs of a wrong scale, and do not name a broken file.
+They treat every file in a folder as an image, accept pairs of a wrong scale, and do not name a broken file. Lists and
+LMDBs are opened by `open_pair` and `open_single` for the check and for the datasets themselves, so that both read the
+same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import path as osp
 from typing import Any
 
-from pdd_arch.data.meta_info import listed_names
+from pdd_arch.data.meta_info import below, read_list
+from pdd_arch.data.section import require_size
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, data_root, list_images, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 from pdd_arch.images import decoding
 from pdd_arch.images.names import is_image_name
-from pdd_arch.utils.wording import shown
+from pdd_arch.utils.wording import show, shown
 
 
 def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
@@ -36,8 +39,9 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
         raise OptionError(
             'missing', where=f'{key}.io_backend', way_out='Write `io_backend: {type: disk}`, as BasicSR expects.'
         )
+    _check_normalisation(opt, key)
     if kind == 'SingleImageDataset':
-        source = _open_single(opt, key)
+        source = open_single(opt, key)
         for i in range(len(source)):
             _size(source, i)
         return len(source)
@@ -45,10 +49,14 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
     scale = opt.get('scale')
     if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
         raise OptionError(where=f'{key}.scale', expected='a positive whole number (`scale: 4`)', found=repr(scale))
-    gt, lq = _open_pair(opt, key)
+    training = opt.get('phase') == 'train'
+    crop = _crop_size(opt, key, scale) if training else None
+    gt, lq = open_pair(opt, key)
     for i in range(len(gt)):
         lq_size, gt_size = _size(lq, i), _size(gt, i)
-        if problem := scale_problem(gt_size, lq_size, scale, opt.get('phase') == 'train', shown(gt.path(i))):
+        if crop is not None:
+            require_size(gt, i, gt_size, crop, scale, 1)
+        if problem := scale_problem(gt_size, lq_size, scale, training, shown(gt.path(i))):
             raise DataError(
                 problem,
                 where=f'{key}: {shown(lq.path(i))}',
@@ -106,40 +114,93 @@ def lq_name(gt_path: str, template: str, key: str) -> str:
         ) from None
 
 
-def _open(opt: Mapping[str, Any], side: str, section: str, meta: str | None = None) -> ImageSource:
-    """One side as BasicSR's own datasets read it; `meta`: the option that names a list of images.
+def _check_normalisation(opt: Mapping[str, Any], key: str) -> None:
+    """``mean`` and ``std`` come together, with a number for each channel."""
+    channels = 1 if opt.get('color') == 'y' else 3
+    for name, other in (('mean', 'std'), ('std', 'mean')):
+        values = opt.get(name)
+        if values is None and opt.get(other) is not None:
+            raise OptionError(
+                f'missing, but {other} is given', where=f'{key}.{name}', way_out=f'Add it, or remove {other}.'
+            )
+        if values is not None and (len(values) != channels or (name == 'std' and 0 in values)):
+            numbers = f'a number for each channel ({channels}){", none of them 0" if name == "std" else ""}'
+            raise OptionError(where=f'{key}.{name}', expected=numbers, found=show(values))
 
-    They leave ``~`` in a path alone, read an LMDB only where ``io_backend`` says so and then know no list, and take
-    every file of a folder for an image.
+
+def _crop_size(opt: Mapping[str, Any], key: str, scale: int) -> int:
+    size = opt.get('gt_size')
+    if size is None:
+        raise OptionError('missing', where=f'{key}.gt_size', expected='the side of the HR crop, as `gt_size: 128`')
+    if size % scale:
+        raise OptionError(
+            f'{size} is not divisible by the scale {scale}',
+            where=f'{key}.gt_size',
+            way_out=f'Use {size // scale * scale or scale}.',
+        )
+    return int(size)
+
+
+def _open(opt: Mapping[str, Any], side: str, section: str) -> ImageSource:
+    """One side without a list.
+
+    BasicSR leaves ``~`` in a path alone, reads an LMDB only where ``io_backend`` says so, and takes every file of a
+    folder for an image.
     """
     root, key, backend = data_root(opt, side, section)
     if backend == 'lmdb':
         return LmdbSource(root, key)
+    options = [name for name in opt['io_backend'] if name != 'type'] if opt.get('io_backend') else []
+    if options:
+        raise OptionError('is for type: lmdb only', where=f'{section}.io_backend.{options[0]}', way_out='Remove it.')
     require_folder(root, key)
-    if not meta:
-        return FileSource(root, list_images(root, key, only_images=True), key)
-    source = FileSource(root, listed_names(opt[meta], root, f'{section}.{meta}'), f'{section}.{meta}')
-    for path in map(source.path, range(len(source))):
-        if not osp.isfile(path):
-            what = f'{shown(opt[meta])} lists {shown(path)}, which does not exist'
-            raise MissingFileError(what, where=source.key, way_out='Correct the list or the path.')
-    return source
+    return FileSource(root, list_images(root, key, only_images=True), key)
 
 
-def _open_single(opt: Mapping[str, Any], key: str) -> ImageSource:
-    meta = 'meta_info_file' if 'meta_info_file' in opt and data_root(opt, 'lq', key)[2] == 'disk' else None
-    if meta and not opt[meta]:
-        raise OptionError(
-            'is empty, which SingleImageDataset cannot take', where=f'{key}.{meta}', way_out='Remove the line.'
-        )
-    return _open(opt, 'lq', key, meta)
+def reads_names(opt: Mapping[str, Any], key: str) -> bool:
+    """Whether a dataset reads what a list or an LMDB names, and not all files of a folder."""
+    return opt.get('meta_info_file') is not None or data_root(opt, 'lq', key)[2] == 'lmdb'
 
 
-def _open_pair(opt: Mapping[str, Any], key: str) -> tuple[ImageSource, ImageSource]:
-    meta = 'meta_info_file' if opt.get('meta_info_file') else None
-    gt = _open(opt, 'gt', key, meta)
+class LmdbClient:
+    """Reads from LMDBs for a dataset of BasicSR, whose own client keeps them open: none could be in two datasets."""
+
+    def __init__(self, sources: Mapping[str, LmdbSource]) -> None:
+        self.sources = sources
+
+    def get(self, name: str, side: str) -> bytes:
+        """The encoded image of ``lq`` or ``gt``. Raises DataError where there is none."""
+        return self.sources[side].read_encoded(name)
+
+
+def open_single(opt: Mapping[str, Any], key: str) -> ImageSource:
+    """The images of a ``SingleImageDataset``. Raises as `check_paired_dataset`, opening no image."""
+    meta = f'{key}.meta_info_file'
+    if 'meta_info_file' not in opt:
+        return _open(opt, 'lq', key)
+    if not opt['meta_info_file']:
+        raise OptionError('is empty, which SingleImageDataset cannot take', where=meta, way_out='Remove the line.')
+    entries = read_list(opt['meta_info_file'], meta)
+    return _pick(opt, 'lq', key, [(entry.name, entry.line) for entry in entries])
+
+
+def open_pair(opt: Mapping[str, Any], key: str) -> tuple[ImageSource, ImageSource]:
+    """HR and LR images of a ``PairedImageDataset``, in the same order. Raises as `check_paired_dataset`, opening none.
+
+    The LR image of a line ``gt, lq`` of a list is the one that it names, of any other line by ``filename_tmpl``.
+    """
+    template = opt.get('filename_tmpl', '{}')
+    if opt.get('meta_info_file'):
+        entries = read_list(opt['meta_info_file'], f'{key}.meta_info_file')
+        gt = _pick(opt, 'gt', key, [(entry.name, entry.line) for entry in entries])
+        in_lmdb = isinstance(gt, LmdbSource)
+        partners = [
+            entry.lq or (name if in_lmdb else lq_name(name, template, key))
+            for entry, name in zip(entries, gt.names, strict=True)
+        ]
+        return gt, _pick(opt, 'lq', key, [(name, entry.line) for name, entry in zip(partners, entries, strict=True)])
+    gt, lq = _open(opt, 'gt', key), _open(opt, 'lq', key)
     if isinstance(gt, LmdbSource):
-        lq = _open(opt, 'lq', key)
         for one, other in ((gt, lq), (lq, gt)):
             if lacking := sorted(set(one.names) - set(other.names)):
                 raise DataError(
@@ -147,16 +208,30 @@ def _open_pair(opt: Mapping[str, Any], key: str) -> tuple[ImageSource, ImageSour
                     where=key,
                     way_out='Make both LMDBs from the same names.',
                 )
-        return gt, LmdbSource(lq.root, lq.key, gt.names)
-    template = opt.get('filename_tmpl', '{}')
+        gt.names = lq.names = sorted(gt.names)
+        return gt, lq
     names = [lq_name(name, template, key) for name in gt.names]
-    if meta:  # then other files in the LR folder do not matter
-        root, root_key, _ = data_root(opt, 'lq', key)
-        require_folder(root, root_key)
-        return gt, FileSource(root, names, root_key)
-    lq = _open(opt, 'lq', key)
     _require_pairs(gt, lq, names, template, key)
     return gt, FileSource(lq.root, names, lq.key)
+
+
+def _pick(opt: Mapping[str, Any], side: str, section: str, names: Sequence[tuple[str, int]]) -> ImageSource:
+    """Images of one side that the lines of ``meta_info_file`` name: (name, number of the line)."""
+    root, root_key, backend = data_root(opt, side, section)
+    listing, key = str(opt['meta_info_file']), f'{section}.meta_info_file'
+    if backend == 'lmdb':
+        return LmdbSource(root, root_key, [name for name, _ in names])
+    require_folder(root, root_key)
+    source = FileSource(root, [below(root, name, listing, line, key) for name, line in names], key)
+    for i, (_, line) in enumerate(names):
+        if not osp.isfile(path := source.path(i)):
+            template = f'`{section}.filename_tmpl`' if side == 'lq' else 'the path'
+            raise MissingFileError(
+                f'{shown(listing)} line {line} asks for {shown(path)}, which does not exist',
+                where=key,
+                way_out=f'Correct the list or {template}. A line is `name`, `name (h,w,c)` or, of pairs, `gt, lq`.',
+            )
+    return source
 
 
 def _require_pairs(gt: ImageSource, lq: ImageSource, names: Sequence[str], template: str, key: str) -> None:

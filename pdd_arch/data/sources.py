@@ -96,12 +96,11 @@ class LmdbSource(ImageSource):
                 )
 
     @contextlib.contextmanager
-    def _value(self, index: int) -> Iterator[memoryview]:
+    def _value(self, name: str) -> Iterator[memoryview]:
         """The encoded image, in the map of the database: valid within the block only."""
-        name = self.names[index]
 
         def error(what: str, way_out: str = 'Make it anew.') -> DataError:
-            return DataError(what, where=shown(self.path(index)), way_out=way_out)
+            return DataError(what, where=shown(osp.join(self.root, name)), way_out=way_out)
 
         try:
             with (
@@ -122,13 +121,16 @@ class LmdbSource(ImageSource):
             what = f'the LMDB cannot be read ({" ".join(str(e).split())})'
             raise error(what, 'Make it anew, or close what holds it.') from None
 
+    def read_encoded(self, name: str) -> bytes:
+        """The file of an image as it was put in. Raises DataError where there is none."""
+        with self._value(name) as value:
+            return bytes(value)
+
     def read_raw(self, index: int) -> np.ndarray:
-        with self._value(index) as value:
-            content = bytes(value)
-        return decoding.decode_raw(content, self.path(index))
+        return decoding.decode_raw(self.read_encoded(self.names[index]), self.path(index))
 
     def check(self, index: int) -> tuple[int, int]:
-        with self._value(index) as value:
+        with self._value(self.names[index]) as value:
             return decoding.content_size(value, self.path(index))
 
 
@@ -148,7 +150,10 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
     root, key, _ = data_root(opt, side, section)
     root = osp.expanduser(root)
     names = (f'meta_info_file_{side}', *(['meta_info_file'] if side == 'gt' else []))
-    meta = next((name for name in names if opt.get(name)), None)
+    given = [name for name in names if opt.get(name)]
+    if len({opt[name] for name in given}) > 1:
+        raise OptionError(f'differs from {given[0]}', where=f'{section}.{given[1]}', way_out='Remove one of the two.')
+    meta = next(iter(given), None)
     meta_key = f'{section}.{meta}'
     if _is_lmdb(root):
         return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], meta_key)] if meta else None)

@@ -6,7 +6,6 @@ It is never skipped silently and never replaced by another.
 
 import importlib.metadata
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,33 +57,39 @@ def availability(metrics: Mapping[str, Mapping[str, Any]], fetch: bool = False) 
     return computed, reasons
 
 
-def _build(options: Mapping[str, Any], fetch: bool) -> None:
-    """Build the network of a metric; raises PDDError if it cannot be built, or not without an unwanted download."""
+def missing_weights(options: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Addresses of the weight files that a metric has to download first, and their places; pyiqa's are not known."""
     kind, weights = options['type'], options.get('weights', 'imagenet')
-    missing: list[tuple[str, Path] | None] = []
-    registered_as('metric', METRIC_REGISTRY, kind, 'type')
+    files: list[tuple[str, Path] | None] = []
     if kind == 'calculate_lpips':
         net = options.get('net', 'alex')
         # another network is refused by the metric itself
-        missing = [to_download(lpips_metric.TRUNKS[net], weights)] if net in lpips_metric.TRUNKS else []
-        build = partial(lpips_metric.network, net, weights)
+        files = [to_download(lpips_metric.TRUNKS[net], weights)] if net in lpips_metric.TRUNKS else []
     elif kind == 'calculate_dists':
-        own = options.get('dists_weights', 'official')
-        missing = [to_download(dists_metric.TRUNK, weights)]
-        missing += [None if dists_metric.is_at_hand(own) else (dists_metric.URL, dists_metric.target())]
-        build = partial(dists_metric.network, weights, own)
+        files = [to_download(dists_metric.TRUNK, weights)]
+        if not dists_metric.is_at_hand(options.get('dists_weights', 'official')):
+            files.append((dists_metric.URL, dists_metric.target()))
     elif kind == 'calculate_feature_distance':
         chosen = feature_distance.network_options(options.get('feature_net'), options.get('layers'))
-        missing = [to_download(chosen['type'], chosen['weights'])] if chosen['type'] in NETWORK_TYPES else []
-        build = partial(feature_distance.network, chosen)
-    elif kind == 'calculate_iqa':
-        build = partial(iqa.network, options['metric'])
-    else:
-        return
-    if not fetch and any(missing):
-        files = ' and '.join(f'{url} to {place}' for url, place in filter(None, missing))
+        files = [to_download(chosen['type'], chosen['weights'])] if chosen['type'] in NETWORK_TYPES else []
+    return [file for file in files if file is not None]
+
+
+def _build(options: Mapping[str, Any], fetch: bool) -> None:
+    """Build the network of a metric; raises PDDError if it cannot be built, or not without an unwanted download."""
+    kind, weights = options['type'], options.get('weights', 'imagenet')
+    registered_as('metric', METRIC_REGISTRY, kind, 'type')
+    if not fetch and (missing := missing_weights(options)):
+        files = ' and '.join(f'{url} to {place}' for url, place in missing)
         raise MissingFileError('its weights are not on this machine', way_out=f'Download {files}, or give paths.')
-    build()
+    if kind == 'calculate_lpips':
+        lpips_metric.network(options.get('net', 'alex'), weights)
+    elif kind == 'calculate_dists':
+        dists_metric.network(weights, options.get('dists_weights', 'official'))
+    elif kind == 'calculate_feature_distance':
+        feature_distance.network(feature_distance.network_options(options.get('feature_net'), options.get('layers')))
+    elif kind == 'calculate_iqa':
+        iqa.network(options['metric'])
 
 
 def describe(options: Mapping[str, Any]) -> dict[str, object]:

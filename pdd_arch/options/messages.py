@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -174,6 +175,10 @@ def _fields(error: ErrorDetails, place: _Place) -> Fields:
         return {'what': 'missing', 'expected': f'{describe(node)}{example}'}
     limit = f' (at most {LARGEST})' if kind == 'less_than_equal' and error['ctx']['le'] >= LARGEST // 2 else ''
     hint = did_you_mean(place.value, _choices(node)) if isinstance(place.value, str) else ''
+    if node.get('type') == 'string' and isinstance(place.value, int | float | date):
+        hint = 'A text that looks like something else needs quotes.'
+    if node.get('type') == 'integer' and isinstance(place.value, float) and place.value.is_integer():
+        hint = f'Write {place.value:.0f}.'  # 1e5 is no whole number in YAML
     return {'expected': f'{describe(node)}{limit}', 'found': show(place.value), 'way_out': hint}
 
 

@@ -109,7 +109,7 @@ class RunOptions:
             dataset |= {'phase': phase.split('_')[0], 'name': self.dataset_name(phase), 'manual_seed': self.seed}
             if 'scale' in opt:
                 dataset['scale'] = opt['scale']
-            _expand(dataset, ('dataroot_gt', 'dataroot_lq'))
+            _expand(dataset, [key for key in dataset if str(key).startswith(('dataroot_', 'meta_info'))])
         paths = opt['path']
         _expand(paths, [key for key in paths if 'resume_state' in key or 'pretrain_network' in key])
         root = self.output_folder
@@ -150,5 +150,5 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
 def _expand(section: dict[str, Any], keys: tuple[str, ...] | list[str]) -> None:
     """Put the home folder for a leading ``~`` of paths, in place."""
     for key in keys:
-        if section.get(key) is not None:
+        if isinstance(section.get(key), str):
             section[key] = os.path.expanduser(section[key])

@@ -437,7 +437,11 @@ class _WithoutTraining(_Loader):
     """Options that BasicSR's image datasets share."""
 
     dataroot_lq: Path = _opt('LR images: a folder or an LMDB')
-    meta_info_file: Path | None = _opt('text file that lists the images to use', None)
+    meta_info_file: Path | None = _opt(
+        'text file (UTF-8) that lists the images to use, a line each: `name`, `name (h,w,c)` or, of pairs, `gt, lq`; '
+        'names are relative to the data folder',
+        None,
+    )
     io_backend: IoBackend = _opt('how files are read')
     mean: Weights | None = _opt('value subtracted from each channel', None)
     std: Weights | None = _opt('value by which each channel is divided', None)
@@ -450,7 +454,9 @@ class PairedSet(_WithoutTraining):
     type: Literal['PairedImageDataset'] = _opt('this dataset')
     dataroot_gt: Path = _opt('HR images: a folder or an LMDB')
     filename_tmpl: Word = _opt(
-        'pattern of the LR file names, where `{}` stands for the HR file name without extension', '{}'
+        'pattern of the LR file names, where `{}` stands for the HR file name without extension; not for LMDBs and '
+        'where a list names the LR file',
+        '{}',
     )
     gt_size: Size | None = _opt('training only: side of the HR crop', None)
     use_hflip: bool = _opt('training only', False)

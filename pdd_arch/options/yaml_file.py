@@ -18,6 +18,13 @@ MAX_NUMBER = 100
 
 _MERGE = 'tag:yaml.org,2002:merge'
 _INVALID = 'not a valid option file'
+_NO_BREAK, _LF = '\u00a0', '\n'
+#: what to do about a problem, by a part of its name
+_WAYS_OUT = {
+    "'\\t'": 'Write spaces instead of tabs.',
+    'escape character': 'Put a text with backslashes into single quotes, or write / instead.',
+    'another document': 'A file holds one set of options: remove what begins with ---.',
+}
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -71,6 +78,14 @@ class OptionLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        of_kind = super().construct_yaml_int if node.tag.endswith(':int') else super().construct_yaml_float
+        value: int | float = of_kind(node)
+        if re.match(r'[-+]?0[0-9_]+$|.*:', node.value):  # YAML 1.1 takes 010 for 8 and 1:30 for 90
+            problem = f'{node.value} is {value} in YAML; write that, or put a text into quotes'
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
+
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if node.tag.endswith((':int', ':float')) and len(node.value) > MAX_NUMBER:
             problem = f'a number of {len(node.value)} characters'
@@ -78,6 +93,8 @@ class OptionLoader(yaml.SafeLoader):
         return super().construct_scalar(node)
 
 
+for _tag in ('tag:yaml.org,2002:int', 'tag:yaml.org,2002:float'):
+    OptionLoader.add_constructor(_tag, OptionLoader.construct_number)
 # YAML 1.1 takes 1e-4 for a string, because it has no dot; everybody who writes it means a number
 OptionLoader.add_implicit_resolver(
     'tag:yaml.org,2002:float', re.compile(r'^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$'), list('-+0123456789')
@@ -90,19 +107,25 @@ def parse_yaml(text: str) -> object:
     Raises:
         OptionError: what is wrong, in one line; `where` is its line in the text, where that is known.
     """
-    where = ''
+    where = way_out = ''
     try:
         return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
     except yaml.YAMLError as e:
         mark = getattr(e, 'problem_mark', None)
-        where = f'line {mark.line + 1}' if mark else ''
         problem = str(getattr(e, 'problem', None) or getattr(e, 'reason', None) or e)
+        if problem == "could not find expected ':'":
+            mark = getattr(e, 'context_mark', mark)  # of the line itself; the other is where the search ended
+            problem = 'the line is not `key: value`, with a space behind the colon'
+        where = f'line {mark.line + 1}' if mark else ''
+        way_out = next((hint for part, hint in _WAYS_OUT.items() if part in problem), '')
+        if _NO_BREAK in text:
+            way_out = f'Line {text.partition(_NO_BREAK)[0].count(_LF) + 1} holds a no-break space; write a common one.'
     except RecursionError:
         problem = f'nested more than {MAX_DEPTH} levels deep'
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
         # what the safe loader lets out for a value that is not of its tag: !!int x, 2024-99-99
         problem = f'a value that does not fit its tag: {e}'
-    raise OptionError(' '.join(problem.split())[:300], where=where)
+    raise OptionError(' '.join(problem.split())[:300], where=where, way_out=way_out)
 
 
 def load_options(path: str | Path) -> dict[str, Any]:
@@ -120,7 +143,9 @@ def load_options(path: str | Path) -> dict[str, Any]:
     except OptionError as e:
         raise e.with_fields(what=f'{_INVALID}: {e.what}', where=f'{path} {e.where}'.strip()) from None
     if not isinstance(opt, dict):
-        raise OptionError(where=str(path), expected='a mapping of options', found=type(opt).__name__)
+        raise OptionError(
+            where=str(path), expected='a mapping of options', found='nothing' if opt is None else type(opt).__name__
+        )
     return opt
 
 

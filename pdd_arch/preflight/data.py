@@ -19,10 +19,15 @@ def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
     """Images of each domain that this process sees in one step, and the number of processes."""
     batch = options.pdd.datasets['train'].batch_size_per_gpu or 1
     if options.distributed:
-        processes = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or '1'
-        return batch, int(processes) if processes.isdecimal() else 1
+        return batch, launched_processes()
     asked = options.pdd.num_gpu
     return batch * max(torch.cuda.device_count() if asked == 'auto' else asked, 1), 1
+
+
+def launched_processes() -> int:
+    """How many processes the launcher has started together, by its environment variables."""
+    processes = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or '1'
+    return int(processes) if processes.isdecimal() else 1
 
 
 def check_dataset_types(options: RunOptions) -> None:
@@ -75,6 +80,12 @@ def check_loader(options: RunOptions) -> None:
 def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
     """The batch can be divided as asked, and losses that compare its images with each other get enough of them."""
     train, key, batch = options.train, 'batch_size_per_gpu', options.pdd.datasets['train'].batch_size_per_gpu
+    if distill is not None and options.pdd.datasets['train'].type in ('PairedImageDataset', 'SingleImageDataset'):
+        raise OptionError(
+            'gives no images of the target domain, which train.distill_opt needs',
+            where='datasets.train.type',
+            way_out='Use type: UnpairedAdaptationDataset, or remove train.distill_opt.',
+        )
     mine, processes = samples_of_a_step(options)
     if mine % train.accumulate:
         raise OptionError(

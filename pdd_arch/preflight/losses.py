@@ -1,5 +1,7 @@
 """Checks of the losses and of the features that they compare."""
 
+import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +48,17 @@ def check_losses(train: AdaptationSettings) -> Losses:
         check_layers(losses.distillation.layers, network, 'train.distill_opt')
     if losses.perceptual is not None:
         check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
+    if losses.pixel is not None:
+        image, shape = torch.zeros(1, 3, 16, 16), ()
+        with contextlib.suppress(Exception):  # of a loss that cannot take this image, the training will tell
+            shape = tuple(losses.pixel(image, image).shape)
+        if math.prod(shape) != 1:
+            what = (
+                'the loss of an image has a value for each pixel' if shape == image.shape else 'the loss is no number'
+            )
+            raise OptionError(
+                f'{what}: shape {shape}', where='train.pixel_opt', expected='one number (reduction: mean)'
+            )
     return losses
 
 

@@ -3,7 +3,8 @@
 import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import Options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_network
+from pdd_arch.preflight.data import samples_of_a_step
 from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.resources import resolve_bundled
@@ -26,6 +28,8 @@ from pdd_arch.weights.checkpoints import OpenedWeights, check_finite, check_fits
 
 NAMED_WEIGHTS = ('imagenet', 'random')
 _LETTERS = ('g', 'teacher', 'd')
+#: sizes of crops that are tried to find one that fits
+_CROPS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 384, 512)
 
 
 def check_networks(file: Options) -> None:
@@ -69,7 +73,7 @@ def require_file(where: str, value: object) -> None:
         raise MissingFileError(
             f'{show(value)} {problem} (looked from {os.getcwd()})',
             where=where,
-            way_out='Give the path of an existing weight file.',
+            way_out='Write ~ for none.' if value == 'None' else 'Give the path of an existing weight file.',
         )
 
 
@@ -86,15 +90,63 @@ def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
     return networks
 
 
+def check_images(options: RunOptions, networks: Mapping[str, nn.Module]) -> None:
+    """The networks take the images that the datasets give; some have a fixed size (VGGStyleDiscriminator)."""
+    net, side = networks['network_g'], math.lcm(16, required_multiple(networks['network_g']))
+    for phase, dataset in options.pdd.datasets.items():
+        problem = getattr(dataset, 'color', None) == 'y' and _problem(options, 'network_g', net, (1, 1, side, side))
+        if problem:
+            raise OptionError(
+                f"'y' gives images of one channel, which network_g does not take ({problem})",
+                where=f'datasets.{phase}.color',
+                way_out='Remove it. To measure luminance, set test_y_channel: true for the metric.',
+            )
+    size = getattr(options.pdd.datasets['train'], 'gt_size', None) if options.is_train else None
+    if not isinstance(size, int):
+        return
+    count = min(samples_of_a_step(options)[0] // options.train.accumulate, 2)  # one image may be too few for a batch
+    for key, net in networks.items():
+        scale = 1 if key == 'network_d' else options.pdd.scale
+
+        def problem_at(size: int, key: str = key, net: nn.Module = net, scale: int = scale) -> str | None:
+            return _problem(options, key, net, (count, 3, size // scale, size // scale))
+
+        if found := problem_at(size):
+            sizes = sorted((n for n in _CROPS if n % options.pdd.scale == 0), key=lambda n: abs(n - size))
+            fitting = next((n for n in sizes if problem_at(n) is None), None)
+            raise OptionError(
+                f'{getattr(options.pdd, key).type} does not take the images of {size // scale}x{size // scale} pixels '
+                f'that datasets.train.gt_size {size} gives ({found})',
+                where=key,
+                way_out=f'With datasets.train.gt_size: {fitting} it works.' if fitting else 'Correct its options.',
+            )
+
+
+def _problem(options: RunOptions, key: str, net: nn.Module, shape: tuple[int, ...]) -> str | None:
+    """Why the network of a section takes no images of a shape; None if it does."""
+    state = {name: tensor.to('meta') for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+    with torch.no_grad(), contextlib.suppress(Exception):  # also of networks that cannot do without data
+        torch.func.functional_call(net, state, torch.zeros(shape, device='meta'))
+        return None
+    try:
+        if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
+            given = getattr(options.pdd, key).given()
+            net = registered_as('network', ARCH_REGISTRY, given.pop('type'), f'{key}.type')(**given)
+        with torch.no_grad():
+            net(torch.zeros(shape))
+    except Exception as e:  # whatever a network makes of it
+        return f'{type(e).__name__}: {" ".join(str(e).split())[:200]}'
+    return None
+
+
 def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool, opened: OpenedWeights) -> None:
     """Read the weights that a run starts from into `opened`, and compare them with their networks."""
-    resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
     paths = options.pdd.path
-    for key, net in networks.items():
+    for key, file in _starting_weights(options):
         letter, where = key.removeprefix('network_'), f'path.pretrain_{key}'
-        file = getattr(paths, f'pretrain_{key}')
-        if file is None or (resumes and letter != 'teacher') or not (fetch or _at_hand(file)):
+        if not (fetch or _at_hand(file)):
             continue
+        net = networks[key]
         content = opened.read(file, where)
         param_key, key_option = getattr(paths, f'param_key_{letter}'), f'path.param_key_{letter}'
         state = state_dict_of(content, param_key, file, where, net, key_option)
@@ -115,6 +167,22 @@ def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: 
         return FeatureNet(layers, **dict(options))
     except PDDError as e:
         raise e.within('train') from None
+
+
+def weights_to_fetch(options: RunOptions) -> list[tuple[str, tuple[str, Path]]]:
+    """The options that name weights to be downloaded first, with the address and the place of each."""
+    named = [(f'path.pretrain_{key}', file) for key, file in _starting_weights(options)]
+    missing = [(where, zoo.generalist(file)) for where, file in named if not _at_hand(file)]
+    return [(where, (entry.url, entry.file)) for where, entry in missing]
+
+
+def _starting_weights(options: RunOptions) -> Iterator[tuple[str, str]]:
+    """(network section, file) of all weights that the run begins with; a resumed run has its own."""
+    resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
+    for letter in _LETTERS if options.is_train else ('g',):
+        file = getattr(options.pdd.path, f'pretrain_network_{letter}')
+        if file is not None and (letter == 'teacher' or not resumes):
+            yield f'network_{letter}', file
 
 
 def _at_hand(file: str) -> bool:
@@ -154,10 +222,14 @@ def _check_scale(key: str, net: nn.Module, scale: int) -> None:
     device = next((p.device for p in net.parameters()), torch.device('cpu'))
     try:
         with torch.no_grad():
-            size = tuple(net(torch.zeros(1, 3, side, side, device=device)).shape[-2:])
+            channels, *size = net(torch.zeros(1, 3, side, side, device=device)).shape[1:]
     except Exception:  # an operation that cannot do without data; a network that fails says so when it is used
         return
-    if size != (side * scale, side * scale):
+    if channels != 3:
+        raise OptionError(
+            f'it gives images of {channels} channels', where=key, expected='3 (num_out_ch of most networks)'
+        )
+    if size != [side * scale, side * scale]:
         raise OptionError(
             f'an image of {side}x{side} pixels becomes {size[0]}x{size[1]}, but scale is {scale}',
             where=key,

@@ -21,6 +21,7 @@ from pdd_arch.preflight.data import check_batch, check_dataset_types, check_load
 from pdd_arch.preflight.losses import check_feature_size, check_losses
 from pdd_arch.preflight.metrics import check_metric_weights, check_validation
 from pdd_arch.preflight.networks import (
+    check_images,
     check_networks,
     check_weight_files,
     open_feature_net,
@@ -65,6 +66,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
             found.counts, found.sources = open_datasets(options)
             with found.weights.shared():
                 found.networks = open_networks(options, fetch)
+                check_images(options, found.networks)
             open_weights(options, found.networks, fetch, found.weights)
             if found.losses is not None:
                 found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)

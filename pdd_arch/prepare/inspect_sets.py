@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pdd_arch.data.meta_info import listed_names, parse_meta_info
-from pdd_arch.data.paired_check import lq_name, scale_problem
+from pdd_arch.data.meta_info import listed_names, parse_meta_info, read_list
+from pdd_arch.data.paired_check import lq_name, open_single, scale_problem
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.options.yaml_file import load_options
@@ -118,7 +118,8 @@ def _of_options(path: str) -> list[ImageSet]:
         elif kind == 'PairedImageDataset':
             sets.append(_paired(opt, phase, role, scale))
         elif kind == 'SingleImageDataset':
-            sets.append(ImageSet(phase, role, scale, {'lr': open_source(opt, 'lq', section)}))
+            source = open_single(opt, section) if 'meta_info_file' in opt else open_source(opt, 'lq', section)
+            sets.append(ImageSet(phase, role, scale, {'lr': source}))
         else:
             text = f'`{section}.type` is {kind}, which is not inspected here.'
             sets.append(ImageSet(phase, role, scale, {}, [Problem('count', path, text, is_error=False)]))
@@ -130,10 +131,13 @@ def _of_options(path: str) -> list[ImageSet]:
 def _paired(opt: Mapping[str, Any], phase: str, role: str, scale: int) -> ImageSet:
     section, problems, pairs = f'datasets.{phase}', [], {}
     hr, lr = (open_source(opt, side, section) for side in ('gt', 'lq'))
-    known = set(lr.names)
-    for i, name in enumerate(hr.names):
+    known, listing = set(lr.names), opt.get('meta_info_file')
+    # LR images that a list names itself
+    own = [entry.lq for entry in read_list(listing, f'{section}.meta_info_file')] if listing else [None] * len(hr)
+    for i, (name, partner) in enumerate(zip(hr.names, own, strict=True)):
         wanted = lq_name(name, opt.get('filename_tmpl', '{}'), section) if isinstance(hr, FileSource) else name
-        if wanted in known:
+        wanted = osp.normpath(partner) if partner else wanted
+        if wanted in known or (partner and osp.isfile(osp.join(lr.root, wanted))):
             pairs[name] = wanted
         else:
             text = f'has no LR image {wanted} in {shown(lr.root)}. Add it, or correct `{section}.filename_tmpl`.'

@@ -22,11 +22,16 @@ _TELLS_SENDER = hasattr(signal, 'sigtimedwait')
 
 
 class Stopped(SystemExit):
-    """The run ended because it was asked to. Uncaught, it ends the program with 128 + signal, as shells report it."""
+    """The run ended because it was asked to. Uncaught, it ends the program with 128 + signal, as shells report it.
+
+    Attributes:
+        said: whether the user has been shown the message.
+    """
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(128 + signum)
         self.message = f'stopped by {signal.Signals(signum).name} {message}'
+        self.said = False
 
 
 class StopRequest:

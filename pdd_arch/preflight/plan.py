@@ -1,35 +1,42 @@
-"""``basicsr train|test ... --check``: says what would run, and writes nothing."""
+"""What would run, in words: ``--check``."""
 
-import argparse
 import math
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+
+import torch
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import to_download
-from pdd_arch.options.command_line import read_options
+from pdd_arch.metrics.availability import missing_weights
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, Section
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.data import samples_of_a_step
+from pdd_arch.preflight.data import launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
-from pdd_arch.preflight.run import Preflight, check, plan_warnings
+from pdd_arch.preflight.networks import weights_to_fetch
+from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
+from pdd_arch.utils.user_code import in_code_of_the_user
+from pdd_arch.utils.wording import show_key
 
 
-def check_run(args: argparse.Namespace, is_train: bool) -> int:
-    """Check options, data and weights and write the plan of the run to standard output. Returns the exit status 0."""
-    options = read_options(args, os.getcwd(), is_train)
-    opened = check(options, fetch=False)
+def plan(opened: Preflight) -> str:
+    """The plan of a run whose checks have found no error (`fetch=False`), a line each.
+
+    Raises:
+        OptionError: a training step would fail, which only its estimate of memory finds.
+    """
+    options = opened.options
     if isinstance(options.file, Options):
         lines = [f'{key + ":":<16}{text}' for key, text in _plan(opened)]
     else:
-        lines = [f'{options.name}: {options.file.model_type}; only what holds for every model was checked']
-    sys.stdout.write('\n'.join([*lines, 'No error found; nothing was written.', '']))
-    return 0
+        model = f'{options.file.model_type}, {_device(options)}'
+        lines = [f'{options.name}: {model}; only what holds for every model was checked']
+    return '\n'.join([*lines, 'No error found; nothing was written.', ''])
 
 
 def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
@@ -53,6 +60,8 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     val = options.pdd.val
     if val is not None and val.metrics:
         yield 'metrics', ', '.join(f'{name} ({metric.type})' for name, metric in val.metrics.items())
+    for text in _downloads(opened):
+        yield 'download', text
     yield from _outputs(options)
     if options.is_train:
         yield 'memory', _memory(opened)
@@ -61,10 +70,37 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _device(options: RunOptions) -> str:
-    if options.distributed:
-        return f'{samples_of_a_step(options)[1]} processes'
-    asked = options.pdd.num_gpu
-    return 'all GPUs' if asked == 'auto' else f'{asked} GPU(s)' if asked else 'CPU'
+    """What will be used, not what was asked for."""
+    there, asked = torch.cuda.device_count(), options.file.num_gpu
+    if options.distributed:  # each process takes one, whatever their number in the file
+        devices = f'{there} GPU(s) of this machine' if there and asked else 'CPU'
+        return f'{launched_processes()} processes, {devices}'
+    count = there if asked == 'auto' else asked
+    devices = f'{count} GPU(s)' if count else 'CPU'
+    if asked != 'auto':
+        return devices
+    return f'{devices} (num_gpu: auto, {"all of this machine" if there else "and this machine has no CUDA GPU"})'
+
+
+def _downloads(opened: Preflight) -> Iterator[str]:
+    """What the run would fetch first, each file once: the address, its place, and the options that need it."""
+    options, needed = opened.options, dict[tuple[str, Path], list[str]]()
+    files: list[tuple[str, tuple[str, Path] | None]] = [*weights_to_fetch(options)]
+    if opened.losses is not None and opened.losses.layers:
+        net = options.train.feature_net
+        files.append(('train.feature_net', to_download(net.type, net.weights)))
+    unknown = []
+    for name, metric in ((options.pdd.val and options.pdd.val.metrics) or {}).items():
+        where = f'val.metrics.{show_key(name)}'
+        files += [(where, file) for file in missing_weights(metric.given())]
+        unknown += [where] if metric.type == 'calculate_iqa' else []
+    for where, file in files:
+        if file is not None:
+            needed.setdefault(file, []).append(where)
+    for (url, place), of in needed.items():
+        yield f'{url} to {place}, for {", ".join(of)}'
+    for where in unknown:
+        yield f'what pyiqa fetches itself for {where}; whether it is there was not looked at'
 
 
 def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
@@ -137,9 +173,12 @@ def _memory(opened: Preflight) -> str:
         found = estimate_memory(opened.options, opened.networks)
     except OptionError:
         raise
-    except NotImplementedError as e:  # an operation that cannot do without data
-        return f'no estimate: {type(e).__name__} in a pass without data'
     except Exception as e:
+        # an operation that cannot do without data; torch names its device without data then
+        if isinstance(e, NotImplementedError) or 'meta' in str(e):
+            return f'no estimate: {type(e).__name__} in a pass without data'
+        if in_code_of_the_user(e):
+            raise
         size, reason = getattr(opened.options.pdd.datasets['train'], 'gt_size', None), ' '.join(str(e).split())[:300]
         raise OptionError(
             f'a training step with datasets.train.gt_size {size} fails ({type(e).__name__}: {reason})',
