@@ -52,6 +52,12 @@ def check_dataset_types(options: RunOptions) -> None:
             )
         if not trains:
             names[name] = phase
+            if dataset.persistent_workers:
+                raise OptionError(
+                    'true, but images for validation are loaded without workers',
+                    where=f'{where}.persistent_workers',
+                    way_out='Set it to false.',
+                )
 
 
 def check_loader(options: RunOptions) -> None:
