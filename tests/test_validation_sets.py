@@ -15,11 +15,13 @@ from helpers import merge, release_logger, run_options, write_images
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main as pdd
+from pdd_arch.errors import OptionError
 from pdd_arch.training.record import read_record
 
 SRVGG = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=4, act_type='prelu')
 PSNR = dict(type='calculate_psnr', crop_border=4)
 NIQE = dict(type='calculate_niqe', crop_border=0)
+PAIRS = dict(dataroot_gt='val_hr', dataroot_lq='val_lr')
 PHOTOGRAPHS = dict(name='photographs', type='SingleImageDataset', dataroot_lq='photos', io_backend=dict(type='disk'))
 
 
@@ -317,6 +319,99 @@ def test_a_metric_of_pyiqa_without_reference_is_for_both(monkeypatch):
     assert list(metrics_of_set(metrics, dict(type='PairedImageDataset'), 'datasets.val')) == ['musiq', 'dists']
 
 
+def test_the_best_checkpoint_by_photographs_alone(basicsr, mixed, monkeypatch):
+    """Lower NIQE is better: the third validation is the best, and nobody asked for a checkpoint there."""
+    from pdd_arch.models.set_validation import SetValidation
+
+    values = {1: 9.0, 2: 5.0, 3: 2.0, 4: 7.0}
+
+    def measure(self, _images, options):
+        iteration = basicsr_iteration(self)
+        return values[iteration] if options['type'] == 'calculate_niqe' else 20.0
+
+    def basicsr_iteration(own):
+        return next(i for i in range(4, 0, -1) if list(Path('experiments/tiny/visualization').rglob(f'*_{i}.png')))
+
+    monkeypatch.setattr(SetValidation, 'measure', measure)
+    opt = merge(mixed, dict(train=dict(total_iter=4), val=dict(val_freq=1)))
+    opt['logger'] |= dict(keep_best='photographs/niqe', keep_checkpoints=1)
+    status, _, error = basicsr(opt)
+    assert status == 0, error
+    assert {p.name for p in Path('experiments/tiny/training_states').iterdir()} == {'3.state', '4.state'}
+
+
+def test_a_set_that_is_measured_otherwise_after_resuming(basicsr, mixed):
+    """What is not measured any more on a set cannot be its best result, nor be taken for that of another set."""
+    opt = merge(mixed, dict(datasets=dict(val_2=dict(type='PairedImageDataset', **PAIRS))))
+    assert basicsr(opt)[0] == 0
+    opt = merge(opt, dict(datasets=dict(val=dict(metrics=['niqe'])), train=dict(total_iter=4)))
+    opt['logger']['keep_best'] = 'psnr'
+    status, _, error = basicsr(opt, '--auto_resume')
+    assert status == 0, error
+    best = torch.load('experiments/tiny/training_states/4.state', weights_only=True)['best_metrics']
+    assert {name: sorted(records) for name, records in best.items()} == {
+        'pairs': ['niqe'],
+        'photographs': ['niqe', 'psnr'],
+    }
+
+
+def test_a_set_of_ones_own_without_ground_truth(basicsr, mixed, monkeypatch):
+    from basicsr.data.single_image_dataset import SingleImageDataset
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, 'MyPhotographs', type('MyPhotographs', (SingleImageDataset,), {}))
+    opt = merge(mixed, dict(datasets=dict(val_2=dict(type='MyPhotographs'))))
+    status, _, error = basicsr(opt)
+    assert status == 1
+    assert (
+        'val.metrics.psnr: calculate_psnr compares with a ground truth, which photo0 of the set photographs has'
+        in error
+    )
+    assert (
+        error.strip()
+        .splitlines()[-1]
+        .endswith('List the metrics that this set can be measured with in its section, under `metrics`.')
+    )
+    status, _, error = basicsr(merge(opt, dict(datasets=dict(val_2=dict(metrics=['niqe'])))))
+    assert status == 0, error
+
+
+def test_a_progress_bar_and_a_metric_listed_twice(basicsr, mixed):
+    opt = merge(mixed, dict(val=dict(pbar=True), datasets=dict(val_2=dict(metrics=['niqe', 'niqe']))))
+    status, _, error = basicsr(opt)
+    assert status == 0, error
+    assert validations()[1] == (2, 'photographs', ['niqe'])
+
+
+def test_a_table_is_measured_on_the_pairs(mixed, monkeypatch, capsys):
+    from table_material import LIST, tables
+
+    from pdd_arch.report.table_file import read_table
+
+    opt = mixed | dict(
+        datasets={'train': mixed['datasets']['train'], 'val': PHOTOGRAPHS, 'val_2': mixed['datasets']['val']}
+    )
+    opt['datasets']['val_2']['metrics'] = ['psnr']
+    opt['val']['metrics']['psnr']['better'] = 'higher'
+    Path('tiny.yml').write_text(yaml.safe_dump(opt))
+    plan = {**LIST, 'rows': LIST['rows'][:1], 'baseline': 'bicubic', 'datasets': {'a': {}}}
+    Path('list.yml').write_text(yaml.safe_dump(plan))
+    assert tables() == 0, capsys.readouterr().err
+    table = read_table(Path('out/table.json'))
+    assert [m.name for m in table.metrics] == ['psnr']
+    assert list(table.rows[0].seeds[0].scores) == ['000']
+    # the list's own metrics, whatever the file says of its sets
+    plan['metrics'] = {'SSIM': dict(type='calculate_ssim', crop_border=4)}
+    Path('list.yml').write_text(yaml.safe_dump(plan))
+    Path('out/cells/a_bicubic.json').unlink()
+    assert tables() == 0, capsys.readouterr().err
+    assert [m.name for m in read_table(Path('out/table.json')).metrics] == ['SSIM']
+    opt['datasets'].pop('val_2')
+    Path('tiny.yml').write_text(yaml.safe_dump(opt))
+    with pytest.raises(OptionError, match=r'datasets\.val: missing, expected LR images and their ground truth'):
+        tables()
+
+
 # ---------------------------------------------------------------- images that a metric has no number for
 @pytest.mark.parametrize(
     ('metric', 'reason'),
@@ -351,6 +446,21 @@ def test_one_image_without_a_number_does_not_end_the_run(basicsr, mixed, monkeyp
     values = read_record('experiments/tiny').validation
     assert np.isfinite(values['pairs']['niqe'][2])
     assert np.isnan(values['photographs']['niqe'][2])
+
+
+def test_a_border_that_leaves_too_little_for_niqe(basicsr, mixed):
+    status, _, error = basicsr(merge(mixed, dict(val=dict(metrics=dict(niqe=dict(crop_border=4))))), '--check')
+    assert status == 1
+    assert 'val.metrics.niqe: calculate_niqe has no number for 1 of 1 images of datasets.val' in error
+
+
+def test_a_metric_that_gives_something_else(basicsr, mixed, monkeypatch):
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_mine', lambda img, img2, crop_border: None)
+    mine = dict(type='calculate_mine', crop_border=0)
+    status, _, error = basicsr(merge(mixed, dict(val=dict(metrics=dict(mine=mine)))))
+    assert status == 1
+    assert 'calculate_mine: expected a number for an image, found None' in error
+    assert 'bug' not in error
 
 
 def test_a_metric_need_not_know_better(basicsr, mixed, monkeypatch):
@@ -416,6 +526,5 @@ def test_options_without_effect_in_a_test(basicsr):
 
 
 def test_a_sound_run_is_not_warned(basicsr, mixed):
-    mixed['logger']['save_checkpoint_freq'] = 2
     assert 'WARNING' not in basicsr(mixed, '--check')[1]
     assert 'warning' not in basicsr(mixed)[2]

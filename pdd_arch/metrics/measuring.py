@@ -13,9 +13,10 @@ import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import PDDError
+from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.metrics.availability import better
 from pdd_arch.utils.registration import registered
+from pdd_arch.utils.wording import show
 
 #: an image: (H, W, 3), uint8, BGR
 Image = np.ndarray
@@ -42,13 +43,17 @@ def value_of(options: Mapping[str, Any], output: Image, truth: Image | None = No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)  # means of nothing: their outcome is said
-            value = float(calculate_metric(images, _arguments(options)))
+            value = calculate_metric(images, _arguments(options))
     except (ArithmeticError, ValueError, AssertionError, RuntimeError) as e:
         if isinstance(e, PDDError | torch.OutOfMemoryError):
             raise
         reason = f'{type(e).__name__} {" ".join(str(e).split())}'
         return math.nan, '; '.join(filter(None, (reason, _NEEDS.get(options['type']))))
-    return value, 'not a number' if math.isnan(value) else ''
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(where=options['type'], expected='a number for an image', found=show(value)) from None
+    return number, 'not a number' if math.isnan(number) else ''
 
 
 def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def options_without_effect(options: RunOptions) -> Iterator[str]:
 
 
 def _never_happens(opt: Mapping[str, Any], val: Mapping[str, Any] | None, sets: list[str]) -> Iterator[str]:
-    """Validations, log lines and checkpoints that the training never comes to."""
+    """Validations and log lines that the training never comes to. A checkpoint at the end alone is a usual wish."""
     if sets and val is None:
         yield (
             f'datasets.{sets[0]} is given, but there is no section val, so that NOTHING IS VALIDATED. Add val with '
@@ -52,7 +52,6 @@ def _never_happens(opt: Mapping[str, Any], val: Mapping[str, Any] | None, sets: 
     happens = {
         'val.val_freq': (val if sets else None, 'there is one validation only, at the end'),
         'logger.print_freq': (opt['logger'], 'no losses are logged or recorded'),
-        'logger.save_checkpoint_freq': (opt['logger'], 'a checkpoint is written only at the end'),
     }
     for key, (section, outcome) in happens.items():
         frequency = (section or {}).get(key.partition('.')[2])
