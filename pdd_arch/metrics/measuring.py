@@ -47,8 +47,8 @@ def value_of(options: Mapping[str, Any], output: Image, truth: Image | None = No
     except (ArithmeticError, ValueError, AssertionError, RuntimeError) as e:
         if isinstance(e, PDDError | torch.OutOfMemoryError):
             raise
-        reason = f'{type(e).__name__} {" ".join(str(e).split())}'
-        return math.nan, '; '.join(filter(None, (reason, _NEEDS.get(options['type']))))
+        reason = f'{type(e).__name__} {" ".join(str(e).split())}'[:200]
+        return math.nan, ': '.join(filter(None, (_NEEDS.get(options['type']), reason)))
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):

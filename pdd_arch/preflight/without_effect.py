@@ -25,6 +25,7 @@ def options_without_effect(options: RunOptions) -> Iterator[str]:
     val, sets = opt.get('val'), validated_sets(options)
     if options.is_train:
         yield from _never_happens(opt, val, list(sets))
+        yield from _comes_too_late(opt, val if sets else None)
     elif not sets:
         yield 'datasets is empty: nothing is tested. Add datasets.test_1.'
     if val is None:
@@ -40,7 +41,7 @@ def options_without_effect(options: RunOptions) -> Iterator[str]:
 
 
 def _never_happens(opt: Mapping[str, Any], val: Mapping[str, Any] | None, sets: list[str]) -> Iterator[str]:
-    """Validations and log lines that the training never comes to. A checkpoint at the end alone is a usual wish."""
+    """One half of what a validation needs, without the other."""
     if sets and val is None:
         yield (
             f'datasets.{sets[0]} is given, but there is no section val, so that NOTHING IS VALIDATED. Add val with '
@@ -48,9 +49,15 @@ def _never_happens(opt: Mapping[str, Any], val: Mapping[str, Any] | None, sets: 
         )
     if val is not None and not sets:
         yield 'val is given, but there is no datasets.val, so that NOTHING IS VALIDATED. Add one, or remove val.'
+
+
+def _comes_too_late(opt: Mapping[str, Any], val: Mapping[str, Any] | None) -> Iterator[str]:
+    """Frequencies beyond the end of the training. A checkpoint at the end alone is a usual wish."""
+    if 'debug' in opt['name']:  # its frequencies are not those of the file
+        return
     total = opt['train'].get('total_iter')
     happens = {
-        'val.val_freq': (val if sets else None, 'there is one validation only, at the end'),
+        'val.val_freq': (val, 'there is one validation only, at the end'),
         'logger.print_freq': (opt['logger'], 'no losses are logged or recorded'),
     }
     for key, (section, outcome) in happens.items():

@@ -151,11 +151,11 @@ def _pictures(datasets: Mapping[str, Any], folder: Path, page: Page) -> list[Pic
 def _saved(folder: Path) -> dict[tuple[str, str], dict[int, Path]]:
     """Set and image -> iteration -> file, of ``visualization/[SET/]IMAGE/IMAGE_ITERATION.png``; set '': not known."""
     out: dict[tuple[str, str], dict[int, Path]] = {}
-    for path in sorted([*folder.glob('*/*.png'), *folder.glob('*/*/*.png')]):
+    for path in sorted(folder.rglob('*.png')):
         name, _, iteration = path.stem.rpartition('_')
         if name == path.parent.name and iteration.isdecimal():
-            of_set = path.parent.parent != folder
-            out.setdefault((path.parent.parent.name if of_set else '', name), {})[int(iteration)] = path
+            of_set = path.parent.parent.relative_to(folder).as_posix()
+            out.setdefault(('' if of_set == '.' else of_set, name), {})[int(iteration)] = path
     return out
 
 
