@@ -16,9 +16,14 @@ from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main as pdd
 from pdd_arch.errors import OptionError
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.run import plan_warnings
 from pdd_arch.training.record import read_record
 
+OPTIONS = Path(__file__).parents[1] / 'options'
 SRVGG = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=4, act_type='prelu')
+FEATURES = dict(type='alexnet', weights='random')
 PSNR = dict(type='calculate_psnr', crop_border=4)
 NIQE = dict(type='calculate_niqe', crop_border=0)
 PAIRS = dict(dataroot_gt='val_hr', dataroot_lq='val_lr')
@@ -417,6 +422,7 @@ def test_a_table_is_measured_on_the_pairs(mixed, monkeypatch, capsys):
         (NIQE, 'NIQE needs two blocks of 96x96 pixels'),
         (dict(type='calculate_ssim', crop_border=20), 'not a number'),
         (dict(type='calculate_psnr', crop_border=24), 'crop_border 24 leaves nothing'),
+        (dict(type='calculate_feature_distance', crop_border=24, feature_net=FEATURES), 'crop_border 24 leaves'),
     ],
 )
 def test_images_too_small_for_a_metric_are_found_by_the_check(basicsr, workplace, metric, reason):
@@ -444,6 +450,16 @@ def test_one_image_without_a_number_does_not_end_the_run(basicsr, mixed, monkeyp
     values = read_record('experiments/tiny').validation
     assert np.isfinite(values['pairs']['niqe'][2])
     assert np.isnan(values['photographs']['niqe'][2])
+
+
+def test_an_image_too_small_for_a_network_does_not_end_the_run(basicsr, workplace):
+    """What a network needs is not known before: it may be any."""
+    write_images(workplace / 'val_hr', 1, 16, 16)
+    write_images(workplace / 'val_lr', 1, 4, 4)
+    distance = dict(type='calculate_feature_distance', crop_border=0, feature_net=FEATURES)
+    status, _, error = basicsr(run_options(val=dict(metrics=dict(distance=distance))))
+    assert status == 0, error
+    assert 'distance has no number for 1 of 1 images (the first: 000: RuntimeError Given input size' in error
 
 
 def test_a_border_that_leaves_too_little_for_niqe(basicsr, mixed):
@@ -521,6 +537,11 @@ def test_options_without_effect_in_a_test(basicsr):
     assert 'datasets.test_1 has no metric and val.save_img is false' in out
     opt['datasets'] = {}
     assert 'datasets is empty: nothing is tested' in basicsr(opt, '--check', command='test')[1]
+
+
+@pytest.mark.parametrize('file', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.stem)
+def test_option_files_of_the_package_are_not_warned(file):
+    assert plan_warnings(RunOptions.of(load_options(file))) == []
 
 
 def test_a_sound_run_is_not_warned(basicsr, mixed):
