@@ -201,7 +201,11 @@ def test_the_warning_stays_for_other_models(monkeypatch):
         ),
         (
             dict(logger=dict(keep_best='photographs/psnr')),
-            ["logger.keep_best: photographs is not measured with 'psnr', expected 'niqe'"],
+            ["logger.keep_best: 'photographs' is not measured with 'psnr', expected 'niqe'"],
+        ),
+        (
+            dict(val=None, datasets=dict(val=dict(metrics=['psnr']))),
+            ["datasets.val.metrics: no metric 'psnr' in val.m"],
         ),
         (dict(logger=dict(keep_best='niqe')), ['there are 2 validation datasets', 'Write pairs/niqe']),
         (
@@ -475,6 +479,14 @@ def test_a_metric_that_gives_something_else(basicsr, mixed, monkeypatch):
     assert status == 1
     assert 'calculate_mine: expected a number for an image, found None' in error
     assert 'bug' not in error
+
+
+def test_a_no_reference_metric_of_ones_own_is_for_both_kinds(basicsr, mixed, monkeypatch):
+    """It need not know of a ground truth, which BasicSR hands to every metric."""
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_level', lambda img: float(img.mean()))
+    status, _, error = basicsr(merge(mixed, dict(val=dict(metrics=dict(level=dict(type='calculate_level'))))))
+    assert status == 0, error
+    assert validations()[:2] == [(2, 'pairs', ['level', 'niqe', 'psnr']), (2, 'photographs', ['level', 'niqe'])]
 
 
 def test_a_metric_need_not_know_better(basicsr, mixed, monkeypatch):

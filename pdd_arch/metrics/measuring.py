@@ -1,6 +1,7 @@
 """Measuring several methods on the same pairs, and putting the numbers into tables."""
 
 import csv
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,9 @@ def value_of(options: Mapping[str, Any], output: Image, truth: Image | None = No
     Raises:
         PDDError: the metric cannot be computed at all, whatever the image.
     """
-    images = {'img': output} if truth is None else {'img': output, 'img2': truth}
+    images = {'img': output}
+    if truth is not None and _takes_truth(options['type']):
+        images['img2'] = truth
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)  # means of nothing: their outcome is said
@@ -56,6 +59,13 @@ def value_of(options: Mapping[str, Any], output: Image, truth: Image | None = No
     return number, 'not a number' if math.isnan(number) else ''
 
 
+def _takes_truth(kind: str) -> bool:
+    """Whether a metric can be given a ground truth, needed or not; a no-reference metric need not know of it."""
+    metric = registered(METRIC_REGISTRY, kind)
+    parameters = {} if metric is None else inspect.signature(metric).parameters
+    return 'img2' in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Without `better`, which BasicSR passes on: a metric need not take it."""
     return {key: value for key, value in options.items() if key != 'better'}
@@ -69,10 +79,10 @@ def why_not_of_size(options: Mapping[str, Any], height: int, width: int) -> str:
     border = options.get('crop_border', 0)
     if min(height, width) <= 2 * border:
         return f'crop_border {border} leaves nothing'
-    metric = registered(METRIC_REGISTRY, options['type'])
-    if metric is None or not metric.__module__.startswith('basicsr.'):
+    metric, enough = registered(METRIC_REGISTRY, options['type']), _ENOUGH + 2 * border
+    if min(height, width) >= enough or metric is None or not metric.__module__.startswith('basicsr.'):
         return ''
-    size = [min(n, _ENOUGH + 2 * border) for n in (height, width)]
+    size = [min(n, enough) for n in (height, width)]
     noise = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     try:
         return value_of(options, *noise)[1]

@@ -40,7 +40,6 @@ def check_validation(options: RunOptions) -> None:
         trunk = _trunk(given, where)
         if trunk is not None and trunk.weights not in (NAMED_WEIGHTS if trunk.depth else ('imagenet',)):
             require_file(trunk.where, trunk.weights)
-    check_set_metrics(options)
 
 
 def validated_sets(options: RunOptions) -> dict[str, dict[str, Any]]:

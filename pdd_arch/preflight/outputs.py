@@ -45,15 +45,16 @@ def _check_best(options: RunOptions, best: str) -> None:
     wanted = [('no metric {} in val.metrics', metric, list(metrics))]
     if dataset:
         wanted.append(('no validation dataset is named {}', dataset, list(sets)))
-        wanted.append((f'{dataset} is not measured with {{}}', metric, list(sets.get(dataset, {}))))
     for problem, name, known in wanted:
         if name not in known:
             expected, hint = one_of(known) if known else 'one there', did_you_mean(name, known)
             raise OptionError(problem.format(repr(name)), where=where, expected=expected, way_out=hint)
-    measured = [name for name, own in sets.items() if metric in own]
+    measured = [name for name, own in sets.items() if metric in own and dataset in ('', name)]
     if not measured:
-        raise OptionError(f'no validation dataset is measured with {metric!r}', where=where)
-    if not dataset and len(measured) > 1:
+        which = f'{dataset!r} is not' if dataset else 'no validation dataset is'
+        expected = one_of(sets[dataset]) if sets.get(dataset) else ''
+        raise OptionError(f'{which} measured with {metric!r}', where=where, expected=expected)
+    if len(measured) > 1:
         raise OptionError(
             f'{best!r}, but there are {len(measured)} validation datasets',
             where=where,

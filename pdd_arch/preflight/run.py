@@ -94,6 +94,7 @@ def check_plan(options: RunOptions) -> Losses | None:
         check_batch(options, losses.distillation)
         check_logger(options)
     check_validation(options)
+    check_set_metrics(options)
     check_outputs(options)
     return losses
 
