@@ -10,6 +10,7 @@ For good, by `install`:
 ``*ImageDataset.__init__``           splits lines of lists at spaces and names in an LMDB at dots, takes ``gt, lq`` and
                                      byte-order marks for names, holds LMDBs open
 ``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
+``SRModel.nondist_validation``       all sets have all metrics; one that has no number for an image ends the run
 ==================================== ==================================================================================
 
 For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:
@@ -25,6 +26,7 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 ``worker_init_fn`` (of basicsr.data) data workers would end by signals that are meant for the main process
 ``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
 ``build_model``                      the run has to know its model; what was found while resuming goes to the log
+the logger                           says that several validation sets are for ``SRModel`` only, also of one
 ``MessageLogger``                    the log is text only; here it is also recorded as data
 ``copy_opt_file``                    its copy of a file with a byte-order mark, or of one in UTF-8 where that is not the
                                      system's encoding, cannot be read
@@ -44,6 +46,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import basicsr.data
+import basicsr.models.sr_model
 import basicsr.test
 import basicsr.train
 import basicsr.utils.dist_util
@@ -53,6 +56,7 @@ import cv2
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
+from basicsr.models.sr_model import SRModel
 from basicsr.utils import MessageLogger, get_root_logger
 from torch.utils.data import DataLoader
 
@@ -62,6 +66,7 @@ from pdd_arch.data.positioned_index import PositionedIndex, positioned
 from pdd_arch.data.sources import LmdbSource
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.models.set_validation import SetValidation, give_own_folders
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
@@ -87,6 +92,8 @@ def install(if_uncaught: Callable[[BaseException], None]) -> None:
     if not hasattr(basicsr.train.train_pipeline, _PLAIN):
         basicsr.train.train_pipeline = _explained(interruptible(basicsr.train.train_pipeline), if_uncaught)
         basicsr.test.test_pipeline = _explained(basicsr.test.test_pipeline, if_uncaught)
+    if not hasattr(SRModel.nondist_validation, _PLAIN):
+        SRModel.nondist_validation = with_the_metrics_of_the_set(SRModel.nondist_validation)
     for dataset in (PairedImageDataset, SingleImageDataset):
         if not hasattr(dataset.__getitem__, _PLAIN):
             dataset.__init__ = reading_as_checked(dataset.__init__)
@@ -137,6 +144,25 @@ def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
+def with_the_metrics_of_the_set(nondist_validation: Callable[..., None]) -> Callable[..., None]:
+    """The validation of a set, measured as its section says; an image without a number costs the mean, not the run."""
+
+    @functools.wraps(nondist_validation)
+    def validation(self: Any, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
+        own = SetValidation(dataloader, self.opt)
+        whole, self.opt = self.opt, own.options
+        self.metric_results = dict.fromkeys(own.metrics, 0)
+        try:
+            with replaced([(basicsr.models.sr_model, 'calculate_metric', own.measure)]):
+                nondist_validation(self, own, current_iter, tb_logger, save_img)
+        finally:
+            self.opt = whole
+        for problem in own.problems(save_img):
+            get_root_logger().warning(problem)
+
+    return validation
+
+
 # ---------------------------------------------------------------- the whole pipeline
 def _explained(pipeline: Callable[[str], None], if_uncaught: Callable[[BaseException], None]) -> Callable[[str], None]:
     @functools.wraps(pipeline)
@@ -165,7 +191,7 @@ def interruptible(train_pipeline: Callable[[str], None]) -> Callable[[str], None
         run = TrainingRun()
         status, error = 'failed', None
         try:
-            with signals_to(run.stop), _one_line_for_a_lost_log(), bound_to(run):
+            with signals_to(run.stop), _one_line_for_a_lost_log(), _no_false_warning(run), bound_to(run):
                 train_pipeline(root_path)
             status = 'finished'
         except Stopped:
@@ -217,6 +243,21 @@ def _one_line_for_a_lost_log() -> contextlib.AbstractContextManager[None]:
         lost.add(self.baseFilename)
 
     return replaced([(logging.FileHandler, 'handleError', handle_error)])
+
+
+@contextlib.contextmanager
+def _no_false_warning(run: TrainingRun) -> Iterator[None]:
+    """BasicSR's loop warns of several validation sets at each validation, whatever the model."""
+
+    def is_true(record: logging.LogRecord) -> bool:
+        return not (str(record.msg).startswith('Multiple validation datasets') and isinstance(run.model, SRModel))
+
+    logger = logging.getLogger('basicsr')
+    logger.addFilter(is_true)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_true)
 
 
 @contextlib.contextmanager
@@ -338,6 +379,8 @@ def _create_loaders(
             run.lock = lock_folder(opt['path']['experiments_root'])
         run.record = TrainingRecord(opt['path']['experiments_root'])
     train_loader, train_sampler, run.val_loaders, _, run.total_iterations = create(opt, logger)
+    if sharing := give_own_folders(run.val_loaders):
+        logger.info(f'Validation sets with images of the same names have folders of their own: {", ".join(sharing)}')
     if not len(train_loader):
         raise OptionError(
             f'{train_loader.batch_size}, but an epoch has only {len(train_sampler)} samples for a process',

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
+from basicsr.utils.registry import METRIC_REGISTRY
 from report_material import (
     BLUE,
     CLOSING,
@@ -358,6 +359,23 @@ def test_page_of_a_run(tmp_path, capsys):
     assert data['baseline'] in ('bicubic', 'iteration 50')
     assert 'lpips was not computed' in capsys.readouterr().err
     assert any('those of the first (50) and the last (100) are shown' in n for n in data['notes'])
+
+
+def test_a_metric_without_a_number_for_one_image_has_those_of_the_others(tmp_path, monkeypatch, capsys):
+    folder = make_run(tmp_path)
+    broken = cv2.imread(str(tmp_path / 'hr/p.png'))
+
+    def calculate_nothing(img, img2):
+        if np.array_equal(img2, broken):
+            raise np.linalg.LinAlgError('SVD')
+        return 3.0
+
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_nothing', calculate_nothing)
+    assert pdd(folder) == 0
+    data = embedded(folder / 'report.html', 'data')
+    column, scores = [m['name'] for m in data['metrics']].index('lpips'), data['scores']['pairs']['iteration 100']
+    assert {name: image['mean'][column] for name, image in scores.items()} == {'p': None, 'q': 3.0}
+    assert 'lpips was not computed for 3 images, the first is p (bicubic): LinAlgError SVD' in capsys.readouterr().err
 
 
 def test_a_continued_run_overwrites_what_it_repeats(tmp_path):

@@ -5,7 +5,7 @@ LMDBs are opened by `open_pair` and `open_single` for the check and for the data
 same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import path as osp
 from typing import Any
 
@@ -63,6 +63,13 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
                 way_out=f'Correct `scale`, `{key}.dataroot_gt` or `{key}.dataroot_lq`, or replace the file.',
             )
     return len(gt)
+
+
+def lr_sizes(opt: Mapping[str, Any], key: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name and size (height, width) of each LR image of a dataset that :func:`check_paired_dataset` has accepted."""
+    source = _open_pair(opt, key)[1] if opt['type'] == 'PairedImageDataset' else _open_single(opt, key)
+    for i in range(len(source)):
+        yield shown(source.path(i)), source.check(i)
 
 
 def scale_problem(

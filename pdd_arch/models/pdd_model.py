@@ -80,7 +80,8 @@ class PDDModel(SRModel):
         super().__init__(own)
         validated: nn.Module = getattr(self, 'net_g_ema', self.net_g)
         keep_best = (own.get('logger') or {}).get('keep_best') if self.is_train else None
-        self.validator = Validator(bare(validated), val_options(own), keep_best)
+        sections = {s.get('name', phase): s for phase, s in own.get('datasets', {}).items() if phase != 'train'}
+        self.validator = Validator(bare(validated), val_options(own), keep_best, sections)
         self.best_metric_results = self.validator.best  # BasicSR's name
         if self.settings is None:
             return
@@ -325,11 +326,7 @@ class PDDModel(SRModel):
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
         """As BasicSR's, with a plain number, which a state can hold; one that is undefined is never the best."""
-        if float(val) != float(val):
-            get_root_logger().warning(
-                f'{metric} of {dataset_name} is not a number: is crop_border larger than an image?'
-            )
-        else:
+        if float(val) == float(val):
             super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
 
 

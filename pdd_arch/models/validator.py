@@ -1,13 +1,15 @@
 """Validation: upscaling of its images, and the best results so far."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
 from pdd_arch.inference import forward_tiled, required_multiple
+from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.options.schema import ValOptions
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.random_state import random_state_kept
@@ -22,14 +24,21 @@ class Validator:
     Args:
         network: without a wrapper for several devices.
         keep_best: metric, or dataset/metric, whose best checkpoint is kept (``logger.keep_best``).
+        sections: of the validation sets, by their names; a set that is not there is measured with all metrics.
 
     Attributes:
         best: best result of each metric on each dataset; BasicSR writes to it.
         validated: the iteration that was validated last, or None.
     """
 
-    def __init__(self, network: nn.Module, options: ValOptions, keep_best: str | None = None) -> None:
-        self.network, self.keep_best, self._options = network, keep_best, options
+    def __init__(
+        self,
+        network: nn.Module,
+        options: ValOptions,
+        keep_best: str | None = None,
+        sections: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
+        self.network, self.keep_best, self._options, self._sections = network, keep_best, options, sections
         self.best: BestResults = {}
         self.validated: int | None = None
 
@@ -62,13 +71,14 @@ class Validator:
 
     def restore_best(self, saved: BestResults) -> None:
         """Take over the best results of an earlier part of the run, of the metrics that are still measured."""
-        metrics = self._options.metrics or {}
+        given = {name: metric.given() for name, metric in (self._options.metrics or {}).items()}
         for dataset, records in saved.items():
+            metrics = metrics_of_set(given, self._sections.get(dataset, {}), f'datasets.{dataset}')
             if not records.keys() & metrics.keys():
                 continue
             own = self.best.setdefault(dataset, {})
             for metric, options in metrics.items():
-                better = options.better
+                better = options.get('better', 'higher')
                 none_yet = {'better': better, 'val': -math.inf if better == 'higher' else math.inf, 'iter': -1}
                 record = records.get(metric)
                 own[metric] = dict(record) if record is not None and record['better'] == better else none_yet

@@ -433,6 +433,18 @@ class UnpairedAdaptationSet(_Loader):
     batch_size_per_gpu: Size = _opt('images of each domain in the batch of a GPU (paper: 8 on 2 GPUs)')
 
 
+MetricNames = Annotated[list[Word], _Expected('a list of names of val.metrics')]
+
+
+def _measured_with() -> Any:
+    return _opt(
+        'validation and test: names of those of `val.metrics` that this set is measured with; `[]`: none, its images '
+        'are looked at',
+        None,
+        shown='all; without ground truth: those that need none',
+    )
+
+
 class _WithoutTraining(_Loader):
     """Options that BasicSR's image datasets share."""
 
@@ -446,6 +458,7 @@ class _WithoutTraining(_Loader):
     mean: Weights | None = _opt('value subtracted from each channel', None)
     std: Weights | None = _opt('value by which each channel is divided', None)
     color: Literal['y'] | None = _opt('`y`: luminance only', None)
+    metrics: MetricNames | None = _measured_with()
 
 
 class PairedSet(_WithoutTraining):
@@ -482,6 +495,7 @@ class OtherSet(_Loader):
     )
     dataroot_gt: Path | None = _opt('HR images', None)
     dataroot_lq: Path | None = _opt('LR images', None)
+    metrics: MetricNames | None = _measured_with()
 
 
 DatasetOptions = Annotated[
@@ -519,7 +533,11 @@ class Metric(OpenSection):
         '`calculate_psnr`, `calculate_ssim`, `calculate_niqe` (BasicSR), `calculate_lpips`, `calculate_dists`, '
         '`calculate_feature_distance`, `calculate_iqa` (this package), or one of your own'
     )
-    better: Literal['higher', 'lower'] = _opt('which values are better; decides which checkpoint is best', 'higher')
+    better: Literal['higher', 'lower'] = _opt(
+        'which values are better; decides which checkpoint is best',
+        'higher',
+        shown='higher; lower for metrics known to be so',
+    )
     crop_border: Count = _opt('pixels cut from each side before measuring', 0, shown='required by most')
 
 
@@ -530,7 +548,9 @@ class ValOptions(Section):
     save_img: bool = _opt('write the upscaled images to `visualization/`')
     suffix: Word | None = _opt('test only: suffix of the names of written images', None, shown='name')
     pbar: bool = _opt('show a progress bar', False)
-    metrics: Metrics | None = _opt('one section per metric; its key is its name in logs', None)
+    metrics: Metrics | None = _opt(
+        'one section per metric; its key is its name in logs. Which sets it is measured on: `datasets.*.metrics`', None
+    )
     color_correction: bool = _opt(
         'match the mean and standard deviation of each channel of an output to those of its input', False
     )

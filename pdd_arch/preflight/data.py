@@ -49,6 +49,10 @@ def check_dataset_types(options: RunOptions) -> None:
                 way_out='Use PairedImageDataset (with ground truth) or SingleImageDataset (without).',
             )
         name = options.dataset_name(phase)
+        if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/'):
+            raise OptionError(
+                f'{name!r} leads out of the output folder, in which a folder is named so', where=f'{where}.name'
+            )
         if not trains and name in names:
             raise OptionError(
                 f'{name!r} is also the name of datasets.{names[name]}; results are kept by name',
@@ -57,6 +61,12 @@ def check_dataset_types(options: RunOptions) -> None:
             )
         if not trains:
             names[name] = phase
+            if dataset.persistent_workers:
+                raise OptionError(
+                    'true, but images for validation are loaded without workers',
+                    where=f'{where}.persistent_workers',
+                    way_out='Set it to false.',
+                )
 
 
 def check_loader(options: RunOptions) -> None:

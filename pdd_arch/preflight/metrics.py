@@ -1,15 +1,17 @@
 """Checks of the validation and its metrics."""
 
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from pdd_arch.errors import OptionError
+from pdd_arch.data.paired_check import lr_sizes
+from pdd_arch.errors import DataError, OptionError
 from pdd_arch.features.feature_net import check_layers, load_trunk, to_download
 from pdd_arch.metrics import dists_metric, feature_distance, lpips_metric
+from pdd_arch.metrics.assignment import lacks_ground_truth, metrics_of_set, needs_ground_truth, unmeasured
+from pdd_arch.metrics.measuring import why_not_of_size
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
@@ -28,7 +30,7 @@ def check_validation(options: RunOptions) -> None:
         raise OptionError('missing', where='val.val_freq', expected='a whole number of at least 1')
     for name, section in (val.metrics or {}).items():
         where, given = f'val.metrics.{show_key(name)}', section.given()
-        metric = check_metric(given, where)
+        check_metric(given, where)
         if section.type == 'calculate_iqa' and importlib.util.find_spec('pyiqa') is None:
             raise OptionError(
                 'calculate_iqa needs the package pyiqa (non-commercial licence)',
@@ -38,21 +40,77 @@ def check_validation(options: RunOptions) -> None:
         trunk = _trunk(given, where)
         if trunk is not None and trunk.weights not in (NAMED_WEIGHTS if trunk.depth else ('imagenet',)):
             require_file(trunk.where, trunk.weights)
-        parameter = inspect.signature(metric).parameters.get('img2')
-        if parameter is None or parameter.default is not inspect.Parameter.empty:
+
+
+def validated_sets(options: RunOptions) -> dict[str, dict[str, Any]]:
+    """The sections, as BasicSR gets them, of the datasets that are validated: all of a test, ``val`` of a training."""
+    datasets = options.for_basicsr()['datasets']
+    return {phase: s for phase, s in datasets.items() if not options.is_train or phase.split('_')[0] == 'val'}
+
+
+def metric_sections(options: RunOptions) -> dict[str, dict[str, Any]]:
+    """``val.metrics`` as the file has it, for models of any kind; of others than `PDDModel` only what is a section."""
+    metrics = (options.for_basicsr().get('val') or {}).get('metrics')
+    found = metrics.items() if isinstance(metrics, Mapping) else ()
+    return {name: dict(o) for name, o in found if isinstance(o, Mapping) and isinstance(o.get('type'), str)}
+
+
+def check_set_metrics(options: RunOptions) -> None:
+    """Each set can be measured with the metrics that it lists, and each metric on one set at least."""
+    metrics, sets = metric_sections(options), validated_sets(options)
+    for phase, dataset in options.for_basicsr()['datasets'].items():
+        if phase in sets:
+            metrics_of_set(metrics, dataset, f'datasets.{phase}')
+        elif dataset.get('metrics') is not None:
+            raise OptionError(
+                'given, but the training data is not measured',
+                where=f'datasets.{phase}.metrics',
+                way_out='Put it into the section of a validation set, such as datasets.val.',
+            )
+    for name in unmeasured(metrics, sets.values()):
+        lacking = [phase for phase, dataset in sets.items() if lacks_ground_truth(dataset)]
+        if needs_ground_truth(metrics[name]) and lacking and len(lacking) == len(sets):
+            raise OptionError(
+                f'{metrics[name]["type"]} compares with a ground truth, which datasets.{lacking[0]} '
+                '(SingleImageDataset) has not',
+                where=f'val.metrics.{name}',
+                way_out='Use PairedImageDataset, or a metric without reference.',
+            )
+
+
+def check_image_sizes(options: RunOptions) -> None:
+    """Every metric has a number for images of the sizes that its sets will give; NIQE has none for small ones."""
+    for phase, dataset in validated_sets(options).items():
+        metrics = metrics_of_set(metric_sections(options), dataset, f'datasets.{phase}')
+        if not metrics or dataset['type'] not in ('PairedImageDataset', 'SingleImageDataset'):
             continue
-        for phase, dataset in options.pdd.datasets.items():
-            if dataset.type == 'SingleImageDataset':
-                raise OptionError(
-                    f'{section.type} compares with a ground truth, which datasets.{phase} (SingleImageDataset) has not',
-                    where=where,
-                    way_out='Use PairedImageDataset, or a metric without reference.',
-                )
+        sizes: dict[tuple[int, int], list[str]] = {}
+        for path, (height, width) in lr_sizes(dataset, f'datasets.{phase}'):
+            sizes.setdefault((height * options.pdd.scale, width * options.pdd.scale), []).append(path)
+        for name, section in metrics.items():
+            reasons = {size: reason for size in sizes if (reason := why_not_of_size(section, *size))}
+            if not reasons:
+                continue
+            (height, width), reason = next(iter(reasons.items()))
+            count, images = sum(len(sizes[size]) for size in reasons), sum(map(len, sizes.values()))
+            raise DataError(
+                f'{section["type"]} has no number for {count} of {images} images of datasets.{phase}, '
+                f'the first is {sizes[height, width][0]}, upscaled to {height}x{width} pixels ({reason})',
+                where=f'val.metrics.{name}',
+                way_out=f'Remove small images, or list in datasets.{phase}.metrics what the set can be measured with.',
+            )
 
 
 def check_metric(options: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """The metric of a section (`where`: its key), which is registered and takes the options given."""
-    metric = registered_as('metric', METRIC_REGISTRY, options['type'], f'{where}.type')
+    kind = options['type']
+    metric = registered_as('metric', METRIC_REGISTRY, kind, f'{where}.type')
+    if metric.__module__.startswith('basicsr.') and kind.endswith('_pt'):
+        raise OptionError(
+            f"{kind} takes tensors, and BasicSR's validation hands over arrays",
+            where=f'{where}.type',
+            way_out=f'Use {kind.removesuffix("_pt")}.',
+        )
     without = {k: v for k, v in options.items() if k != 'better'}
     order = check_arguments(where, metric, without, filled=('img', 'img2')).get('input_order', 'HWC')
     if order not in ('HWC', 'CHW'):

@@ -4,7 +4,9 @@ import importlib.util
 import os
 
 from pdd_arch.errors import OptionError
+from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.options.run_options import RunOptions
+from pdd_arch.preflight.metrics import metric_sections, validated_sets
 from pdd_arch.utils.wording import did_you_mean, one_of
 
 
@@ -33,24 +35,30 @@ def check_logger(options: RunOptions) -> None:
 
 def _check_best(options: RunOptions, best: str) -> None:
     where, val = 'logger.keep_best', options.pdd.val
-    sets = [options.dataset_name(phase) for phase in options.pdd.datasets if phase.split('_')[0] == 'val']
+    metrics, sections = metric_sections(options), validated_sets(options)
+    sets = {s['name']: metrics_of_set(metrics, s, f'datasets.{phase}') for phase, s in sections.items()}
     if val is None or not sets:
         raise OptionError(
             f'{best!r}, but nothing is validated', where=where, way_out=f'Add val and datasets.val, or remove {where}.'
         )
     dataset, _, metric = best.rpartition('/')
-    wanted = [('no metric {} in val.metrics', metric, list(val.metrics or {}))]
+    wanted = [('no metric {} in val.metrics', metric, list(metrics))]
     if dataset:
-        wanted.append(('no validation dataset is named {}', dataset, sets))
+        wanted.append(('no validation dataset is named {}', dataset, list(sets)))
     for problem, name, known in wanted:
         if name not in known:
             expected, hint = one_of(known) if known else 'one there', did_you_mean(name, known)
             raise OptionError(problem.format(repr(name)), where=where, expected=expected, way_out=hint)
-    if not dataset and len(sets) > 1:
+    measured = [name for name, own in sets.items() if metric in own and dataset in ('', name)]
+    if not measured:
+        which = f'{dataset!r} is not' if dataset else 'no validation dataset is'
+        expected = one_of(sets[dataset]) if sets.get(dataset) else ''
+        raise OptionError(f'{which} measured with {metric!r}', where=where, expected=expected)
+    if len(measured) > 1:
         raise OptionError(
-            f'{best!r}, but there are {len(sets)} validation datasets',
+            f'{best!r}, but there are {len(measured)} validation datasets',
             where=where,
-            way_out=f'Write {sets[0]}/{metric}.',
+            way_out=f'Write {measured[0]}/{metric}.',
         )
 
 

@@ -10,12 +10,14 @@ import torch
 
 from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import to_download
+from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.metrics.availability import missing_weights
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, Section
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.preflight.data import launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
+from pdd_arch.preflight.metrics import metric_sections, validated_sets
 from pdd_arch.preflight.networks import weights_to_fetch
 from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
@@ -36,6 +38,7 @@ def plan(opened: Preflight) -> str:
     else:
         model = f'{options.file.model_type}, {_device(options)}'
         lines = [f'{options.name}: {model}; only what holds for every model was checked']
+        lines += [f'{"WARNING:":<16}{text}' for text in plan_warnings(options)]
     return '\n'.join([*lines, 'No error found; nothing was written.', ''])
 
 
@@ -57,16 +60,25 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
             kind = {'PairedImageDataset': 'pairs', 'SingleImageDataset': 'images'}.get(dataset.type)
             what = f'{opened.counts[phase]} {kind}' if phase in opened.counts else f'{dataset.type}, not looked at'
             yield phase, f'{options.dataset_name(phase)}: {what}'
-    val = options.pdd.val
-    if val is not None and val.metrics:
-        yield 'metrics', ', '.join(f'{name} ({metric.type})' for name, metric in val.metrics.items())
+    yield from _metrics(options)
     for text in _downloads(opened):
         yield 'download', text
     yield from _outputs(options)
     if options.is_train:
         yield 'memory', _memory(opened)
-        for text in plan_warnings(options):
-            yield 'WARNING', text
+    for text in plan_warnings(options):
+        yield 'WARNING', text
+
+
+def _metrics(options: RunOptions) -> Iterator[tuple[str, str]]:
+    """What is measured, and on which set where they differ in it."""
+    metrics, sets = metric_sections(options), validated_sets(options)
+    own = {s['name']: metrics_of_set(metrics, s, f'datasets.{phase}') for phase, s in sets.items()}
+    if metrics:
+        yield 'metrics', ', '.join(f'{name} ({metric["type"]})' for name, metric in metrics.items())
+    if any(len(measured) < len(metrics) for measured in own.values()):
+        for name, measured in own.items():
+            yield 'measured', f'{name}: {", ".join(measured) or "nothing, its images are only upscaled"}'
 
 
 def _device(options: RunOptions) -> str:

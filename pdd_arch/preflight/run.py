@@ -19,7 +19,7 @@ from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_optimizer
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
 from pdd_arch.preflight.losses import check_feature_size, check_losses
-from pdd_arch.preflight.metrics import check_metric_weights, check_validation
+from pdd_arch.preflight.metrics import check_image_sizes, check_metric_weights, check_set_metrics, check_validation
 from pdd_arch.preflight.networks import (
     check_images,
     check_networks,
@@ -29,6 +29,7 @@ from pdd_arch.preflight.networks import (
     open_weights,
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
+from pdd_arch.preflight.without_effect import options_without_effect
 from pdd_arch.weights.checkpoints import OpenedWeights
 
 
@@ -64,6 +65,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
         found = Preflight(options, check_plan(options))
         if isinstance(options.file, Options):
             found.counts, found.sources = open_datasets(options)
+            check_image_sizes(options)
             with found.weights.shared():
                 found.networks = open_networks(options, fetch)
                 check_images(options, found.networks)
@@ -79,6 +81,7 @@ def check_plan(options: RunOptions) -> Losses | None:
     check_device(options)
     file = options.file
     if not isinstance(file, Options):
+        check_set_metrics(options)
         return None
     check_dataset_types(options)
     check_networks(file)
@@ -93,6 +96,7 @@ def check_plan(options: RunOptions) -> Losses | None:
         check_batch(options, losses.distillation)
         check_logger(options)
     check_validation(options)
+    check_set_metrics(options)
     check_outputs(options)
     return losses
 
@@ -138,13 +142,14 @@ def check_schedule(train: AdaptationSettings) -> None:
 
 def plan_warnings(options: RunOptions) -> list[str]:
     """What is allowed but probably unintended, a sentence each."""
-    train = options.adaptation
+    found, train = list(options_without_effect(options)), options.adaptation
     if train is None or train.distill_opt is None or train.distill_start < train.total_iter:
-        return []
+        return found
     return [
+        *found,
         f'train.total_iter: {train.total_iter}, but distillation begins after iteration {train.distill_start} '
         f'(net_d_init_iters {train.net_d_init_iters} + distill_warmup_iters {train.distill_warmup_iters}): nothing '
-        'would be distilled.'
+        'would be distilled.',
     ]
 
 

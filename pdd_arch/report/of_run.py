@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ import numpy as np
 
 from pdd_arch.errors import DataError, MissingFileError, PDDError
 from pdd_arch.inference.methods import network_upscaler
+from pdd_arch.metrics.assignment import metrics_of_set, needs_ground_truth
 from pdd_arch.metrics.availability import better
-from pdd_arch.metrics.measuring import Measure, registered_measure
+from pdd_arch.metrics.measuring import value_of
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.page import Curve, ImageFolder, Location, Output, Page, Picture, Version, make_picture, some_of
 from pdd_arch.report.scores import Metric, Row, Seed, Value, unit_of
@@ -54,14 +55,14 @@ def page_of_run(folder: Path, generalist: bool, say: Callable[[str], None]) -> P
         page.problems.append(
             f'There is no {RECORD} in this folder (a run of plain BasicSR or of an earlier version), hence no curves.'
         )
-    elif not history.validation:
+    elif not any(history.validation.values()):  # a set without metrics is recorded as well
         page.problems.append('The record holds no validation (val.metrics, val.val_freq), hence no curves of metrics.')
     page.pictures = _pictures(options['datasets'], folder, page)
     if page.pictures and generalist:
         _add_generalist(options, page, say)
     elif page.pictures:
         page.notes.append('The generalist is not shown; `pdd report --generalist` upscales the images with it.')
-    _add_scores(metrics, page, say)
+    _add_scores(options['datasets'], metrics, page, say)
     return page
 
 
@@ -127,19 +128,18 @@ def _pictures(datasets: Mapping[str, Any], folder: Path, page: Page) -> list[Pic
             f'Images were saved at {len(iterations)} iterations; those of the first ({chosen[0]}) and the last '
             f'({chosen[-1]}) are shown.'
         )
-    pictures: dict[str, Picture] = {}
-    for key, dataset in datasets.items():
-        if not key.startswith('val') or not isinstance(dataset, dict):
-            continue
-        for name, lq, gt in _validation_set(key, dataset, page):
-            own = saved.get(name, {})
-            outputs = [Output(f'iteration {i}', f'iteration {i}', own[i]) for i in chosen if i in own]
-            if not outputs or name in pictures:
+    pictures: dict[tuple[str, str], Picture] = {}
+    for dataset, key, section in _validation_sets(datasets):
+        for name, lq, gt in _images_of_set(key, section, page):
+            # of sets that share names each has a folder of its own
+            place = next((p for p in ((dataset, name), ('', name)) if p in saved), None)
+            if place is None or place in pictures:
                 continue
-            picture = make_picture(name, str(dataset.get('name', key)), lq, gt, outputs, page.problems)
+            outputs = [Output(f'iteration {i}', f'iteration {i}', saved[place][i]) for i in chosen if i in saved[place]]
+            picture = make_picture(name, dataset, lq, gt, outputs, page.problems) if outputs else None
             if picture:
-                pictures[name] = picture
-    lost = sorted(set(saved) - set(pictures))
+                pictures[place] = picture
+    lost = sorted('/'.join(filter(None, place)) for place in set(saved) - set(pictures))
     if lost:
         page.problems.append(
             f'{len(lost)} of {len(saved)} images in {SAVED}/ are not shown, for no LR image of that name and size was '
@@ -148,19 +148,25 @@ def _pictures(datasets: Mapping[str, Any], folder: Path, page: Page) -> list[Pic
     return list(pictures.values())
 
 
-def _saved(folder: Path) -> dict[str, dict[int, Path]]:
-    """image -> iteration -> file, of ``visualization/IMAGE/IMAGE_ITERATION.png``."""
-    out: dict[str, dict[int, Path]] = {}
-    for path in sorted(folder.glob('*/*.png')):
+def _saved(folder: Path) -> dict[tuple[str, str], dict[int, Path]]:
+    """Set and image -> iteration -> file, of ``visualization/[SET/]IMAGE/IMAGE_ITERATION.png``; set '': not known."""
+    out: dict[tuple[str, str], dict[int, Path]] = {}
+    for path in sorted(folder.rglob('*.png')):
         name, _, iteration = path.stem.rpartition('_')
         if name == path.parent.name and iteration.isdecimal():
-            out.setdefault(name, {})[int(iteration)] = path
+            of_set = path.parent.parent.relative_to(folder).as_posix()
+            out.setdefault(('' if of_set == '.' else of_set, name), {})[int(iteration)] = path
     return out
 
 
-def _validation_set(
-    key: str, dataset: Mapping[str, Any], page: Page
-) -> Iterator[tuple[str, Location, Location | None]]:
+def _validation_sets(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Name, key and section of each validation set."""
+    for key, section in datasets.items():
+        if key.startswith('val') and isinstance(section, dict):
+            yield str(section.get('name') or key), key, section
+
+
+def _images_of_set(key: str, dataset: Mapping[str, Any], page: Page) -> Iterator[tuple[str, Location, Location | None]]:
     """Name, LR and HR file of each image of a validation set; BasicSR saves under the name of the LR file."""
     given = [option for option in _DATAROOTS if dataset.get(option) is not None]
     try:
@@ -201,42 +207,65 @@ def _swapped(image: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- scores
-def _add_scores(metrics: Mapping[str, Mapping[str, Any]], page: Page, say: Callable[[str], None]) -> None:
-    """Values per image, which the record does not have: computed from the saved images with the run's own metrics."""
-    pictures = [p for p in page.pictures if p.versions[-1].role == 'hr']
-    if not pictures or not page.metrics:
+def _add_scores(
+    datasets: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], page: Page, say: Callable[[str], None]
+) -> None:
+    """Values per image, which the record does not have: computed from the saved images with their set's own metrics."""
+    names, pictures = [m.name for m in page.metrics], list(_measurable(datasets, metrics, page.pictures))
+    if not pictures:
         if page.pictures:
-            page.notes.append('There are no scores per image: they need HR images and val.metrics in the options.')
+            page.notes.append('There are no scores per image: they need val.metrics, and most of these HR images.')
         return
-    measures = [registered_measure(m.name, metrics[m.name], m.decimals) for m in page.metrics]
-    say(f'Measuring {len(pictures)} images: {", ".join(m.name for m in measures)} ...')
+    say(f'Measuring {len(pictures)} images: {", ".join(names)} ...')
     scores: dict[tuple[str, str], dict[str, list[Value]]] = {}
-    broken: dict[str, str] = {}
-    for picture in pictures:
-        truth = _swapped(picture.versions[-1].load())
+    broken: dict[str, dict[str, str]] = {}  # metric -> image -> why it has no number for it
+    for picture, own in pictures:
+        last = picture.versions[-1]
+        truth = _swapped(last.load()) if last.role == 'hr' else None
         for version in picture.versions:
             if version.role in ('bicubic', 'row'):
+                missing: dict[str, str] = {}
                 image = _swapped(version.load())
-                values = [_value(m, image, truth, broken) for m in measures]
+                values = [_value(own[n], image, truth, n, missing) if n in own else None for n in names]
                 scores.setdefault((version.row or BICUBIC, picture.dataset), {})[picture.name] = values
-    page.problems += [f'{name} was not computed: {reason}' for name, reason in broken.items()]
+                for name, reason in missing.items():
+                    broken.setdefault(name, {})[f'{picture.name} ({version.label})'] = reason
+    for name, images in broken.items():
+        first, reason = next(iter(images.items()))
+        page.problems.append(f'{name} was not computed for {len(images)} images, the first is {first}: {reason}')
     # interpolation and the generalist before the iterations
     keys = sorted(scores, key=lambda key: (key[0] != BICUBIC, key[0] not in (BICUBIC, GENERALIST)))
     page.rows = [Row(name, dataset, [Seed(scores[name, dataset], seed='')]) for name, dataset in keys]
-    names = list(dict.fromkeys(name for name, _ in keys))
-    page.baseline = GENERALIST if GENERALIST in names else next(iter(names[-2:-1]), None)
+    rows = list(dict.fromkeys(name for name, _ in keys))
+    page.baseline = GENERALIST if GENERALIST in rows else next(iter(rows[-2:-1]), None)
     page.notes.append(
         f'Scores are computed from the saved images of {len(pictures)} pictures with the metrics of the run'
         + (f'; gains are over "{page.baseline}".' if page.baseline else '.')
     )
 
 
-def _value(measure: Measure, image: np.ndarray, truth: np.ndarray, broken: dict[str, str]) -> Value:
-    """A value, or None where the metric cannot be computed: the page says why, once."""
-    if measure.name in broken:
-        return None
+def _measurable(
+    datasets: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]], pictures: Sequence[Picture]
+) -> Iterator[tuple[Picture, dict[str, dict[str, Any]]]]:
+    """Pictures that their set's metrics can measure, with those that can: without the HR image some cannot."""
+    sets = _validation_sets(datasets)
+    of_set = {name: metrics_of_set(metrics, section, f'datasets.{key}') for name, key, section in sets}
+    for picture in pictures:
+        has_truth = picture.versions[-1].role == 'hr'
+        own = {n: o for n, o in of_set[picture.dataset].items() if has_truth or not needs_ground_truth(o)}
+        if own:
+            yield picture, own
+
+
+def _value(
+    options: Mapping[str, Any], image: np.ndarray, truth: np.ndarray | None, name: str, missing: dict[str, str]
+) -> Value:
+    """A value, or None where the metric `name` cannot be computed; `missing` then says why."""
     try:
-        return measure.compute(image, truth)
-    except (PDDError, OSError, RuntimeError, ValueError, KeyError, TypeError, ImportError) as error:
-        broken[measure.name] = ' '.join(str(error).split())[:300]
-        return None
+        value, reason = value_of(options, image, truth)
+    except (PDDError, OSError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        value, reason = math.nan, ' '.join(str(error).split())[:300]
+    if not reason:
+        return value
+    missing[name] = reason
+    return None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.metrics.assignment import lacks_ground_truth, metrics_of_set
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import validated_file
@@ -98,14 +99,20 @@ class Cell:
         return f'{self.name}_{_digest(self.training_options)[:8]}'
 
     @property
+    def columns(self) -> dict[str, dict[str, Any]]:
+        """Those of ``val.metrics`` that the option file measures the set of the table with."""
+        metrics, chosen = self.options['val']['metrics'], validation_set(self.options)[1].get('metrics')
+        return {name: o for name, o in metrics.items() if chosen is None or name in chosen}
+
+    @property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """``val.metrics`` without what is for printing."""
-        return plain(self.options['val']['metrics'])
+        """The columns without what is for printing."""
+        return plain(self.columns)
 
     @property
     def plain_options(self) -> dict[str, Any]:
         """The options without what is for printing."""
-        return {**self.options, 'val': {**self.options['val'], 'metrics': self.metrics}}
+        return {**self.options, 'val': {**self.options['val'], 'metrics': plain(self.options['val']['metrics'])}}
 
     @property
     def fingerprint(self) -> str:
@@ -124,8 +131,15 @@ def plain(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def validation_set(opt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Key and section of an option file's first validation set, on which a cell is measured."""
-    return next((key, section) for key, section in opt['datasets'].items() if key.startswith('val'))
+    """Key and section of an option file's first validation set with ground truth, on which a cell is measured.
+
+    Raises:
+        OptionError: there is none.
+    """
+    for key, section in opt['datasets'].items():
+        if key.startswith('val') and not lacks_ground_truth(section):
+            return key, section
+    raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
 
 
 def read_plan(file: Path) -> Plan:
@@ -183,9 +197,13 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
                 beside = next((file for file in (Path(name), folder / name) if file.is_file()), None)
                 files[name] = load_options(beside or option_file(name))
             opt = files[name]
-            columns = {'val.metrics': plan.metrics} if plan.metrics else {}
-            for layer in (plan.changes, changes, row.changes, columns):
-                opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
+            title = f'{plan.title}: {row.name} on {dataset}'
+            for layer in (plan.changes, changes, row.changes):
+                opt = changed(opt, layer, title)
+            if plan.metrics:  # whatever the option file measures its sets with
+                choices = [f'datasets.{key}.metrics' for key in opt.get('datasets') or () if key.startswith('val')]
+                columns = {'val.metrics': plan.metrics, **dict.fromkeys(choices)}
+                opt = changed(opt, columns, title)
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}
                 yield Cell(row, dataset, seed, changed(opt, own, plan.title))
@@ -229,8 +247,8 @@ def _check_options(cell: Cell) -> None:
     for name, metric in metrics.items():
         validated(Printing, metric, f'metrics.{name}')
     validated_file(cell.plain_options, is_train=cell.trained)
-    if not any(key.startswith('val') for key in opt['datasets']):
-        raise OptionError('missing', where='datasets.val', expected='LR images and their ground truth')
+    key, section = validation_set(opt)
+    metrics_of_set(plain(metrics), section, f'datasets.{key}')
     for name, metric in cell.metrics.items():
         check_metric(metric, f'metrics.{name}')
         kind, where = metric['type'], f'metrics.{name}.better'

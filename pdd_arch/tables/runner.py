@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 import yaml
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
@@ -21,7 +20,7 @@ from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.inference.methods import bicubic_upscaler, network_upscaler
 from pdd_arch.metrics.availability import availability, better
 from pdd_arch.metrics.images import device
-from pdd_arch.metrics.measuring import Image, Measure, registered_measure
+from pdd_arch.metrics.measuring import Image, Measure, registered_measure, value_of
 from pdd_arch.tables.plan import Cell, Printing, plain, validation_set
 from pdd_arch.training.subprocesses import Trainings
 from pdd_arch.utils.atomic import write_json, writing
@@ -162,10 +161,8 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     A metric that cannot be computed on this machine has None for its values, and the reason under ``not_computed``;
     where it gives no number for an image, the images are named under ``undefined``.
     """
-    opt = cell.options
-    metrics = opt['val']['metrics']
-    can, reasons = availability(cell.metrics, fetch=True)
-    measures = {m: measure for m, measure in zip(metrics, measures_of(metrics), strict=True) if m in can}
+    opt, metrics = cell.options, cell.metrics
+    can, reasons = availability(metrics, fetch=True)
     if weights is None:
         upscale = bicubic_upscaler(opt['scale'])
     else:
@@ -184,8 +181,8 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
             raise DataError('not written', where=file, way_out='Is the disk full, or the folder read-only?')
         scores[name] = []
         for m in metrics:
-            value, reason = _value(measures[m], output, truth) if m in measures else (None, None)
-            scores[name].append(value)
+            value, reason = value_of(metrics[m], output, truth) if m in can else (math.nan, '')
+            scores[name].append(None if math.isnan(value) else value)
             if reason:
                 undefined.setdefault(m, []).append(f'{name}: {reason}')
     result = {
@@ -204,19 +201,8 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     write_json(out / CELLS / f'{cell.name}.json', result)
 
 
-def _value(measure: Measure, output: Image, truth: Image) -> tuple[float | None, str | None]:
-    """A metric's value, or why it has none for this image (NIQE of a small one, for instance)."""
-    try:
-        value = measure.compute(output, truth)
-    except (ArithmeticError, ValueError, AssertionError, RuntimeError) as e:
-        if isinstance(e, PDDError | torch.OutOfMemoryError):
-            raise
-        return None, f'{type(e).__name__} {" ".join(str(e).split())}'
-    return (None, 'not a number') if math.isnan(value) else (value, None)
-
-
 def validation_pairs(opt: Mapping[str, Any]) -> Iterator[tuple[str, Image, Image]]:
-    """Name, LR and ground truth, (H, W, 3) uint8 BGR, of the option file's first validation set, read by BasicSR."""
+    """Name, LR and ground truth, (H, W, 3) uint8 BGR, of the option file's first paired validation set, by BasicSR."""
     key, section = validation_set(opt)
     options = {**section, 'phase': 'val', 'scale': opt['scale']}
     check_paired_dataset(options, f'datasets.{key}')

@@ -19,7 +19,7 @@ from pdd_arch.utils.atomic import write_json, write_text
 
 def collect(plan: Plan, todo: Sequence[Cell], out: Path) -> dict[str, Any]:
     """All finished numbers as plain data: the content of ``table.json``."""
-    metrics = plan.metrics or todo[0].options['val']['metrics']
+    metrics = plan.metrics or todo[0].columns
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     datasets = {}
     for cell in todo:
