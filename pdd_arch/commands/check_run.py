@@ -13,7 +13,7 @@ from pdd_arch.options.command_line import read_options
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, Section
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.data import samples_of_a_step
+from pdd_arch.preflight.data import data_warnings, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.run import Preflight, check, plan_warnings
 from pdd_arch.training.resume import find_state
@@ -56,7 +56,7 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     yield from _outputs(options)
     if options.is_train:
         yield 'memory', _memory(opened)
-        for text in plan_warnings(options):
+        for text in [*plan_warnings(options), *data_warnings(opened.sources)]:
             yield 'WARNING', text
 
 

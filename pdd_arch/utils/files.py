@@ -1,8 +1,10 @@
 """Reading files that somebody else may have put there, and their digests."""
 
+import errno
 import hashlib
 import os
 import stat
+from pathlib import Path
 from typing import BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
@@ -50,6 +52,21 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
             return file.read()
         except OSError as error:
             raise DataError(f'cannot be read ({error.strerror})', where=shown(path), way_out=REPLACE) from None
+
+
+def is_name_too_long(path: Path) -> bool:
+    """Whether the file system refuses the name of a file, which need not be there, for its length.
+
+    Not computed: file systems have different limits, in bytes or characters. The folder need not be there either.
+    """
+    folder = path.parent
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        os.lstat(folder / path.name)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
