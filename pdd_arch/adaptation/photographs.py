@@ -14,7 +14,7 @@ from PIL import Image
 from pdd_arch.data.sources import list_images, require_folder
 from pdd_arch.errors import DataError, PDDError
 from pdd_arch.images.decoding import decode_raw, to_float32
-from pdd_arch.images.names import described, folder_content
+from pdd_arch.images.names import folder_content
 from pdd_arch.images.structure import format_of
 from pdd_arch.prepare.measures import Thumbnails, near_duplicates
 from pdd_arch.selection.signals import middle
@@ -143,7 +143,7 @@ def _names(folder: Path, what: str) -> tuple[list[str], list[Finding]]:
     if content.others:
         count = len(content.others)
         text = '1 file is no photograph and is' if count == 1 else f'{count} files are no photographs and are'
-        findings.append(Finding(f'{text} left out', tuple(described([folder / n]) for n in content.others)))
+        findings.append(Finding(f'{text} left out', tuple(map(shown, content.others))))
     try:
         return list_images(str(folder), what), findings
     except DataError as error:

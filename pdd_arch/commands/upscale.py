@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def _found(args: argparse.Namespace, record: Record) -> Found:
     folder = args.output.resolve()
 
     def is_output(path: Path) -> bool:
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # `resolve` raises for a link to itself
         if folder not in path.parents:
             return False
         below = path.relative_to(folder)
@@ -111,11 +110,9 @@ def _run_all(
 
 
 def _plan_of_generalist(args: argparse.Namespace, name: str, items: Sequence[Item]) -> list[Item]:
-    """Outputs of the generalist called `name`, for the page; those of a.jpg and a.png are told apart."""
-    stems = Counter(os.path.splitext(item.name)[0] for item in items)
-    names = (Path(i.name if stems[os.path.splitext(i.name)[0]] == 1 else f'{i.name}.png') for i in items)
-    sources = [Source(item.source, path, None) for item, path in zip(items, names, strict=True)]
-    return plan_outputs(sources, args.output / FOLDER / name, 'png')
+    """PNGs of the generalist called `name`, for the page."""
+    sources = [Source(item.source, Path(item.name), None) for item in items]
+    return plan_outputs(sources, args.output / FOLDER / name)
 
 
 def _compare(

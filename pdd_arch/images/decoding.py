@@ -81,6 +81,8 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
 def _require_readable(content: Content, source: str, deep: bool = False) -> str:
     """The format of an image that may be given to the decoder; DataError for any other."""
     kind = format_of(content) or ''
+    if not kind and source.lower().endswith('.tga'):  # the one format without a signature
+        raise DataError(not_read('TGA'), where=shown(source), way_out=CONVERT)
     if kind == CAMERA_RAW or (kind == 'TIFF' and is_camera_raw_name(source)):
         raise DataError(not_read(CAMERA_RAW), where=shown(source), way_out=DEVELOP)
     if problem := structural_problem(content, deep) or size_problem(content):

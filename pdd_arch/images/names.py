@@ -1,14 +1,14 @@
 """File names of images, and what a folder holds of them."""
 
+import itertools
 import mmap
 import os
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import NamedTuple
 
 from pdd_arch.errors import DataError, PDDError
-from pdd_arch.images.structure import FORMATS, format_of, is_certainly_an_image
+from pdd_arch.images.structure import FORMATS, format_of, is_certainly_an_image, is_video
 from pdd_arch.utils.files import open_file
 from pdd_arch.utils.wording import shown
 
@@ -35,7 +35,6 @@ _OTHER_FILES = {
     'video': '.mp4 .mov .m4v .avi .mkv .webm .mts .m2ts .3gp .wmv .mpg .mpeg .lrv .insv',
     'sidecar': '.xmp .aae .thm .pp3 .dop .cos .vrd .on1 .arp .rrdata .json .csv',
 }
-_VIDEO = re.compile(rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI |....(moov|mdat|wide)|\0\0\1\xba', re.DOTALL)
 _SHOWN = 5
 
 
@@ -79,7 +78,7 @@ def look_at(path: str | os.PathLike[str]) -> Look:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 if is_certainly_an_image(content):
                     return Look(format_of(content), True, '')
-                other = 'video' if _VIDEO.match(content[:16]) else other
+                other = 'video' if is_video(content) else other
                 return Look(format_of(content) if called_so else None, called_so, other)
     except (PDDError, OSError, ValueError) as error:  # ValueError: it cannot be mapped
         what = error.what if isinstance(error, PDDError) else 'cannot be read'
@@ -93,13 +92,17 @@ def with_image_extension(path: str | os.PathLike[str], name: str) -> str:
 
 
 def described(paths: Collection[str | os.PathLike[str]]) -> str:
-    """Names of files that are no photographs, each with what it is where that is known; the first few of many."""
-    told = []
-    for path in list(paths)[:_SHOWN]:
-        name, other = shown(os.path.basename(os.fspath(path))), '' if os.path.isdir(path) else look_at(path).other
-        told.append(f'{name} ({other})' if other else name)
-    more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
-    return f'{", ".join(told)}{more}'
+    """Names of files that are no photographs, by what they are: ``2 video (a.mp4, b.mov), 1 other (notes.txt)``."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        kinds[look_at(path).other or 'other'].append(os.path.basename(os.fspath(path)))
+    return ', '.join(f'{len(names)} {kind} ({first_of(names)})' for kind, names in kinds.items())
+
+
+def first_of(names: Collection[str | os.PathLike[str]]) -> str:
+    """The first few of many names."""
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return f'{", ".join(map(shown, itertools.islice(names, _SHOWN)))}{more}'
 
 
 class FolderContent(NamedTuple):

@@ -43,6 +43,7 @@ _SIGNATURES = (
     ('PFM', rb'P[Ff]\s'),
     ('Photoshop', rb'8BPS'),
 )
+_VIDEO = re.compile(rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI |....(moov|mdat|wide)|\0\0\1\xba', re.DOTALL)
 _PATTERNS = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _SIGNATURES)
 _EXIF = b'Exif\0\0'
 _ANIMATION = (b'acTL', b'fcTL', b'fdAT')
@@ -74,6 +75,11 @@ def is_certainly_an_image(content: Content) -> bool:
     return kind in FORMATS and size_problem(content) is None
 
 
+def is_video(content: Content) -> bool:
+    """Whether a file begins as a video does: of those whose beginning is also that of an image, none."""
+    return format_of(content) is None and _VIDEO.match(bytes(content[:HEAD_BYTES])) is not None
+
+
 def _is_camera_raw(content: Content) -> bool:
     try:
         entries = {tag for tag, _, _, _ in _tiff_entries(content)}
@@ -101,6 +107,8 @@ def structural_problem(content: Content, deep: bool = False) -> str | None:
     if kind not in FORMATS:
         if kind:
             return not_read(kind)
+        if is_video(content):
+            return 'is a video, not an image'
         return f'is not an image ({size} bytes, beginning with {bytes(content[:12])!r})'
     if kind == 'PNG':
         return _png_problem(content, size, deep)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -159,6 +159,8 @@ def _opened(content: bytes, load: bool = True) -> tuple[Image.Image | None, str]
             image = Image.open(io.BytesIO(content))
             if load:
                 image.load()  # which turns a TIFF upright
+    except UnidentifiedImageError:  # its message is about an object in memory
+        return None, 'Pillow cannot identify it'
     except Exception as error:
         return None, ' '.join(f'{type(error).__name__}: {error}'.split())[:120]
     finally:

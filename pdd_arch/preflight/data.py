@@ -111,8 +111,8 @@ def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[
 def data_warnings(sources: Mapping[str, Sequence[ImageSource]]) -> list[str]:
     """What lies beside the images of opened sources and is left out, though it looks as if it belonged to them."""
     return [
-        f'{source.key}: of {shown(source.root)}, {len(source.unread)} photographs in formats that are not read are left '
-        f'out (the first: {shown(source.unread[0])}). Convert them, or move them elsewhere.'
+        f'{source.key}: of {shown(source.root)}, {len(source.unread)} photographs of formats that are not read are '
+        f'left out (the first: {shown(source.unread[0])}). Convert them, or move them elsewhere.'
         for of_phase in sources.values()
         for source in of_phase
         if isinstance(source, FileSource) and source.unread

@@ -4,12 +4,13 @@ import glob
 import itertools
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
-from pdd_arch.images.names import described, is_photograph_name, look_at
+from pdd_arch.images.names import described, first_of, is_camera_raw_name, is_photograph_name, look_at
 from pdd_arch.photo_files.reading import is_readable, photo_size
 from pdd_arch.photo_files.writing import EXTENSIONS, format_of_name
 from pdd_arch.utils.files import is_name_too_long
@@ -66,13 +67,13 @@ class Found:
 
     def left_out(self) -> list[str]:
         """What was passed over, a sentence each."""
-        told = {
-            'no photographs, passed over': self.others,
-            'hidden, passed over': self.hidden,
-            'sub-folders, not searched without --recursive': self.folders,
-            'links to folders, not followed': self.links,
+        told = [f'left out, as no photographs: {described(self.others)}'] if self.others else []
+        named = {
+            'left out, as they are hidden': self.hidden,
+            'sub-folders, which only --recursive searches': self.folders,
+            'links to folders, which are not followed': self.links,
         }
-        return [f'{len(paths)} {what}: {described(paths)}' for what, paths in told.items() if paths]
+        return [*told, *(f'{what}: {len(paths)} ({first_of(paths)})' for what, paths in named.items() if paths)]
 
 
 def find_inputs(
@@ -122,7 +123,7 @@ def _sort(file: Path, name: Path, named: bool, found: Found) -> bool:
         found.others.append(file)
         return False
     try:
-        if not is_readable(look.kind):
+        if not is_readable(look.kind) or is_camera_raw_name(file.name):
             photo_size(file)
         found.photographs.append(Source(file, name, look.kind))
     except PDDError as error:
@@ -177,38 +178,58 @@ def plan_outputs(
     """Where the output of each photograph goes: below the folder `output`, or with `into_file` to this very file.
 
     Of the `format` (one of ``FORMATS``), ``same`` is that of the input, with its extension where that fits, and PNG for
-    formats that are not written.
+    formats that are not written; where a.gif and a.png would become one file, a.gif becomes a.gif.png.
 
     Raises:
         OptionError: two outputs would have one name, or an output that of an input, or `suffix` makes a name too long.
     """
+    asked = FORMATS[format] or (format_of_name(output) if into_file else None)
+    kinds = [asked or _written_format(source) for source in sources]
+    one_file = _without_case if _ignores_case(output) else str
+    names = [_output_name(source, kind, suffix) for source, kind in zip(sources, kinds, strict=True)]
+    if asked is None:
+        names = _told_apart(sources, kinds, names, suffix, one_file)
     items: dict[str, Item] = {}
     inputs = {os.path.realpath(source.path) for source in sources}
-    one_name = _name_in_a_folder_without_case if _ignores_case(output) else str
-    for source in sources:
-        kind = FORMATS[format] or (format_of_name(output) if into_file else None) or _written_format(source)
-        stem, extension = os.path.splitext(source.name.name)
-        if not is_photograph_name(source.name.name):  # what looks like an extension may be a part of the name
-            stem = source.name.name
-        own = extension if format_of_name(source.name) == kind else EXTENSIONS[kind][0]
-        name = source.name.with_name(f'{stem}{suffix}{own}')
+    for source, kind, name in zip(sources, kinds, names, strict=True):
         target = output if into_file else output / name
-        if other := items.get(one_name(str(target))):
+        if other := items.get(one_file(str(target))):
             what = f'{shown(source.path)} and {shown(other.source)} would both become {shown(target)}'
             raise OptionError(what, way_out='Rename one, or upscale them into different folders.')
         if os.path.realpath(target) in inputs:
             what = f'the output for {shown(source.path)} would replace an input'
             way_out = 'Choose another -o, or a --suffix such as _x4.'
             raise OptionError(what, where=shown(target), way_out=way_out)
-        if suffix and is_name_too_long(target) and not is_name_too_long(target.with_name(f'{stem}{own}')):
-            what = (
-                f'makes the name of the output for {shown(source.path)} too long ({len(os.fsencode(name.name))} bytes)'
-            )
-            raise OptionError(
-                what, where=f'--suffix {suffix}', way_out='Choose a shorter one, or rename that photograph.'
-            )
-        items[one_name(str(target))] = Item(source.path, target, target.name if into_file else name.as_posix(), kind)
+        if suffix and is_name_too_long(target) and not is_name_too_long(output / _output_name(source, kind, '')):
+            length = len(os.fsencode(name.name))
+            what = f'makes the name of the output for {shown(source.path)} too long ({length} bytes)'
+            way_out = 'Choose a shorter one, or rename that photograph.'
+            raise OptionError(what, where=f'--suffix {suffix}', way_out=way_out)
+        items[one_file(str(target))] = Item(source.path, target, target.name if into_file else name.as_posix(), kind)
     return list(items.values())
+
+
+def _output_name(source: Source, kind: str, suffix: str, whole: bool = False) -> Path:
+    """The name of an output in the format `kind`; `whole`: the input's extension is a part of it."""
+    name = source.name.name
+    stem, extension = os.path.splitext(name)
+    if whole or not is_photograph_name(name):  # what looks like an extension may be anything
+        stem = name
+    own = extension if format_of_name(name) == kind else EXTENSIONS[kind][0]
+    return source.name.with_name(f'{stem}{suffix}{own}')
+
+
+def _told_apart(
+    sources: Sequence[Source], kinds: Sequence[str], names: Sequence[Path], suffix: str, one_file: Callable[[str], str]
+) -> list[Path]:
+    """The names, longer for those that others have as well and that have lost the extension of the input."""
+    count = Counter(one_file(str(name)) for name in names)
+    return [
+        _output_name(source, kind, suffix, whole=True)
+        if count[one_file(str(name))] > 1 and name.suffix != source.name.suffix
+        else name
+        for source, kind, name in zip(sources, kinds, names, strict=True)
+    ]
 
 
 def _written_format(source: Source) -> str:
@@ -225,5 +246,5 @@ def _ignores_case(path: Path) -> bool:
     return other != folder and other.exists() and other.samefile(folder)
 
 
-def _name_in_a_folder_without_case(name: str) -> str:
+def _without_case(name: str) -> str:
     return unicodedata.normalize('NFC', name).casefold()  # such file systems do not tell these forms apart either
