@@ -49,8 +49,10 @@ def photo_size(path: str | os.PathLike) -> tuple[int, int]:
     if kind not in _BY_PILLOW:
         return image_size(path)
     image, turned = _opened_by_pillow(read_content(path), kind, shown(path)), False
+    exif = Image.Exif()  # not `getexif`, which takes the orientation in the XMP data for that of the pixels
     with suppress(Exception):  # Pillow raises what it likes for damaged metadata
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        exif.load(image.info.get('exif') or b'')
+        turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     width, height = image.size
     return (width, height) if turned else (height, width)
 
