@@ -13,6 +13,7 @@ from pdd_arch.distributed.processes import close, gather_objects, init_dist, ope
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.options.command_line import build_parser, read_options
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.preflight.data import data_warnings
 from pdd_arch.preflight.plan import plan
 from pdd_arch.preflight.run import Preflight, check, plan_warnings
 from pdd_arch.training.comparison import same_on_all_ranks
@@ -58,7 +59,7 @@ def parse_options(
         opt['datasets'][phase] = DatasetSection(opt['datasets'][phase], sources)
     opt['rank'], opt['world_size'] = get_dist_info()
     if opt['rank'] == 0:
-        for text in plan_warnings(checked.options):
+        for text in [*plan_warnings(checked.options), *data_warnings(checked.sources)]:
             sys.stderr.write(f'basicsr: warning: {text}\n')  # the log does not exist yet
     set_random_seed(opt['manual_seed'] + opt['rank'])
     if opt['num_gpu'] == 'auto':

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pdd_arch.adaptation.photographs import Photograph, PhotographSet, identity, inspect_photographs, jpeg_quality
-from pdd_arch.adaptation.workspace import MOST_HELD_OUT, split
+from pdd_arch.adaptation.workspace import MOST_HELD_OUT, Workspace, split
 from pdd_arch.demo.photographs import demo_images
 from pdd_arch.errors import DataError, MissingFileError
 
@@ -69,13 +69,30 @@ def test_broken_and_small_ones_are_left_out_and_named(folder, images):
 def test_formats_that_are_not_read_are_named(folder, tmp_path):
     for name in ('a.HEIC', 'b.heic', 'c.dng', '._d.heic'):
         (folder / name).write_bytes(b'x')
-    text = finding(inspect(folder), 'Convert them').text
-    assert text.startswith('It holds 2 .heic, 1 .dng, which cannot be read here.')
+    (folder / 'clip.mp4').write_bytes(b'\0\0\0\x18ftypmp42')
+    found = inspect(folder)
+    unread = finding(found, 'Convert them')
+    assert unread.text.startswith('It holds 2 .heic, 1 .dng, which cannot be read here.')
+    assert str(unread).endswith('full quality: a.HEIC, b.heic, c.dng')
+    assert str(finding(found, 'no photograph')) == '1 file is no photograph and is left out: clip.mp4'
     only = tmp_path / 'only'
     only.mkdir()
     (only / 'a.heic').write_bytes(b'x')
     with pytest.raises(DataError, match=r'PHOTOS: no image in .*only\. It holds 1 \.heic'):
         inspect(only)
+
+
+def test_the_content_decides_not_the_extension(folder, tmp_path, images):
+    (folder / '0.png').rename(folder / 'wrong_extension.txt')
+    (folder / '1.png').rename(folder / 'no_extension')
+    Image.fromarray(images[2][::-1, :, ::-1]).save(folder / 'b.jfif', 'JPEG')
+    found = inspect(folder)
+    assert [p.path.name for p in found.usable] == ['2.png', '3.png', 'b.jfif', 'no_extension', 'wrong_extension.txt']
+    workspace = Workspace(tmp_path / 'out')
+    workspace.link('photographs', found.usable)
+    # training lists the links by their names
+    listed = [path.name for path in sorted(workspace.images('photographs').iterdir())]
+    assert listed == ['00001.png', '00002.png', '00003.jpg', '00004.png', '00005.png']
 
 
 def test_a_folder_that_cannot_be_read(folder, monkeypatch):

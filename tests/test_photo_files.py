@@ -27,8 +27,9 @@ from photo_material import (
 from PIL import Image
 
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.images.structure import CAMERA_RAW, format_of
 from pdd_arch.photo_files.photo import Photo
-from pdd_arch.photo_files.reading import decode_photo, read_photo
+from pdd_arch.photo_files.reading import decode_photo, photo_size, read_photo
 from pdd_arch.photo_files.writing import EXTENSIONS, check_size, encode_photo, write_photo
 from pdd_arch.upscaling.engine import PhotoUpscaler
 
@@ -363,3 +364,80 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match='photo: is a truncated JPEG'):
         decode_photo(pillow(pattern(3), 'JPEG')[:300], 'photo')
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- formats that Pillow reads, on some machines
+AVIF = pytest.mark.skipif('.avif' not in Image.registered_extensions(), reason='this Pillow reads no AVIF')
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGB'])
+def test_gif(mode):
+    image = Image.fromarray(pattern(3)).convert(mode)
+    file = io.BytesIO()
+    image.save(file, 'GIF', comment=b'seen')
+    photo = decode_photo(file.getvalue(), 'a.gif')
+    expected = np.asarray(Image.open(io.BytesIO(file.getvalue())).convert('RGB'))
+    np.testing.assert_array_equal(photo.pixels[..., ::-1], expected)
+    assert (photo.format, photo.alpha, photo.metadata.texts) == ('GIF', None, {'Comment': 'seen'})
+
+
+def test_gif_with_transparency_and_frames():
+    image = Image.fromarray(pattern(3)).quantize(16)
+    file = io.BytesIO()
+    image.save(file, 'GIF', transparency=image.getpixel((0, 0)), save_all=True, append_images=[image.rotate(180)])
+    photo = decode_photo(file.getvalue(), 'a.gif')
+    assert photo.alpha[0, 0] == 0
+    assert photo.alpha.max() == 255
+    assert photo.notes == ('it has 2 frames; only the first is upscaled and written',)
+
+
+@AVIF
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_avif_stands_upright(tmp_path, orientation):
+    path, array = tmp_path / 'a.avif', pattern(3)
+    Image.fromarray(array).save(path, quality=100, subsampling='4:4:4', exif=exif(orientation), xmp=XMP)
+    photo = read_photo(path)
+    upright = stand_upright(array, orientation)
+    assert np.abs(photo.pixels[..., ::-1].astype(int) - upright).max() <= 6
+    assert photo_size(path) == upright.shape[:2]
+    assert photo.format == 'AVIF'
+    assert b'Rating>4' in photo.metadata.xmp
+
+
+@AVIF
+def test_avif_with_alpha_or_damage():
+    content = pillow(pattern(4), 'AVIF')
+    assert decode_photo(content, 'a.avif').alpha.shape == (HEIGHT, WIDTH)
+    with pytest.raises(DataError, match=r'a\.avif: is a truncated or damaged AVIF that cannot be decoded'):
+        decode_photo(content[:200], 'a.avif')
+
+
+def test_avif_where_pillow_reads_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'registered_extensions', dict)
+    (tmp_path / 'a.avif').write_bytes(b'\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf')
+    for read in (read_photo, photo_size):
+        with pytest.raises(DataError, match=r'in the format AVIF, which is not read here.* Pillow 11\.3'):
+            read(tmp_path / 'a.avif')
+
+
+@pytest.mark.parametrize('name', ['a.dng', 'a.tif'])
+def test_the_preview_in_a_raw_file_is_no_photograph(tmp_path, name):
+    version = (50706, 1, 4, bytes([1, 4, 0, 0]), True)
+    (tmp_path / name).write_bytes(tiff(pattern(3), subfiletype=1, extratags=[version]))
+    with pytest.raises(DataError, match=r"is a camera's raw file, which is not read here.* raw developer"):
+        read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('head', 'kind'),
+    [
+        (b'\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf', 'AVIF'),
+        (b'\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'HEIC'),
+        (b'\0\0\0\x18ftypheix\0\0\0\0mif1heix', 'HEIC'),
+        (b'\0\0\0\x18ftypcrx \0\0\0\1crx isom', CAMERA_RAW),
+        (b'II*\0\x10\0\0\0CR\2\0', CAMERA_RAW),
+        (b'\0\0\0\x18ftypisom\0\0\0\0isommp42', None),
+    ],
+)
+def test_formats_by_their_beginning(head, kind):
+    assert format_of(head) == kind

@@ -184,6 +184,31 @@ def test_own_folder_of_two_names(place):
     assert main(['check', 'datasets/phone']) == 0
 
 
+def test_own_folder_of_everything(place, capsys):
+    for i, name in enumerate(('a.png', 'b.jpg')):
+        write(place / name, scene(i))
+    (place / 'b.jpg').rename(place / 'wrong extension.txt')
+    (place / 'clip.mp4').write_bytes(b'\0\0\0\x18ftypmp42')
+    (place / 'c.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    err, out = failure(capsys, 'folder', '--name', 'phone')
+    assert 'c.heic: is in the format HEIC, which is not read here' in err
+    assert 'Convert it to PNG or TIFF' in err
+    assert '[name] downloads: holds 1 file besides photographs, left out: 1 video (clip.mp4)' in out
+    assert prepare('folder', '--name', 'phone', '--skip-bad') == 0
+    assert names('datasets/phone/lr') == ['a.png', 'wrong extension.jpg']
+    assert main(['check', 'datasets/phone']) == 0
+    assert run('pdd', main, ['check', 'downloads']) == 1
+    assert 'c.heic: is in the format HEIC' in capsys.readouterr().out
+
+
+def test_long_names(place, capsys):
+    write(place / f'{"m" * 248}.png', scene(1))
+    assert prepare('folder', '--name', 'long', '--hr', '.') == 0
+    assert names('datasets/long/hr') == [f'{"m" * 248}.png']
+    err, _ = failure(capsys, 'folder', '--name', 'cut', '--hr', '.', '--sub-images')
+    assert 'its name is too long: those of its sub-images have five letters more. Rename it' in err
+
+
 def test_parts_one_after_the_other(place):
     realsr(place)
     assert prepare('realsr', '--only', 'Canon') == 0

@@ -18,6 +18,7 @@ from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.photo_files.reading import read_photo
+from pdd_arch.upscaling import inputs
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.record import RECORD, Record
 from pdd_arch.utils import atomic
@@ -327,7 +328,175 @@ def test_help_has_an_example(capsys):
     )
 
 
+# ---------------------------------------------------------------- nothing is left out without a word
+def fill_with_everything(folder):
+    """One readable photograph of each kind, and files of all others; what is in the folder already stays."""
+    write(folder / 'b.jfif', 1, 'JPEG')
+    write(folder / 'e.gif', 2, 'GIF')
+    write(folder / 'wrong_extension.txt', 3)
+    write(folder / 'no_extension', 4)
+    (folder / 'c.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    (folder / 'heic_called.jpg').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    (folder / 'd.dng').write_bytes(b'II*\0\x08\0\0\0\0\0\0\0')
+    (folder / 'clip.mp4').write_bytes(b'\0\0\0\x18ftypmp42')
+    (folder / 'e.xmp').write_text('<x:xmpmeta/>')
+    (folder / 'BMW.txt').write_text('BMW is no bitmap')
+    (folder / 'broken_link.jpg').symlink_to('nowhere.jpg')
+    (folder / 'loop.jpg').symlink_to('loop.jpg')
+    os.mkfifo(folder / 'pipe.jpg')  # opening it would wait for ever
+    (folder / '._a.png').write_bytes(b'\0\5\x16\7')
+    write(folder / '.hidden.png')
+    write(folder / 'folder.jpg' / 'inside.png')
+
+
+@pytest.mark.parametrize('given', ['photos', 'photos/*'])
+def test_what_looks_like_a_photograph_is_upscaled_or_named(place, capsys, given):
+    fill_with_everything(place / 'photos')
+    assert pdd(given, '-o', 'out') == 1
+    told = capsys.readouterr()
+    written = ['a.png', 'b.jpg', 'b.png', 'e.png', 'no_extension.png', 'wrong_extension.txt.png']
+    assert files(place / 'out') == written
+    assert '6 written to out, 6 failed' in told.out
+    failed = dict(re.findall(r'FAILED: photos/(\S+): (.*)', told.err))
+    assert {name: reason[:25] for name, reason in failed.items()} == {
+        'broken_link.jpg': 'the file does not exist (',
+        'c.heic': 'is in the format HEIC, wh',
+        'd.dng': "is a camera's raw file, w",
+        'heic_called.jpg': 'is in the format HEIC, wh',
+        'loop.jpg': 'cannot be read (Too many ',
+        'pipe.jpg': 'cannot be read (it is a p',
+    }
+    assert failed['c.heic'].endswith('Convert it to PNG or TIFF, or export it as JPEG of full quality.')
+    assert 'Convert it to TIFF or PNG with a raw developer' in failed['d.dng']
+    assert '1 other (BMW.txt), 1 video (clip.mp4), 1 sidecar (e.xmp)' in told.out
+    assert '1 (photos/folder.jpg)' in told.out
+    assert ('.hidden.png' in told.out) == (given == 'photos')  # a pattern matches no hidden files
+    assert pdd(given, '-o', 'out') == 1
+    assert '0 written to out, 6 done already, 6 failed' in capsys.readouterr().out
+    assert pdd(given, '-o', 'elsewhere', '--dry-run') == 1
+    told = capsys.readouterr().out
+    assert 'photos/c.heic: would fail: is in the format HEIC' in told
+    assert '1 video (clip.mp4)' in told
+
+
+def test_a_folder_of_nothing_that_can_be_read(place, capsys):
+    (place / 'raw').mkdir()
+    (place / 'raw/c.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    assert pdd('raw', '-o', 'out') == 1
+    assert 'FAILED: raw/c.heic: is in the format HEIC' in capsys.readouterr().err
+    (place / 'raw/c.heic').rename(place / 'raw/c.mp4')
+    (place / 'raw/c.mp4').write_bytes(b'\0\0\0\x18ftypmp42')
+    assert pdd('raw', '-o', 'out') == 1
+    assert 'holds no image (PNG, JPEG, WebP, TIFF ...); left out, as no photographs: 1 video (c.mp4)' in (
+        capsys.readouterr().err
+    )
+    assert pdd('raw/c.mp4', '-o', 'out') == 1  # named itself, it is meant
+    assert 'FAILED: raw/c.mp4: is a video, not an image' in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_searched_is_an_error(place, monkeypatch, capsys):
+    write(place / 'photos/locked/c.png')
+    scandir = os.scandir
+
+    def refused(path):
+        if os.fspath(path).endswith('locked'):
+            raise PermissionError(13, 'Permission denied', os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refused)
+    assert pdd('photos', '-o', 'out', '--recursive') == 1
+    assert 'photos/locked: the folder cannot be read (Permission denied)' in capsys.readouterr().err
+    assert files(place / 'out') == ['a.png', 'b.png']
+
+
+def test_links_to_folders_are_named(place, capsys):
+    (place / 'photos/link').symlink_to('.')
+    assert pdd('photos', '-o', 'out', '--recursive') == 0
+    assert 'links to folders, which are not followed: 1 (photos/link)' in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- names
+def test_long_names(place, capsys):
+    for name in ('m' * 240 + '.png', '\u7167' * 80 + '.png', 'x' * 251 + '.png', 'y' * 255, 'z.png'):
+        write(place / 'photos' / name)
+    assert pdd('photos', '-o', 'out') == 1  # 'y...' gets an extension, for which there is no room
+    told = capsys.readouterr()
+    assert f'photos/{"y" * 255}: the name of its output is too long for the folder (259 bytes). Rename' in told.err
+    assert len(files(place / 'out')) == 6
+    (place / 'photos' / ('y' * 255)).unlink()
+    assert pdd('photos', '-o', 'out') == 0
+    assert '0 written to out, 6 done already' in capsys.readouterr().out
+
+
+def test_a_suffix_that_makes_a_name_too_long_is_said_before_anything_is_computed(place, capsys):
+    write(place / 'photos' / ('m' * 249 + '.png'))
+    assert pdd('photos', '-o', 'out', '--suffix', '_x4') == 1
+    told = capsys.readouterr().err
+    assert '--suffix _x4: makes the name of the output for photos/mmm' in told
+    assert 'Choose a shorter one, or rename that photograph.' in told
+    assert not (place / 'out').exists()
+    assert pdd('photos', '-o', 'out', '--suffix', '_x') == 0
+
+
+def test_a_name_that_only_the_writing_finds_too_long(place, monkeypatch, capsys):
+    replace = os.replace
+
+    def refused(source, target):
+        if str(target).endswith('a.png'):
+            raise OSError(36, 'File name too long', str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, 'replace', refused)
+    assert pdd('photos', '-o', 'out') == 1
+    assert 'FAILED: photos/a.png: the name of its output is too long' in capsys.readouterr().err
+    assert files(place / 'out') == ['b.png']
+
+
+@pytest.mark.parametrize('arguments', [['x' * 300, '-o', 'out'], ['photos', '-o', 'x' * 300]])
+def test_arguments_that_are_too_long(place, capsys, arguments):
+    assert pdd(*arguments) == 1
+    told = capsys.readouterr().err
+    assert 'xxx: is a name too long for the file system. Choose a shorter one.' in told
+    assert told.count('\n') == 1
+
+
+def test_names_of_all_kinds(place, capsys):
+    names = ['two\nlines.png', os.fsdecode(b'latin\xe9.png'), '-dash.png', 'dot.', 'space.png ', 'A.png', '%s{0}.png']
+    names += ['e\u0301.png', '\u00e9.png', 'scan.1', 'scan.2', 'a:b.png', '[b]*.png']
+    for name in names:
+        write(place / 'photos' / name)
+    assert pdd('photos', '-o', 'out') == 0
+    told = capsys.readouterr()
+    assert '15 written to out, 0 failed' in told.out
+    told.err.encode()  # can be written
+    assert {'scan.1.png', 'scan.2.png', 'dot..png', 'A.png', 'a.png'} <= {*files(place / 'out')}
+
+
+def test_outputs_of_one_name_are_told_apart(place):
+    write(place / 'photos/a.gif', kind='GIF')
+    write(place / 'photos/a.bmp', kind='BMP')
+    assert pdd('photos', '-o', 'out') == 0
+    assert files(place / 'out') == ['a.bmp.png', 'a.gif.png', 'a.png', 'b.png']
+
+
+def test_a_file_system_that_does_not_tell_cases_apart(place, monkeypatch, capsys):
+    write(place / 'photos/A.png')
+    monkeypatch.setattr(inputs, '_ignores_case', lambda path: True)
+    assert pdd('photos', '-o', 'out') == 1
+    assert 'photos/a.png and photos/A.png would both become out/a.png' in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- the page
+def test_compare_of_two_photographs_that_differ_in_the_extension(place, monkeypatch, capsys):
+    write(place / 'photos/a.jpg', kind='JPEG')
+    write(place / 'photos/c.gif', kind='GIF')
+    networks = {name: LoadedNetwork(Nearest(), 2, name, name, Path(name)) for name in ('mine', 'theirs')}
+    monkeypatch.setattr(command, 'load_network', lambda model, option: networks[model])
+    assert pdd('photos', '-o', 'out', '--model', 'mine', '--compare', 'theirs') == 0
+    assert '4 of 4 photographs beside theirs' in capsys.readouterr().out
+    assert files(place / 'out/compare') == [f'theirs/{name}.png' for name in ('a.jpg', 'a', 'b', 'c')]
+
+
 def test_compare(place, tmp_path, monkeypatch, capsys):
     def load(model, option):
         scale = 4 if option == '--compare' else 2

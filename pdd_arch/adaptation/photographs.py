@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,6 @@ UPSCALED = 0.14
 FEW = 10
 # mean of the luma table in annex K of the JPEG standard, which is libjpeg's quality 50
 _STANDARD_MEAN = 57.625
-#: formats that cameras write and nothing here reads
-_UNREAD = ('.heic', '.heif', '.avif', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2', '.gif')
 _SHOWN = 5
 
 
@@ -58,7 +56,7 @@ class Finding:
         if not self.names:
             return self.text
         more = f' and {len(self.names) - _SHOWN} more' if len(self.names) > _SHOWN else ''
-        return f'{self.text}: {", ".join(self.names[:_SHOWN])}{more}'
+        return f'{self.text.rstrip(".")}: {", ".join(self.names[:_SHOWN])}{more}'
 
 
 @dataclass
@@ -83,7 +81,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     different standards. Raises MissingFileError, or DataError where no image can be used; `what` named the folder.
     """
     folder = Path(folder).expanduser()
-    names, unread = _names(folder, what)
+    names, others = _names(folder, what)
     found, thumbnails = PhotographSet(folder), Thumbnails()
     named: dict[str, list[str]] = defaultdict(list)
     for name in progress(names, len(names), what):
@@ -118,7 +116,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
             way_out='Name a folder of larger, whole images.',
         )
     few = target and len(found.usable) < FEW
-    found.findings = _findings(named, unread, few, least, target)
+    found.findings = _findings(named, others, few, least, target)
     return found
 
 
@@ -128,21 +126,26 @@ def identity(*sets: PhotographSet) -> str:
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
 
-def _names(folder: Path, what: str) -> tuple[list[str], str]:
-    """Names of the images in a folder, and what it holds of formats that cannot be read, with advice (else empty)."""
+def _names(folder: Path, what: str) -> tuple[list[str], list[Finding]]:
+    """Names of the images in a folder, and findings about what else it holds."""
     require_folder(str(folder), what)
     try:
         content = folder_content(folder)
     except DataError as error:
         raise error.within(what, ': ') from None
-    counts = Counter(suffix for name in content.others if (suffix := Path(name).suffix.lower()) in _UNREAD)
-    listed = ', '.join(f'{n} {suffix}' for suffix, n in counts.most_common())
-    advice = 'which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
-    unread = f'It holds {listed}, {advice}' if listed else ''
-    if unread and not content.images:
-        raise DataError(f'no image in {shown(folder)}', where=what, way_out=unread)
+    findings = []
+    if content.unread:
+        advice = 'which cannot be read here. Convert them to PNG or TIFF, or export JPEG of full quality.'
+        unread = Finding(f'It holds {content.describe_unread()}, {advice}', tuple(map(shown, content.unread)))
+        if not content.images:
+            raise DataError(f'no image in {shown(folder)}', where=what, way_out=unread.text)
+        findings.append(unread)
+    if content.others:
+        count = len(content.others)
+        text = '1 file is no photograph and is' if count == 1 else f'{count} files are no photographs and are'
+        findings.append(Finding(f'{text} left out', tuple(map(shown, content.others))))
     try:
-        return list_images(str(folder), what), unread
+        return list_images(str(folder), what), findings
     except DataError as error:
         raise error.with_fields(
             way_out='Name a folder that holds images, or copy the images into one folder: sub-folders are not searched.'
@@ -157,7 +160,9 @@ def _twin(thumbnails: Thumbnails, path: Path, image: np.ndarray) -> Path | None:
     return Path(twins[0].train) if twins else None
 
 
-def _findings(named: Mapping[str, list[str]], unread: str, few: bool, least: int, target: bool) -> list[Finding]:
+def _findings(
+    named: Mapping[str, list[str]], others: Sequence[Finding], few: bool, least: int, target: bool
+) -> list[Finding]:
     """What speaks against the photographs, the worst first; `named` are the files that are broken, small, and so on."""
     side = f'a side below {least} pixels and'
     upscaled = 'Use the originals: the upscaling would be learned as well' if target else 'They teach no detail'
@@ -167,7 +172,7 @@ def _findings(named: Mapping[str, list[str]], unread: str, few: bool, least: int
     return [
         *_about(named['broken'], 'cannot be read and is left out', 'cannot be read and are left out'),
         *_about(named['small'], f'has {side} is left out', f'have {side} are left out'),
-        *([Finding(unread)] if unread else []),
+        *others,
         *([Finding(too_few)] if few else []),
         *_about(named['twins'], 'is nearly the same as another', 'are nearly the same as others', ': they count twice'),
         *_about(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pdd_arch.adaptation.photographs import Photograph, PhotographSet
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.images.names import with_image_extension
 from pdd_arch.inference.load import ADAPTATION, ADAPTED_MODEL
 from pdd_arch.utils.atomic import PARTIAL, write_json, writing
 from pdd_arch.utils.files import read_json
@@ -140,7 +141,7 @@ class Workspace:
             for old in folder.iterdir():
                 old.unlink()
             for number, photograph in enumerate(photographs, start=1):
-                link = folder / f'{number:05d}{photograph.path.suffix.lower()}'
+                link = folder / with_image_extension(photograph.path, f'{number:05d}')
                 try:
                     link.symlink_to(os.path.abspath(photograph.path))
                 except OSError as error:

@@ -15,6 +15,7 @@ from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
 from pdd_arch.utils.signals import Stopped
 from pdd_arch.utils.user_code import in_code_of_the_user
+from pdd_arch.utils.wording import shown
 
 EXIT_ERROR = 1
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -43,6 +44,11 @@ def as_user_error(error: Exception) -> PDDError:
         return PDDError(
             f'{error.strerror} at {error.filename}' if error.filename else f'{error.strerror} (log, curves or images)',
             way_out='Free space or make the folder writable, then start again (a training run: with --auto_resume).',
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        named = [shown(name) for name in (error.filename2, error.filename) if name]
+        return PDDError(
+            'is a name too long for the file system', where=''.join(named[:1]), way_out='Choose a shorter one.'
         )
     if isinstance(error, torch.OutOfMemoryError):
         return PDDError(

@@ -1,6 +1,7 @@
 """`pdd upscale`: photographs, whole folders of them, through a network."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +10,13 @@ from tqdm import tqdm
 
 from pdd_arch.commands.parsers import add_subcommand, checked, whole_number
 from pdd_arch.errors import OptionError, PDDError
-from pdd_arch.images.decoding import image_size
-from pdd_arch.images.names import is_image_name
+from pdd_arch.images.names import is_photograph_name
 from pdd_arch.inference import AUTO, LoadedNetwork, load_network
 from pdd_arch.photo_files.writing import EXTENSIONS, QUALITY, format_of_name
 from pdd_arch.upscaling.compare import FOLDER, PAGE, write_comparison
 from pdd_arch.upscaling.engine import PhotoUpscaler
-from pdd_arch.upscaling.inputs import FORMATS, SAME, Item, find_inputs, plan_outputs
-from pdd_arch.upscaling.job import pending, run_job
+from pdd_arch.upscaling.inputs import FORMATS, SAME, Found, Item, Source, find_inputs, plan_outputs
+from pdd_arch.upscaling.job import check, pending, run_job
 from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
@@ -42,7 +42,7 @@ def _into_file(args: argparse.Namespace) -> bool:
         if args.compare is not None:
             raise OptionError('writes a page beside the outputs; give a folder as -o', where='--compare')
         return True
-    if is_image_name(args.output.name):
+    if is_photograph_name(args.output.name):
         endings = ', '.join(names[0] for names in EXTENSIONS.values())
         way_out = f'Give a folder, or a name that ends in {endings}.'
         raise OptionError('images of this kind are not written', where=where, way_out=way_out)
@@ -51,23 +51,29 @@ def _into_file(args: argparse.Namespace) -> bool:
     return False
 
 
-def _items(args: argparse.Namespace, record: Record, into_file: bool) -> list[Item]:
+def _found(args: argparse.Namespace, record: Record) -> Found:
     folder = args.output.resolve()
 
     def is_output(path: Path) -> bool:
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # `resolve` raises for a link to itself
         if folder not in path.parents:
             return False
         below = path.relative_to(folder)
-        return record.is_output(below.as_posix()) or (below.parts[0] == FOLDER and args.compare is not None)
+        return record.is_output(below.as_posix()) or (below.parts[0] in (FOLDER, PAGE) and args.compare is not None)
 
-    sources = find_inputs(args.inputs, args.recursive, is_output)
-    if into_file and (len(sources) > 1 or not Path(args.inputs[0]).is_file()):
-        what = f'a file takes the output of one photograph, found {len(sources)} in what was given'
+    found = find_inputs(args.inputs, args.recursive, is_output)
+    found.folders = [path for path in found.folders if path.resolve() != folder]
+    return found
+
+
+def _items(args: argparse.Namespace, found: Found, into_file: bool) -> list[Item]:
+    count = len(found.photographs) + len(found.unreadable)
+    if into_file and (count > 1 or not Path(args.inputs[0]).is_file()):
+        what = f'a file takes the output of one photograph, found {count} in what was given'
         raise OptionError(what, where=f'-o {shown(args.output)}', way_out='Give a folder.')
     if into_file and args.format != SAME and FORMATS[args.format] != format_of_name(args.output):
         raise OptionError(f'--format {args.format} does not fit -o {shown(args.output)}', way_out='Leave it out.')
-    return plan_outputs(sources, args.output, args.format, args.suffix, into_file)
+    return plan_outputs(found.photographs, args.output, args.format, args.suffix, into_file)
 
 
 def _upscaler(args: argparse.Namespace, network: LoadedNetwork, outscale: float | None) -> PhotoUpscaler:
@@ -87,7 +93,7 @@ def _run_all(
     with tqdm(total=len(todo), desc=upscaler.network.name, unit='image', disable=None, file=sys.stderr) as bar:
 
         def progress(item: Item, done: int, total: int) -> None:
-            bar.set_postfix_str(f'{item.source.name} {done}/{total} tiles')
+            bar.set_postfix_str(f'{shown(item.source.name)} {done}/{total} tiles')
 
         for number, (item, notes, error) in enumerate(run_job(upscaler, todo, record, args.quality, progress), 1):
             for text in notes:
@@ -103,12 +109,22 @@ def _run_all(
     return written, kept, errors
 
 
+def _plan_of_generalist(args: argparse.Namespace, name: str, items: Sequence[Item]) -> list[Item]:
+    """PNGs of the generalist called `name`, for the page."""
+    sources = [Source(item.source, Path(item.name), None) for item in items]
+    return plan_outputs(sources, args.output / FOLDER / name)
+
+
 def _compare(
-    args: argparse.Namespace, generalist: LoadedNetwork, upscaler: PhotoUpscaler, items: Sequence[Item]
+    args: argparse.Namespace,
+    generalist: LoadedNetwork,
+    upscaler: PhotoUpscaler,
+    items: Sequence[Item],
+    theirs: Sequence[Item],
 ) -> list[PDDError]:
-    """Write the page. Returns an error for each photograph that the generalist failed on."""
-    folder = args.output / FOLDER / generalist.name
-    theirs = plan_outputs({i.source: Path(i.name) for i in items}, folder, 'png')
+    """Write the page of `items` beside `theirs`, the generalist's. Returns an error for each that it failed on."""
+    done = {item.source for item in items}
+    theirs, folder = [item for item in theirs if item.source in done], args.output / FOLDER / generalist.name
     written, kept, errors = _run_all(args, _upscaler(args, generalist, upscaler.outscale), theirs, Record(folder))
     page = args.output / PAGE
     count, reductions = write_comparison(page, items, [*written, *kept], upscaler.network.name, generalist.name)
@@ -118,27 +134,49 @@ def _compare(
     return errors
 
 
-def _dry_run(args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record) -> int:
+def _dry_run(
+    args: argparse.Namespace, upscaler: PhotoUpscaler, items: Sequence[Item], record: Record, found: Found
+) -> int:
     todo, kept = pending(items, upscaler.settings(args.quality), record, args.overwrite)
-    status = 0
+    errors = []
     for item in todo:
         try:
-            height, width = image_size(item.source)
+            height, width, large, wide = check(upscaler, item)
         except PDDError as error:
-            say(f'{shown(item.source)}: would fail: {error.with_fields(where="")}')
-            status = 1
+            errors.append(error.with_fields(where=shown(item.source)))
             continue
-        large, wide = upscaler.output_size(height, width)
         say(f'{shown(item.source)} ({width} x {height}) -> {shown(item.target)} ({wide} x {large})')
-    say(f'{len(todo)} to do, {len(kept)} done already. Nothing was written.')
-    return status
+    errors += found.unreadable
+    for one in errors:
+        say(f'{one.where}: would fail: {one.with_fields(where="")}')
+    for text in found.left_out():
+        say(text)
+    failing = f', {len(errors)} would fail' if errors else ''
+    say(f'{len(todo)} to do, {len(kept)} done already{failing}. Nothing was written.')
+    return 1 if errors else 0
+
+
+def _end(
+    args: argparse.Namespace, found: Found, written: Sequence[Item], kept: Sequence[Item], errors: Sequence[PDDError]
+) -> int:
+    """Say what was done, and what was not and why; gives the exit status."""
+    already = f', {len(kept)} done already' if kept else ''
+    say(f'{len(written)} written to {shown(args.output)}{already}, {len(errors)} failed')
+    for text in found.left_out():
+        say(text)
+    for error in errors:
+        sys.stderr.write(f'pdd upscale: FAILED: {error}\n')
+    return 1 if errors else 0
 
 
 def run(args: argparse.Namespace) -> int:
     """Upscale. Returns 0, or 1 if a photograph failed, even if only with the generalist; other errors are raised."""
     into_file = _into_file(args)
     record = Record(None if into_file else args.output)
-    items = _items(args, record, into_file)
+    found = _found(args, record)
+    items = _items(args, found, into_file)
+    if not items:  # then there are photographs that cannot be read
+        return _end(args, found, [], [], found.unreadable)
     if args.model is None:
         say(
             f'NO --model GIVEN: using {DEFAULT_MODEL}, a published generalist that knows nothing of your camera '
@@ -146,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
         )
     network = load_network(args.model or DEFAULT_MODEL, '--model')
     generalist = None if args.compare is None else load_network(args.compare, '--compare')
+    theirs = _plan_of_generalist(args, generalist.name, items) if generalist else []
     upscaler = _upscaler(args, network, args.outscale)
     tile = 'tiles from free memory' if args.tile == AUTO else f'tiles of {args.tile}' if args.tile else 'no tiles'
     say(
@@ -153,22 +192,21 @@ def run(args: argparse.Namespace) -> int:
         f'{"fp16" if args.half else "fp32"}, {tile}; {len(items)} photographs, x{upscaler.outscale:g}'
     )
     if args.dry_run:
-        return _dry_run(args, upscaler, items, record)
+        return _dry_run(args, upscaler, items, record, found)
+    missing: list[str] = []
     try:
         with record.alone():
             written, kept, errors = _run_all(args, upscaler, items, record)
-            failures = [f'FAILED: {error}' for error in errors]
             if generalist is not None and (written or kept):
-                missing = _compare(args, generalist, upscaler, [*written, *kept])
-                failures += [f'FAILED with {generalist.name}: {error}' for error in missing]
+                errors_there = _compare(args, generalist, upscaler, [*written, *kept], theirs)
+                missing = [f'FAILED with {generalist.name}: {error}' for error in errors_there]
     except KeyboardInterrupt:
         sys.stderr.write('pdd upscale: stopped; the same command again continues\n')
         raise
-    already = f', {len(kept)} done already' if kept else ''
-    say(f'{len(written)} written to {shown(args.output)}{already}, {len(errors)} failed')
-    for text in failures:
+    status = _end(args, found, written, kept, [*errors, *found.unreadable])
+    for text in missing:
         sys.stderr.write(f'pdd upscale: {text}\n')
-    return 1 if failures else 0
+    return 1 if missing else status
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -67,7 +67,7 @@ def check_paired_dataset(opt: Mapping[str, Any], key: str) -> int:
 
 def lr_sizes(opt: Mapping[str, Any], key: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Name and size (height, width) of each LR image of a dataset that :func:`check_paired_dataset` has accepted."""
-    source = _open_pair(opt, key)[1] if opt['type'] == 'PairedImageDataset' else _open_single(opt, key)
+    source = open_pair(opt, key)[1] if opt['type'] == 'PairedImageDataset' else open_single(opt, key)
     for i in range(len(source)):
         yield shown(source.path(i)), source.check(i)
 

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import path as osp
 from typing import Any
 
@@ -51,7 +51,15 @@ class ImageSource(ABC):
 
 
 class FileSource(ImageSource):
-    """Image files on disk."""
+    """Image files on disk.
+
+    Attributes:
+        unread: other photographs of the folder that was listed, by name: those in formats that are not read.
+    """
+
+    def __init__(self, root: str, names: list[str], key: str, unread: Sequence[str] = ()) -> None:
+        super().__init__(root, names, key)
+        self.unread = unread
 
     def read_raw(self, index: int) -> np.ndarray:
         return decoding.read_raw(self.path(index))
@@ -160,7 +168,12 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
     require_folder(root, key)
     if meta:
         return FileSource(root, listed_names(opt[meta], root, meta_key), meta_key)
-    return FileSource(root, list_images(root, key), key)
+    return open_folder(root, key)
+
+
+def open_folder(folder: str, key: str) -> FileSource:
+    """All images of a folder, as :func:`list_images` lists them."""
+    return FileSource(folder, list_images(folder, key), key, folder_content(folder).unread)
 
 
 def data_root(opt: Mapping[str, Any], side: str, section: str) -> tuple[str, str, str]:
@@ -207,16 +220,19 @@ def require_folder(folder: str, key: str) -> None:
 
 
 def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
-    """Sorted names of the image files in a folder; hidden files and sub-folders are passed over.
+    """Sorted names of the image files in a folder, by their content where they are not called so.
+
+    Hidden files, sub-folders and photographs of formats that are not read are passed over.
 
     Raises:
         DataError: there is none (says what is there instead), with `only_images` any other file, or the folder cannot
             be read.
     """
     try:
-        images, others, subfolders = folder_content(folder)
+        content = folder_content(folder)
     except DataError as error:
         raise error.within(key, ': ') from None
+    images, others, subfolders = content.images, [*content.unread, *content.others], content.folders
     if only_images:  # BasicSR passes over links to nothing
         images = [name for name in images if osp.isfile(osp.join(folder, name))]
     if images and others and only_images:
@@ -230,6 +246,8 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
     with_images = [name for name in subfolders if _holds_images(osp.join(folder, name))]
     found = [f'{_counted(others, "other file")} ({_few(others)})'] if others else []
     way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
+    if content.unread:
+        way_out = f'The format of {_few(content.unread)} is not read. {decoding.CONVERT}'
     if with_images:
         found.append(f'{_counted(with_images, "sub-folder")} with images ({_few(with_images)})')
         way_out = 'Sub-folders are not searched: name one of them, or list the images in a meta-info file.'

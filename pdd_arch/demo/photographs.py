@@ -178,7 +178,7 @@ def prepare_data(folder: Path = DATA_FOLDER, camera: Camera = CAMERA) -> bool:
     if _is_complete(folder, recipe):
         return False
     images = demo_images(camera)
-    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    part = folder.with_name(f'.{os.getpid()}.part')  # short, whatever the folder is called
     try:
         digests = {}
         for name, image in images.items():

@@ -25,9 +25,13 @@ import numpy as np
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import decoder_complaint, jpeg_damage, messages_of_decoder, pass_on
+from pdd_arch.images.names import is_camera_raw_name
 from pdd_arch.images.structure import (
+    CAMERA_RAW,
+    FORMATS,
     Content,
     format_of,
+    not_read,
     orientation,
     size_problem,
     stored_size,
@@ -39,6 +43,9 @@ from pdd_arch.utils.wording import shown
 
 # OpenCV 4.10 crashes on one in ten damaged JPEG 2000 files (tests/fuzz_images.py); 4.12 and 5.0 do not
 _READS_JPEG2000 = tuple(map(int, re.findall(r'\d+', cv2.__version__)[:2])) >= (4, 12)
+#: ways out for photographs of formats that are not read
+CONVERT = 'Convert it to PNG or TIFF, or export it as JPEG of full quality.'
+DEVELOP = 'Convert it to TIFF or PNG with a raw developer (darktable, RawTherapee ...).'
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -73,9 +80,13 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
 
 def _require_readable(content: Content, source: str, deep: bool = False) -> str:
     """The format of an image that may be given to the decoder; DataError for any other."""
-    if problem := structural_problem(content, deep) or size_problem(content):
-        raise DataError(problem, where=shown(source), way_out=REPLACE)
     kind = format_of(content) or ''
+    if not kind and source.lower().endswith('.tga'):  # the one format without a signature
+        raise DataError(not_read('TGA'), where=shown(source), way_out=CONVERT)
+    if kind == CAMERA_RAW or (kind == 'TIFF' and is_camera_raw_name(source)):
+        raise DataError(not_read(CAMERA_RAW), where=shown(source), way_out=DEVELOP)
+    if problem := structural_problem(content, deep) or size_problem(content):
+        raise DataError(problem, where=shown(source), way_out=REPLACE if kind in ('', *FORMATS) else CONVERT)
     if kind == 'JPEG 2000' and not _READS_JPEG2000:
         raise DataError(
             f'is a JPEG 2000, which OpenCV {cv2.__version__} does not read safely',

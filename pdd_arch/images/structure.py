@@ -19,34 +19,80 @@ MAX_PIXELS = 2**28
 MAX_SCANNED_PIXELS = 32 * MAX_PIXELS
 
 FORMATS = ('PNG', 'JPEG', 'WebP', 'TIFF', 'BMP', 'JPEG 2000', 'PNM')
+#: what cameras write before anything is developed: sensor values, and previews that are no photographs to work with
+CAMERA_RAW = "a camera's raw file"
+#: beginnings of files by format; the first that fits counts
 _SIGNATURES = (
     ('PNG', rb'\x89PNG\r\n\x1a\n'),
     ('JPEG', rb'\xff\xd8\xff'),
     ('WebP', rb'RIFF....WEBP'),
+    # Canon (CR2, CR3), Fujifilm, Olympus, Panasonic, Minolta, Sigma; others are TIFF files: see `format_of`
+    (CAMERA_RAW, rb'II\*\0....CR|....ftypcrx |FUJIFILMCCD-RAW|IIR[OS]|IIU\0|\0MRM|FOVb'),
     ('TIFF', rb'II[*+]\0|MM\0[*+]'),
     ('BMP', rb'BM'),
     ('JPEG 2000', rb'\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51'),
     ('PNM', rb'P[1-6]\s'),
     # seen under the names of images, and not read: OpenCV's support for them depends on its version
     ('GIF', rb'GIF8'),
-    ('AVIF or HEIF', rb'....ftyp(avif|avis|heic|heix|mif1|msf1)'),
+    # `mif1` and `msf1` are brands of both; the list of brands behind them decides
+    ('AVIF', rb'....ftyp(avi[fs]|m[is]f1....(....)*?avi[fs])'),
+    ('HEIC', rb'....ftyp(hei[cmsx]|hev[cmsx]|m[is]f1)'),
     ('JPEG XL', rb'\xff\x0a|\0\0\0\x0cJXL '),
     ('OpenEXR', rb'\x76\x2f\x31\x01'),
     ('Radiance HDR', rb'#\?RADIANCE|#\?RGBE'),
     ('PFM', rb'P[Ff]\s'),
     ('Photoshop', rb'8BPS'),
 )
+_VIDEO = re.compile(rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI |....(moov|mdat|wide)|\0\0\1\xba', re.DOTALL)
 _PATTERNS = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _SIGNATURES)
 _EXIF = b'Exif\0\0'
 _ANIMATION = (b'acTL', b'fcTL', b'fdAT')
+#: as many bytes tell the format of a file
+HEAD_BYTES = 64
+# beginnings so short that any file may have them: for a photograph only together with the name of one
+_SHORT_SIGNATURES = ('BMP', 'PNM', 'PFM')
+_DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_DIRECTORIES, _REDUCED = 50706, 254, 330, 1
 # comments may stand between the numbers
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,10})(?:\s|#[^\n]*\n)+(\d{1,10})')
 
 
 def format_of(content: Content) -> str | None:
-    """Name of the format by the file's first bytes (one of ``FORMATS`` or another known one), or None."""
-    head = bytes(content[:16])
-    return next((name for name, pattern in _PATTERNS if pattern.match(head)), None)
+    """Name of the format by the file's content (one of ``FORMATS`` or another known one), or None.
+
+    The beginning of a file is enough for all but a TIFF, of which some are a camera's raw files, with a preview where
+    other programs have the image.
+    """
+    head = bytes(content[:HEAD_BYTES])
+    kind = next((name for name, pattern in _PATTERNS if pattern.match(head)), None)
+    return CAMERA_RAW if kind == 'TIFF' and _is_camera_raw(content) else kind
+
+
+def is_certainly_an_image(content: Content) -> bool:
+    """Whether the content alone tells that a file is an image, of a format that is read here or not."""
+    kind = format_of(content)
+    if kind not in _SHORT_SIGNATURES:
+        return kind is not None
+    return kind in FORMATS and size_problem(content) is None
+
+
+def is_video(content: Content) -> bool:
+    """Whether a file begins as a video does: of those whose beginning is also that of an image, none."""
+    return format_of(content) is None and _VIDEO.match(bytes(content[:HEAD_BYTES])) is not None
+
+
+def _is_camera_raw(content: Content) -> bool:
+    try:
+        entries = {tag for tag, _, _, _ in _tiff_entries(content)}
+        reduced = tiff_tags(content).get(_NEW_SUBFILE_TYPE, 0) & _REDUCED
+    except (struct.error, OverflowError):
+        return False
+    return _DNG_VERSION in entries or (bool(reduced) and _SUB_DIRECTORIES in entries)
+
+
+def not_read(kind: str) -> str:
+    """The predicate of a sentence about a file of a format that is not among ``FORMATS``."""
+    named = kind if kind == CAMERA_RAW else f'in the format {kind}'
+    return f'is {named}, which is not read here; expected {", ".join(FORMATS)}'
 
 
 def structural_problem(content: Content, deep: bool = False) -> str | None:
@@ -60,7 +106,9 @@ def structural_problem(content: Content, deep: bool = False) -> str | None:
     kind = format_of(content)
     if kind not in FORMATS:
         if kind:
-            return f'is in the format {kind}, which is not read here; expected {", ".join(FORMATS)}'
+            return not_read(kind)
+        if is_video(content):
+            return 'is a video, not an image'
         return f'is not an image ({size} bytes, beginning with {bytes(content[:12])!r})'
     if kind == 'PNG':
         return _png_problem(content, size, deep)
@@ -158,7 +206,17 @@ def orientation(content: Content, kind: str) -> int:
 
 
 def tiff_tags(content: Content) -> dict[int, int]:
-    """Whole numbers in the first directory of a TIFF or BigTIFF: width 256, height 257, orientation 274."""
+    """Whole numbers in the first directory of a TIFF or BigTIFF: width 256, height 257, orientation 274, kind 254."""
+    order = '<' if content[:2] == b'II' else '>'
+    tags: dict[int, int] = {}
+    for tag, kind, number, value in _tiff_entries(content):
+        if tag in (_NEW_SUBFILE_TYPE, 256, 257, 274) and tag not in tags and kind in (3, 4, 16) and number == 1:
+            (tags[tag],) = struct.unpack_from(order + {3: 'H', 4: 'I', 16: 'Q'}[kind], content, value)
+    return tags
+
+
+def _tiff_entries(content: Content) -> Iterator[tuple[int, int, int, int]]:
+    """Tag, type, number of values and offset of the value, of the entries of the first directory."""
     order = '<' if content[:2] == b'II' else '>'
     big = struct.unpack(f'{order}H', content[2:4])[0] == 43
     at_offset, offset, count = (8, 'Q', 'Q') if big else (4, 'I', 'H')
@@ -166,12 +224,10 @@ def tiff_tags(content: Content) -> dict[int, int]:
     (entries,) = struct.unpack_from(f'{order}{count}', content, at)
     at += struct.calcsize(count)
     length, value = (20, 12) if big else (12, 8)
-    tags: dict[int, int] = {}
+    entries = min(entries, 2**16)  # a BigTIFF can claim any number
     for start in range(at, min(at + length * entries, len(content) - length + 1), length):
         tag, kind, number = struct.unpack_from(f'{order}HH{"Q" if big else "I"}', content, start)
-        if tag in (256, 257, 274) and tag not in tags and kind in (3, 4, 16) and number == 1:
-            (tags[tag],) = struct.unpack_from(order + {3: 'H', 4: 'I', 16: 'Q'}[kind], content, start + value)
-    return tags
+        yield tag, kind, number, start + value
 
 
 def scan_count(content: Content) -> int:

@@ -50,7 +50,7 @@ class Photo:
     alpha: np.ndarray | None = None  #: (H, W) of the type of `pixels`
     gray: bool = False  #: the file is a gray image, and is written as one
     metadata: Metadata = field(default_factory=Metadata)
-    format: str | None = None  #: one of ``pdd_arch.images.structure.FORMATS``; None for pixels that came from no file
+    format: str | None = None  #: by `pdd_arch.images.structure.format_of`; None for pixels that came from no file
     notes: tuple[str, ...] = ()  #: what could not be read of the file, a sentence each
 
     @property

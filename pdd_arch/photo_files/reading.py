@@ -1,26 +1,30 @@
 """Reading a photograph with all that belongs to it.
 
 Pixels come from the project's checked reader (`pdd_arch.images.decoding`), which settles damage, size and orientation;
-alpha, whether the image is gray, and metadata come from Pillow. Tifffile reads some TIFFs that these two do not, but
-none with LZW unless imagecodecs is installed.
+alpha, whether the image is gray, and metadata come from Pillow. Files of formats that only Pillow reads, some of them
+not on every machine (GIF, AVIF; HEIC with a plugin), become a PNG in memory first, and need no rules of their own.
+Tifffile reads some TIFFs that these two do not, but none with LZW unless imagecodecs is installed.
 """
 
 import io
 import os
+import re
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import messages_of_decoder
-from pdd_arch.images.decoding import decode_raw, turned_upright
-from pdd_arch.images.structure import format_of, without_animation
-from pdd_arch.photo_files.photo import Metadata, Photo, read_metadata
-from pdd_arch.utils.files import read_content
+from pdd_arch.images.decoding import CONVERT, decode_raw, image_size, turned_upright
+from pdd_arch.images.structure import FORMATS, HEAD_BYTES, MAX_PIXELS, format_of, not_read, without_animation
+from pdd_arch.photo_files.photo import XMP_KEYWORD, Metadata, Photo, read_metadata
+from pdd_arch.utils.files import REPLACE, open_file, read_content
 from pdd_arch.utils.wording import shown
 
 _GRAY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
@@ -28,6 +32,29 @@ _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _EXTRA_SAMPLES, _PREMULTIPLIED = 338, 1
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _MOST = 2**16 - 1  # of 16 bits
+# format -> the extension under which Pillow knows it where it can decode it
+_BY_PILLOW = {'GIF': '.gif', 'AVIF': '.avif', 'HEIC': '.heic'}
+_HIGH_BIT_DEPTH = re.compile(rb'av1C..[\x40-\x7f\xc0-\xff]', re.DOTALL)  # the second bit of the third byte
+
+
+def is_readable(kind: str | None) -> bool:
+    """Whether photographs of a format (`pdd_arch.images.structure.format_of`) can be read on this machine."""
+    return kind in FORMATS or _BY_PILLOW.get(kind or '') in Image.registered_extensions()
+
+
+def photo_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) of a photograph, upright, without decoding it; raises as :func:`read_photo`."""
+    with open_file(path) as file:
+        kind = format_of(file.read(HEAD_BYTES))
+    if kind not in _BY_PILLOW:
+        return image_size(path)
+    image, turned = _opened_by_pillow(read_content(path), kind, shown(path)), False
+    exif = Image.Exif()  # not `getexif`, which takes the orientation in the XMP data for that of the pixels
+    with suppress(Exception):  # Pillow raises what it likes for damaged metadata
+        exif.load(image.info.get('exif') or b'')
+        turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    width, height = image.size
+    return (width, height) if turned else (height, width)
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
@@ -46,7 +73,12 @@ def decode_photo(content: bytes, source: str) -> Photo:
         DataError: it cannot be read (`pdd_arch.images.decoding.decode_raw`), or is of a kind that would lose its
             meaning (Lab, a TIFF of gray and alpha in 16 bits); calls it `source`.
     """
-    pixels, kind, where = decode_raw(content, source), format_of(content) or '', shown(source)
+    kind, where = format_of(content) or '', shown(source)
+    if kind in _BY_PILLOW:
+        notes: list[str] = []
+        photo = decode_photo(_as_png(content, kind, where, notes), source)
+        return replace(photo, format=kind, notes=(*notes, *photo.notes))
+    pixels = decode_raw(content, source)
     image, reason = _opened(content)
     if image is None:
         if kind == 'TIFF':
@@ -83,15 +115,54 @@ def decode_photo(content: bytes, source: str) -> Photo:
     return Photo(pixels, alpha, gray, metadata, kind, tuple(notes))
 
 
-def _opened(content: bytes) -> tuple[Image.Image | None, str]:
-    """The image, loaded, or None and why not."""
+def _opened_by_pillow(content: bytes, kind: str, where: str) -> Image.Image:
+    """A file of a format in ``_BY_PILLOW``, not loaded yet. Raises DataError: it cannot be, or is too large."""
+    if not is_readable(kind):
+        way_out = 'Install Pillow 11.3 or newer, or convert it to PNG.' if kind == 'AVIF' else CONVERT
+        raise DataError(not_read(kind), where=where, way_out=way_out)
+    image, reason = _opened(content, load=False)
+    if image is None:
+        what = f'is a truncated or damaged {kind} that cannot be decoded ({reason})'
+        raise DataError(what, where=where, way_out=REPLACE)
+    if image.width * image.height > MAX_PIXELS:
+        what = f'is too large: {image.height}x{image.width} pixels (height x width), and at most {MAX_PIXELS} are read'
+        raise DataError(what, where=where, way_out=REPLACE)
+    return image
+
+
+def _as_png(content: bytes, kind: str, where: str, notes: list[str]) -> bytes:
+    """The first frame of a file of a format in ``_BY_PILLOW`` with its metadata; `notes` gets what is lost."""
+    image = _opened_by_pillow(content, kind, where)
+    if kind == 'AVIF' and _HIGH_BIT_DEPTH.search(content):
+        notes.append('its 10 or 12 bits were reduced to 8')
+    notes += _frames_note(image, kind)
+    info, texts, file = image.info, PngInfo(), io.BytesIO()
+    if info.get('xmp'):
+        texts.add_itxt(XMP_KEYWORD, info['xmp'].decode('utf-8', 'replace'))
+    if info.get('comment'):
+        texts.add_itxt('Comment', info['comment'].decode('utf-8', 'replace'))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            image.save(file, 'PNG', exif=info.get('exif') or b'', pnginfo=texts, compress_level=1)
+    except Exception as error:  # Pillow raises what it likes for damaged files
+        what = f'is a truncated or damaged {kind} that cannot be decoded ({type(error).__name__}: {error})'
+        raise DataError(what, where=where, way_out=REPLACE) from None
+    return file.getvalue()
+
+
+def _opened(content: bytes, load: bool = True) -> tuple[Image.Image | None, str]:
+    """The image, loaded unless `load` is False, or None and why not."""
     # Pillow's own limit is lower than that of `pdd_arch.images.structure`, which has been held
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # on metadata; what cannot be read is said
             image = Image.open(io.BytesIO(content))
-            image.load()  # which turns a TIFF upright
+            if load:
+                image.load()  # which turns a TIFF upright
+    except UnidentifiedImageError:  # its message is about an object in memory
+        return None, 'Pillow cannot identify it'
     except Exception as error:
         return None, ' '.join(f'{type(error).__name__}: {error}'.split())[:120]
     finally:

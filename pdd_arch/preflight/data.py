@@ -1,18 +1,19 @@
 """Checks of the datasets and of how they are loaded."""
 
 import os
+from collections.abc import Mapping, Sequence
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.section import open_sources
-from pdd_arch.data.sources import ImageSource
+from pdd_arch.data.sources import FileSource, ImageSource
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses.distillation import DistillationLoss
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.utils.registration import registered_as
-from pdd_arch.utils.wording import did_you_mean, one_of, show_key
+from pdd_arch.utils.wording import did_you_mean, one_of, show_key, shown
 
 
 def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
@@ -126,6 +127,17 @@ def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[
         if options.is_train and phase == 'train' and phase in counts:
             _check_epoch(options, counts[phase])
     return counts, sources
+
+
+def data_warnings(sources: Mapping[str, Sequence[ImageSource]]) -> list[str]:
+    """What lies beside the images of opened sources and is left out, though it looks as if it belonged to them."""
+    return [
+        f'{source.key}: of {shown(source.root)}, {len(source.unread)} photographs of formats that are not read are '
+        f'left out (the first: {shown(source.unread[0])}). Convert them, or move them elsewhere.'
+        for of_phase in sources.values()
+        for source in of_phase
+        if isinstance(source, FileSource) and source.unread
+    ]
 
 
 def _check_epoch(options: RunOptions, length: int) -> None:

@@ -15,7 +15,7 @@ from pdd_arch.metrics.availability import missing_weights
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, Section
 from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.preflight.data import launched_processes, samples_of_a_step
+from pdd_arch.preflight.data import data_warnings, launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.metrics import metric_sections, validated_sets
 from pdd_arch.preflight.networks import weights_to_fetch
@@ -66,7 +66,7 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     yield from _outputs(options)
     if options.is_train:
         yield 'memory', _memory(opened)
-    for text in plan_warnings(options):
+    for text in [*plan_warnings(options), *data_warnings(opened.sources)]:
         yield 'WARNING', text
 
 

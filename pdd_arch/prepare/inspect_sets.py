@@ -1,5 +1,6 @@
 """What a dataset holds, set by set: counts, sizes, kinds of files, damage, and how well its pairs fit."""
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,17 @@ import numpy as np
 
 from pdd_arch.data.meta_info import listed_names, parse_meta_info, read_list
 from pdd_arch.data.paired_check import lq_name, open_single, scale_problem
-from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, list_images, open_source, require_folder
+from pdd_arch.data.sources import (
+    FileSource,
+    ImageSource,
+    LmdbSource,
+    list_images,
+    open_folder,
+    open_source,
+    require_folder,
+)
 from pdd_arch.errors import DataError, MissingFileError, PDDError
+from pdd_arch.images.decoding import image_size
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.prepare.measures import Fit, Thumbnails, fit_of_pair
 from pdd_arch.prepare.problems import Problem, broken_file
@@ -68,8 +78,7 @@ def open_sets(target: str) -> list[ImageSet]:
             where=shown(path),
             way_out='Run the same `pdd prepare` again, which continues.',
         )
-    source = FileSource(str(path), list_images(str(path), shown(path)), shown(path))
-    return [ImageSet(path.name, 'train', 1, {'lr': source})]
+    return [ImageSet(path.name, 'train', 1, {'lr': open_folder(str(path), shown(path))})]
 
 
 def _of_manifest(home: Path) -> list[ImageSet]:
@@ -151,7 +160,7 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
 
     `thumbnails` grows by its images (of pairs: HR), for the search for duplicates.
     """
-    problems = list(one.problems)
+    problems = [*one.problems, *itertools.chain.from_iterable(map(_unread, one.sources.values()))]
     facts: dict[str, list[Facts]] = {key: [] for key in one.sources}
     broken: Counter[str] = Counter()
     fits: list[tuple[str, Fit]] = []
@@ -181,6 +190,16 @@ def inspect(one: ImageSet, limits: Limits, thumbnails: Thumbnails) -> tuple[dict
     images_held = {key: _summary(source, facts[key], broken[key]) for key, source in one.sources.items()}
     held = {'name': one.name, 'role': one.role, 'scale': one.scale, 'images': images_held}
     return held | (_fit_summary([fit for _, fit in fits]) if fits else {}), problems
+
+
+def _unread(source: ImageSource) -> Iterator[Problem]:
+    """Photographs in a folder that its source leaves out."""
+    for name in source.unread if isinstance(source, FileSource) else ():
+        path = osp.join(source.root, name)
+        try:
+            image_size(path)
+        except PDDError as error:
+            yield broken_file(path, error)
 
 
 def _read(source: ImageSource, index: int) -> tuple[np.ndarray, Facts]:

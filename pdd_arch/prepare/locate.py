@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.images.names import folder_content, is_image_name
+from pdd_arch.images.names import described, folder_content, is_image_name
 from pdd_arch.prepare.layouts import Layout, Part, Side
 from pdd_arch.prepare.problems import Problem
 from pdd_arch.utils.wording import did_you_mean, shown
@@ -106,6 +106,8 @@ def _locate_part(layout: Layout, part: Part, roots: Sequence[Path]) -> tuple[Fou
     text = f'is not named as expected ({" or ".join(expected)}) and is left out. Rename it if it belongs here.'
     others = sorted({path for folder in folders.values() for path in _images(folder)} - fitting)
     problems += [Problem('name', str(path), text, is_error=False) for path in others]
+    for folder in dict.fromkeys(folders.values()):
+        problems += _others(folder)
     problems += _unpaired(found, folders)
     where, count = next(iter(folders.values())), len(found.names)
     if not count and not any(p.is_error for p in problems):
@@ -163,7 +165,16 @@ def _unwrapped(folder: Path) -> Path:
 
 
 def _images(folder: Path) -> list[Path]:
-    return [folder / name for name in folder_content(folder).images]
+    """Photographs, those of formats that are not read among them: they are errors when all are read."""
+    content = folder_content(folder)
+    return [folder / name for name in sorted([*content.images, *content.unread])]
+
+
+def _others(folder: Path) -> Iterator[Problem]:
+    if others := folder_content(folder).others:
+        count = f'holds {len(others)} file{"s" * (len(others) > 1)}'
+        text = f'{count} besides photographs, left out: {described([folder / name for name in others])}'
+        yield Problem('name', str(folder), text, is_error=False)
 
 
 def _named(part: Part, side: Side, folder: Path, fitting: set[Path], problems: list[Problem]) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from pdd_arch.prepare.journal import Journal
 from pdd_arch.prepare.verify import Facts
 from pdd_arch.prepare.write import Made, encode_png
 from pdd_arch.utils.atomic import whole_file, write_text, writing
-from pdd_arch.utils.files import read_content
+from pdd_arch.utils.files import is_name_too_long, read_content
 from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
 
@@ -46,6 +46,10 @@ def cut_sub_images(
     side by side in OpenCV, but for JPEGs, which are decoded one at a time (`pdd_arch.images.decoder_messages`).
     """
     made: dict[str, Made] = {}
+    for name, source in files.items():
+        if is_name_too_long(folder / f'{name}_s001.png'):  # before anything is cut
+            what = 'its name is too long: those of its sub-images have five letters more'
+            raise DataError(what, where=shown(source.path), way_out='Rename it, or leave out --sub-images.')
 
     def cut(name: str, source: Made) -> list[tuple[str, tuple[int, int]]]:
         key = f'cut {folder} {name}'

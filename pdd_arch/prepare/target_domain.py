@@ -16,7 +16,7 @@ from pdd_arch.images.decoding import to_float32
 from pdd_arch.prepare.journal import Journal
 from pdd_arch.prepare.layouts import Conversion, Layout, Part, Side
 from pdd_arch.prepare.locate import FoundPart, locate
-from pdd_arch.prepare.problems import Problem, raise_if_any
+from pdd_arch.prepare.problems import Problem, raise_if_any, tell
 from pdd_arch.prepare.verify import Facts, verify
 from pdd_arch.prepare.write import MANIFEST, only_run, require_apart, require_no_others, write_sets
 from pdd_arch.utils.atomic import write_json, writing
@@ -112,6 +112,7 @@ def _photographs(folder: Path, scale: int, least: int) -> dict[Path, Facts]:
             text = f'is {one.height}x{one.width} pixels (height x width); {expected}. Remove it.'
             problems.append(Problem('scale', str(file), text))
     raise_if_any(problems, '')
+    tell(problems)
     if len(facts) < least:
         raise OptionError(
             f'{len(facts)} photographs',

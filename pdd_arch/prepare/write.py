@@ -16,6 +16,7 @@ import numpy as np
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoding import read_raw
+from pdd_arch.images.names import with_image_extension
 from pdd_arch.prepare.journal import Journal
 from pdd_arch.prepare.layouts import Conversion
 from pdd_arch.prepare.locate import FoundPart
@@ -106,7 +107,7 @@ def _make_images(
         folder.mkdir(parents=True, exist_ok=True)
         for name, source in progress(images, len(images), side.out):
             known = facts[source]
-            target = folder / f'{name}{".png" if how else source.suffix.lower()}'
+            target = folder / (f'{name}.png' if how else with_image_extension(source, name))
             if how:
                 _convert(source, target, how, scale, journal)
                 height, width = ((n - n % scale) // how.divisor for n in known.size)

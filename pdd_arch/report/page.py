@@ -127,7 +127,11 @@ def _size(image: Location) -> tuple[int, int]:
 
 def read_rgb(image: Location) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a file or of a database's image, 16 bits rounded to 8."""
-    raw = image.source.read_raw(image.index) if isinstance(image, LmdbImage) else read_raw(image)
+    return as_rgb(image.source.read_raw(image.index) if isinstance(image, LmdbImage) else read_raw(image))
+
+
+def as_rgb(raw: np.ndarray) -> np.ndarray:
+    """(H, W, 3) BGR uint8 or uint16 -> uint8 RGB, 16 bits rounded to 8."""
     if raw.dtype == np.uint16:
         raw = np.rint(raw / 257.0).astype(np.uint8)
     return np.ascontiguousarray(raw[..., ::-1])

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from pdd_arch.images.decoding import image_size
+from pdd_arch.photo_files.reading import read_photo
 from pdd_arch.report.html_page import write_page
-from pdd_arch.report.page import Page, Picture, Version, read_bicubic, read_rgb
+from pdd_arch.report.page import Page, Picture, Version, as_rgb, read_rgb
 from pdd_arch.upscaling.inputs import Item
 
 #: page and folder of the generalist's outputs, in the folder of outputs
@@ -28,7 +32,7 @@ def write_comparison(
     for item in (item for item in items if item.source in theirs):
         height, width = image_size(item.target)
         versions = (
-            Version('input, bicubic', 'bicubic', partial(read_bicubic, item.source, height, width)),
+            Version('input, bicubic', 'bicubic', partial(_bicubic, item.source, height, width)),
             Version(generalist, 'row', partial(read_rgb, theirs[item.source]), row=generalist),
             Version(name, 'row', partial(read_rgb, item.target), row=name),
         )
@@ -43,3 +47,8 @@ def write_comparison(
         pictures=pictures,
     )
     return write_page(page, path)
+
+
+def _bicubic(source: Path, height: int, width: int) -> np.ndarray:
+    """A photograph of any kind, upscaled to `height` x `width` by bicubic interpolation, (height, width, 3) RGB."""
+    return cv2.resize(as_rgb(read_photo(source).pixels), (width, height), interpolation=cv2.INTER_CUBIC)

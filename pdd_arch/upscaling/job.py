@@ -1,17 +1,18 @@
 """Photographs one after the other: what fails is reported, and what has been done is not done again."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from pdd_arch.errors import DataError, OptionError, PDDError
-from pdd_arch.images.decoding import image_size
-from pdd_arch.photo_files.reading import read_photo
+from pdd_arch.photo_files.reading import photo_size, read_photo
 from pdd_arch.photo_files.writing import check_size, encode_photo
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.inputs import Item
 from pdd_arch.upscaling.record import Record
 from pdd_arch.utils.atomic import whole_file, writing
+from pdd_arch.utils.files import is_name_too_long
 from pdd_arch.utils.wording import shown
 
 
@@ -78,20 +79,41 @@ def run_job(
             error = PDDError(what, where=name)
         else:
             with writing(item.target):
-                item.target.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(item.target) as unfinished:
-                    unfinished.write_bytes(content)
-                    record.add(item.name, item.source, settings, content)
+                try:
+                    item.target.parent.mkdir(parents=True, exist_ok=True)
+                    with whole_file(item.target) as unfinished:
+                        unfinished.write_bytes(content)
+                        record.add(item.name, item.source, settings, content)
+                except OSError as reason:
+                    if reason.errno != errno.ENAMETOOLONG:  # any other would be the same for all
+                        raise
+                    error = _name_too_long(item).within(name, ': ')
         yield item, notes, error
+
+
+def _name_too_long(item: Item) -> DataError:
+    what = f'the name of its output is too long for the folder ({len(os.fsencode(item.target.name))} bytes)'
+    return DataError(what, way_out='Rename the photograph.')
 
 
 def _upscaled(
     upscaler: PhotoUpscaler, item: Item, quality: int, progress: Callable[[int, int], None]
 ) -> tuple[bytes, list[str]]:
     """The content of the output, and notes; apart, so that no pixels are kept while the next photograph is upscaled."""
-    # known from the header, before anything is computed
-    height, width = upscaler.output_size(*image_size(item.source))
-    check_size(width, height, item.format)
+    check(upscaler, item)
     photo = read_photo(item.source)
     content, lost = encode_photo(upscaler.upscale(photo, progress), item.format, quality)
     return content, [*photo.notes, *lost]
+
+
+def check(upscaler: PhotoUpscaler, item: Item) -> tuple[int, int, int, int]:
+    """Height and width of a photograph and of its output, known before anything is computed.
+
+    Raises MissingFileError or DataError: the photograph cannot be read, or its output cannot be written.
+    """
+    height, width = photo_size(item.source)
+    large, wide = upscaler.output_size(height, width)
+    check_size(wide, large, item.format)
+    if is_name_too_long(item.target):
+        raise _name_too_long(item)
+    return height, width, large, wide

@@ -1,6 +1,7 @@
 """Files that are complete or absent, also after a crash: written beside their place, flushed to disk, then renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -23,11 +24,13 @@ def writing(path: Path) -> Iterator[None]:
         if isinstance(error, PDDError):  # a missing source is not a failure to write
             raise
         named = [n for n in (error.filename2, error.filename) if n and not os.fsdecode(n).endswith(PARTIAL)]
+        mend = 'Free space, correct its permissions or choose another -o'
+        if error.errno == errno.ENAMETOOLONG:
+            mend = 'Choose shorter names'
         raise DataError(
             f'cannot be written ({error.strerror or error})',
             where=shown([*named, path][0]),
-            way_out='Free space, correct its permissions or choose another -o; then run the same command again, which '
-            'continues.',
+            way_out=f'{mend}; then run the same command again, which continues.',
         ) from None
 
 

@@ -1,9 +1,11 @@
 """Reading files that somebody else may have put there, and their digests."""
 
+import errno
 import hashlib
 import json
 import os
 import stat
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
@@ -63,6 +65,21 @@ def read_json(path: str | os.PathLike[str], way_out: str = REPLACE) -> dict[str,
     except (ValueError, RecursionError) as error:
         reason = str(error)
     raise DataError(f'cannot be read as JSON ({reason})', where=shown(path), way_out=way_out)
+
+
+def is_name_too_long(path: Path) -> bool:
+    """Whether the file system refuses the name of a file, which need not be there, for its length.
+
+    Not computed: file systems have different limits, in bytes or characters. The folder need not be there either.
+    """
+    folder = path.parent
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        os.lstat(folder / path.name)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
