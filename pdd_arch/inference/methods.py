@@ -29,8 +29,8 @@ def trained_network(
     """The network of an option file's ``network_g`` or ``network_teacher`` section with its weights, for inference.
 
     `weights` None is for a network that brings its own, as `SpandrelNet` does; `param_key` None for a checkpoint that
-    is a state dict; `key_option` names the option that sets it, for advice. Raises MissingFileError or WeightsError where
-    the weights cannot be read or do not fit.
+    is a state dict; `key_option` names the option that sets it, for advice. Raises MissingFileError or WeightsError
+    where the weights cannot be read or do not fit.
     """
     net = build_network(dict(section))
     if weights is not None:
