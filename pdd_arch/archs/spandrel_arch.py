@@ -66,6 +66,8 @@ def recognised_network(path: str | Path, where: str, say: Callable[[str], None] 
     bare = without_counts(whole)
 
     def fits(part: dict[str, torch.Tensor]) -> bool:
+        if {name.partition('.')[0] for name in part} <= {'module', 'netG'}:
+            return False  # spandrel would remove it silently
         check_ordinary(part, path, where)
         if (net := _basicsr_rrdbnet(part)) is not None:
             recognised[id(part)] = net, net.scale

@@ -57,8 +57,8 @@ class PhotoUpscaler:
                 to grow.
             color_match: give every colour channel of the result the mean and the standard deviation of the input
                 (`pdd_arch.utils.color.match_color`), over the whole image.
-            say: called with a sentence when something is done differently from what was asked, as with smaller tiles, or
-                a prefix is removed from the names in a weight file.
+            say: called with a sentence when something is done differently from what was asked, as with smaller tiles,
+                or a prefix is removed from the names in a weight file.
 
         Raises:
             MissingFileError, WeightsError: the model cannot be found, or read.

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from pdd_arch.errors import MissingFileError, WeightsError
 from pdd_arch.utils.resources import resolve_bundled
 from pdd_arch.weights import zoo
-from pdd_arch.weights.content_kinds import instead_of, kind_of_content, kind_of_network
+from pdd_arch.weights.content_kinds import instead_of, kind_of_content, kind_of_network, part_of_several
 from pdd_arch.weights.file_kinds import A_WEIGHT_FILE, in_folder, pickled_object, weight_format
 from pdd_arch.weights.prefixes import (
     PARAM_KEYS,
@@ -62,7 +62,11 @@ def read_checkpoint(
     file = weight_file(path, where)
     try:
         kind = weight_format(file, path, where, instead)
-        content = load_file(file) if kind == 'safetensors' else _load(file, lazy and kind == 'zip')
+        content = (
+            load_file(file)
+            if kind == 'safetensors'
+            else _load(file, lazy and kind == 'zip' and file.suffix != '.safetensors')
+        )
     except WeightsError:
         raise
     except pickle.UnpicklingError as e:
@@ -94,7 +98,10 @@ def _load(file: Path, lazy: bool) -> object:
         with zipfile.ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f'wrong checksum of {damaged}')
-    return torch.load(file, map_location='cpu', weights_only=True, mmap=lazy)
+    if lazy:
+        return torch.load(file, map_location='cpu', weights_only=True, mmap=True)
+    with file.open('rb') as stream:  # given a path, torch goes by its extension
+        return torch.load(stream, map_location='cpu', weights_only=True)
 
 
 def _refused(file: Path, path: str | Path, where: str, reason: str) -> WeightsError:
@@ -109,13 +116,14 @@ def _refused(file: Path, path: str | Path, where: str, reason: str) -> WeightsEr
             where=where,
             way_out="Where it was made, save the tensors alone: torch.save(net.state_dict(), 'net.pth').",
         )
-    found = re.search(r'Unsupported (?:global: GLOBAL|operand|class) \S+|GLOBAL \S+', reason)
+    found = re.search(r'Unsupported (?:global: GLOBAL|class) \S+|GLOBAL \S+', reason)
     named = found.group() if found else "it is not torch's format"
     return WeightsError(
         f'{path} is refused: it is damaged or holds more than tensors and plain containers, which could run code when '
         f'loaded ({named})',
         where=where,
-        way_out='Use a file that holds a state dict only, or download it again.',
+        way_out='Use a file that holds a state dict only; save it so where code of its origin may run, or download it '
+        'again if it should be one.',
     )
 
 
@@ -208,7 +216,7 @@ def main_state_dict(content: Mapping[str, Any], path: str | Path, where: str) ->
     Raises WeightsError where there is none, or none of the names is known.
     """
     found = state_dicts(content)
-    kind = kind_of_content(content)
+    kind = kind_of_content(content) or part_of_several(path)
     if kind is None and not found:
         kind = f'no weight file: its entries ({", ".join(sorted(map(str, content))[:4])}) hold no named tensors'
     if kind is not None:
@@ -265,13 +273,10 @@ def check_fits(net: torch.nn.Module, state: Mapping[str, torch.Tensor], path: st
         check_numbers_are_of_weights(own, state, path, where)
         return
     way_out = 'Make the type and options of the network match the weights, or choose weights of this network.'
-    kind, name = kind_of_network(state), type(net).__name__
+    kind, name = kind_of_network(state) or part_of_several(path), type(net).__name__
     if kind is not None and kind != kind_of_network(own):
         parts.insert(0, f'it is {kind}')
         way_out = instead_of(kind, path, name)
-    elif (part := re.search(r'-(\d+)-of-(\d+)\.', Path(path).name)) is not None and missing and not shapes:
-        parts.insert(0, f'it is part {int(part[1])} of {int(part[2])}')
-        way_out = 'Put the tensors of all parts into one state dict, and save that.'
     raise WeightsError(f'{path} does not fit {name}: {"; ".join(parts)}', where=where, way_out=way_out)
 
 

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pdd_arch.utils.wording import shown
+import torch
+
+from pdd_arch.utils.wording import show, shown
 from pdd_arch.weights.prefixes import nearest, state_dicts
 
 _LORA = re.compile(r'(?:^|[._])lora_?(?:A|B|a|b|up|down|unet|te)(?:[._]|\d|$)')
 _DISCRIMINATOR, _CLASSIFIER = 'a discriminator', 'an image classifier such as torchvision publishes'
+_MIXTURE, _PART = 'a mixture of tensors and entries of another kind', 'a part of the weights'
 #: keys of a file -> what it is
 _ENTRIES = (
     ({'optimizers', 'schedulers', 'iter'}, 'a training state, which holds optimizers but no network'),
@@ -45,8 +48,17 @@ def kind_of_content(content: Mapping[Any, Any]) -> str | None:
     for entries, what in _ENTRIES:
         if entries <= content.keys():
             return what
+    others = [k for k, v in content.items() if not isinstance(v, torch.Tensor)]
+    if 0 < len(others) < len(content) and not state_dicts(content):
+        return f'{_MIXTURE} ({", ".join(map(show, others[:3]))})'
     kinds = [kind_of_network(state) for state in state_dicts(content).values()]
     return kinds[0] if len(kinds) == 1 else None
+
+
+def part_of_several(path: str | Path) -> str | None:
+    """What a file is whose name says that the weights are divided (``model-00001-of-00002.safetensors``)."""
+    found = re.search(r'-0*(\d+)-of-0*(\d+)\.', Path(path).name)
+    return f'{_PART} (file {found[1]} of {found[2]})' if found and found[2] != '1' else None
 
 
 def instead_of(what: str, path: str | Path, wanted: str = 'the network') -> str:
@@ -57,10 +69,17 @@ def instead_of(what: str, path: str | Path, wanted: str = 'the network') -> str:
         return f'Take {shown(found)}.' if found.is_file() else 'Take net_g_N.pth of the folder models/ of that run.'
     if what.startswith(_DISCRIMINATOR):
         names = {file.name.replace('net_d', 'net_g'), file.name.replace('_netD', '')} - {file.name}
-        found = next((f for name in names if (f := file.with_name(name)).is_file()), None)
+        beside = next((f for name in names if (f := file.with_name(name)).is_file()), None)
         return (
-            f'Take {shown(found)}.' if found else 'Take the network that was trained with it: net_g_N.pth of BasicSR.'
+            f'Take {shown(beside)}.' if beside else 'Take the network that was trained with it: net_g_N.pth of BasicSR.'
         )
+    if what.startswith(_MIXTURE):
+        tensors = (
+            f'k: v for k, v in torch.load({file.name!r}, weights_only=True).items() if isinstance(v, torch.Tensor)'
+        )
+        return f"Save its tensors alone: torch.save({{{tensors}}}, 'net.pth')."
+    if what.startswith(_PART):
+        return 'Put the tensors of all parts into one state dict, and save that.'
     if what.startswith('a LoRA'):
         return 'Merge it into the network that it was made for, and save that.'
     if what.startswith('a moving average'):

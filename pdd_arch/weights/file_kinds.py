@@ -35,7 +35,7 @@ _BEGINNINGS = tuple(
         # protobuf: field 1 is the version of the format, then producer or graph
         (
             rb'\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]',
-            'an ONNX model, or one of another kind of protobuf',
+            'an ONNX model (or another file of protobuf)',
             _EXPORTED,
         ),
         (rb'7767517\s', 'the .param file of an ncnn model', _EXPORTED),
@@ -165,11 +165,15 @@ def pickled_object(file: Path) -> str | None:
     return None
 
 
+#: torch's old format puts a network with its source code into a tuple that begins with a word
+_BEFORE_CLASS = ('PROTO', 'FRAME', 'MARK', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE')
+
+
 def _root_class(stream: object) -> str | None:
     for operation, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
         if operation.name == 'GLOBAL':
             module, _, name = str(argument).partition(' ')
             return None if name == 'OrderedDict' or module.startswith('torch._utils') else f'{module}.{name}'
-        if operation.name not in ('PROTO', 'FRAME'):
+        if operation.name not in _BEFORE_CLASS:
             return None
     return None

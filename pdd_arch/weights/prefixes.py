@@ -20,7 +20,7 @@ State = Mapping[str, torch.Tensor]
 
 #: names under which BasicSR and other code nest a state dict in a file; the average, which is deployed, comes first
 PARAM_KEYS = (
-    *('params_ema', 'params-ema', 'ema', 'model_ema', 'ema_state_dict', 'g_ema'),
+    *('params_ema', 'params-ema', 'ema', 'model_ema', 'ema_state_dict', 'ema_model', 'g_ema'),
     *('params', 'model_state_dict', 'state_dict', 'model', 'net', 'network'),
 )
 #: counts that AveragedModel and a profiler (thop) leave beside the weights
@@ -140,6 +140,6 @@ def log(text: str) -> None:
 
 def removal(path: object, prefix: str, used: int, total: int) -> str:
     """What is said of a prefix that was taken away, or of tensors that were left out; empty where neither was."""
-    left = f' The other {total - used} tensors of the file are left out.' if used < total else ''
-    how = f'the prefix {prefix} of its tensors is removed.' if prefix else 'its weights are used.' if left else ''
-    return f'{path}: {how}{left}' if how else ''
+    said = [f'the prefix {prefix} is removed from the names of its tensors'] if prefix else []
+    said += [f'{total - used} of {total} tensors are left out, which are not of this network'] if used < total else []
+    return f'{path}: {"; ".join(said)}' if said else ''
