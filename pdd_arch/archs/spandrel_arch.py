@@ -115,7 +115,7 @@ def _the_one(
     if len(found) > 1 and len(averaged) != 1:
         first = next(iter(found))
         raise WeightsError(
-            f'{path} holds several networks, below the prefixes {", ".join(found)}',
+            f'{path} holds several networks, below the prefixes {" and ".join(found)}',
             where=where,
             way_out='Save the tensors of one of them alone, those whose names begin with '
             f'{first} for instance; the prefix may stay.',

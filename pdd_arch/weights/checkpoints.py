@@ -151,7 +151,7 @@ def state_dict_of(
     fitting = {} if net is None else parts_for(net, found)
     if len(fitting) > 1:
         raise WeightsError(
-            f'{path} holds several such networks, below the prefixes {", ".join(fitting)}',
+            f'{path} holds several such networks, below the prefixes {" and ".join(fitting)}',
             where=where,
             way_out=_key_advice(content, param_key, net, key_option),
         )
@@ -221,6 +221,7 @@ def main_state_dict(content: Mapping[str, Any], path: str | Path, where: str) ->
         kind = f'no weight file: its entries ({", ".join(sorted(map(str, content))[:4])}) hold no named tensors'
     if kind is not None:
         raise WeightsError(f'{path} is {kind}', where=where, way_out=instead_of(kind, path))
+    found = {key: state for key, state in found.items() if kind_of_network(state) is None} or found
     key, state = next(iter(found.items()))
     if key and len(content) > 1 and not set(PARAM_KEYS).intersection(key.split('.')):
         entries = ', '.join(sorted(str(name) for name, value in content.items() if isinstance(value, Mapping)))

@@ -4,6 +4,7 @@
 ``net_g.``, ``model.``, ``generator.``, often beside a discriminator and the network of a loss.
 """
 
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -135,7 +136,9 @@ def nearest(net: nn.Module | None, state: Mapping[str, T]) -> tuple[str, dict[st
 
 def log(text: str) -> None:
     """Write what :func:`removal` says to the log of the run, or to standard error where there is none."""
-    get_root_logger().info(text)
+    logger = get_root_logger()
+    # before a run has its log, and in the other commands, BasicSR's logger shows warnings only
+    logger.log(logging.INFO if logger.isEnabledFor(logging.INFO) else logging.WARNING, text)
 
 
 def removal(path: object, prefix: str, used: int, total: int) -> str:
