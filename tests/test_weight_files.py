@@ -14,7 +14,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers import TINY_D, TINY_G, build, run_options
+from helpers import TINY_D, TINY_G, build, release_logger, run_options
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -136,6 +136,7 @@ def test_weights_of_a_training(tmp_path, monkeypatch, logged, letter):
 
 def test_the_log_of_a_run_and_its_check(workplace, capfd):
     torch.save({'state_dict': prefixed('generator.', build_network(TINY_G).state_dict())}, workplace / 'net.pth')
+    release_logger()  # `build_network` has set it up, without a file
     opt = run_options(path=dict(pretrain_network_g='net.pth', param_key_g='state_dict'), train=dict(total_iter=2))
     (workplace / 'run.yml').write_text(yaml.safe_dump(opt))
     said = 'net.pth: the prefix generator. is removed'
