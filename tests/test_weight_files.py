@@ -353,6 +353,14 @@ def test_the_advice_is_a_key_that_fits_or_none(tmp_path):
         state_dict_of({'a': other, 'params_ema': STATE}, 'params', 'x.pth', WHERE, compact(), KEY)
 
 
+def test_the_advice_names_the_option_that_sets_the_key(tmp_path):
+    """Of a row of `pdd tables` too."""
+    torch.save({'params': STATE}, tmp_path / 'net.pth')
+    section = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=2)
+    with pytest.raises(WeightsError, match=r'^rows: x: checkpoint: .*Set param_key of that row: params$'):
+        trained_network(section, tmp_path / 'net.pth', 'ema', 'cpu', 'rows: x: checkpoint', 'param_key of that row')
+
+
 def test_a_part_of_divided_weights(tmp_path):
     file = tmp_path / 'net-00001-of-00002.safetensors'
     save_file(dict(list(STATE.items())[:3]), file)
