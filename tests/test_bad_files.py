@@ -487,15 +487,20 @@ _UNREADABLE = 'cannot be read'
 weights_case('empty weights', 'a weight file of 0 bytes', lambda: b'', _UNREADABLE)
 weights_case('half the weights', 'a weight file cut in half', lambda: good_weights()[:700], _UNREADABLE)
 weights_case(
-    'web page as weights', 'an error page saved as .pth', lambda: b'<!DOCTYPE html><html>404</html>', 'is refused'
+    'web page as weights',
+    'an error page saved as .pth',
+    lambda: b'<!DOCTYPE html><html>404</html>',
+    'it is a web page (HTML). Download the file itself',
 )
-weights_case('zip', 'a word processor document (a zip) called .pth', lambda: archive('zip'), _UNREADABLE)
-weights_case('tar', 'a tar archive called .pth', lambda: archive('tar'), _UNREADABLE)
-weights_case('TorchScript', 'a TorchScript archive', traced, _UNREADABLE)
+weights_case(
+    'zip', 'a word processor document (a zip) called .pth', lambda: archive('zip'), 'is a zip archive of 1 files'
+)
+weights_case('tar', 'a tar archive called .pth', lambda: archive('tar'), 'is a tar archive of 1 files')
+weights_case('TorchScript', 'a TorchScript archive', traced, 'is a TorchScript archive')
 weights_case(
     'objects', 'a checkpoint with a NumPy array of objects', lambda: saved({'params': np.array([{}])}), 'refused'
 )
-weights_case('whole network', 'a pickled network in place of its tensors', lambda: saved(NET), 'is refused')
+weights_case('whole network', 'a pickled network in place of its tensors', lambda: saved(NET), 'as a whole (torch.nn')
 weights_case('list of tensors', 'a list in place of a dictionary', lambda: saved([torch.zeros(1)]), 'holds a list')
 weights_case('no params', 'a checkpoint without the key', lambda: saved({'weights': 1}), "has no key 'params'")
 weights_case('numbers', 'a checkpoint of numbers', lambda: saved({'params': {'weight': 3}}), 'holds no state dict')
@@ -526,7 +531,6 @@ weights_case(
     _UNREADABLE,
     file='a.safetensors',
 )
-weights_case('pickle as safetensors', 'a .pth renamed', good_weights, _UNREADABLE, file='a.safetensors')
 
 
 @case('hostile checkpoint', 'a checkpoint whose pickle runs a command', WeightsError, 'net.pth is refused')

@@ -29,6 +29,7 @@ class Generalist:
     weights: str
     scale: int
     sha256: str
+    notes: tuple[str, ...] = ()  # what was done to read it
 
     def described(self) -> dict[str, str | int]:
         """What the record tells of it, without paths."""
@@ -43,7 +44,7 @@ def find_generalist(source: str) -> Generalist:
     loaded = load_network(source, '--generalist')
     published = zoo.is_zoo(source) or (source in zoo.ZOO and not Path(source).expanduser().exists())
     weights = f'{zoo.ZOO_PREFIX}{loaded.name}' if published else os.path.abspath(loaded.file)
-    return Generalist(weights, loaded.scale, sha256_of(loaded.file))
+    return Generalist(weights, loaded.scale, sha256_of(loaded.file), loaded.notes)
 
 
 def find_features(kind: str, weights: str) -> list[str]:

@@ -88,6 +88,8 @@ def adapt(
     chosen, machine, workspace = PRESETS[preset], Machine.here(device), Workspace(out)
     workspace.check({}, overwrite)  # before anything is downloaded
     network = arguments.find_generalist(generalist or chosen.generalist)
+    for note in network.notes:
+        say(note)
     feature_net = arguments.find_features(features or chosen.features, feature_weights)
     settings = Settings(
         pdd_arch=__version__,

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
             say(f'{"":<12} {file.note}')
 
     named = dict(verify=args.verify, side=args.verify_size, overwrite=args.overwrite)
-    export_model(args.model, args.output, args.to, **named, on_file=on_file)
+    export_model(args.model, args.output, args.to, **named, on_file=on_file, say=say)
     say(f'{shown(args.output / CARD)} says how each is used.')
     return 0
 

@@ -27,6 +27,7 @@ def export_model(
     side: int = 128,
     overwrite: bool = False,
     on_file: Callable[[ExportedFile], None] = lambda file: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[ExportedFile]:
     """Write a network in other forms, run each with the tools it is for, and describe them in ``MODEL_CARD.md``.
 
@@ -41,6 +42,7 @@ def export_model(
         verify: photograph or folder of photographs (LR) to compare on; None: some that come with scikit-image.
         side: largest side of the windows compared, in LR pixels, 16 at least; 0: whole photographs.
         on_file: called after every form, also one that failed.
+        say: called with a sentence when a prefix is removed from the names in a weight file.
 
     Raises:
         OptionError: a form is unknown or its packages are not installed, or a file exists: nothing has been written.
@@ -51,6 +53,8 @@ def export_model(
     if side < 16 and side != 0:
         raise OptionError(where='--verify-size', expected='a whole number of at least 16, or 0', found=repr(side))
     network = load_network(model)
+    for note in network.notes:
+        say(note)
     if network.name.encode(errors='ignore').decode() != network.name:  # the files get this name, and hold it
         raise OptionError(f'the name {shown(network.name)} is not UTF-8', where='model', way_out='Rename it.')
     folder = Path(folder)

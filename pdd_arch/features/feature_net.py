@@ -11,8 +11,9 @@ from torch import nn
 
 from pdd_arch.errors import OptionError, WeightsError
 from pdd_arch.utils.wording import check_choice, did_you_mean
-from pdd_arch.weights.checkpoints import read_checkpoint
+from pdd_arch.weights.checkpoints import check_ordinary, read_checkpoint
 from pdd_arch.weights.download import download
+from pdd_arch.weights.prefixes import log, parts, removal, state_dicts
 
 NETWORK_TYPES = ('vgg19', 'vgg16', 'alexnet', 'squeezenet1_0', 'squeezenet1_1')
 
@@ -97,7 +98,7 @@ def load_trunk(
     state = imagenet_features(network, where) if weights == 'imagenet' else read_checkpoint(weights, where, lazy=True)
     features = _empty_trunk(network, depth)
     own = features.state_dict()
-    picked = {k: state[f'features.{k}'] for k in own if f'features.{k}' in state}
+    picked = _picked(state, own, weights, where)
     wrong = next((k for k in own if k not in picked or picked[k].shape != own[k].shape), None)
     if wrong is not None:
         raise WeightsError(
@@ -109,6 +110,26 @@ def load_trunk(
         )
     features.to_empty(device='cpu').load_state_dict(picked)
     return features
+
+
+def _picked(
+    content: Mapping[str, object], own: Mapping[str, torch.Tensor], weights: str, where: str
+) -> dict[str, torch.Tensor]:
+    """The tensors of a file that `own` are to have, also of a network that training code has wrapped and nested."""
+    names = {f'features.{k}': k for k in own}
+
+    def is_whole(part: Mapping[str, torch.Tensor]) -> bool:
+        return names.keys() <= part.keys() and all(part[name].shape == own[k].shape for name, k in names.items())
+
+    found: Mapping[str, torch.Tensor] = {}
+    for state in state_dicts(content).values():
+        for prefix, part in parts(state, is_whole).items():
+            check_ordinary({name: part[name] for name in names}, weights, where)
+            if prefix:
+                log(removal(weights, prefix, len(part), len(state)))
+            return {k: part[name] for name, k in names.items()}
+        found = found or state
+    return {k: found[name] for name, k in names.items() if name in found}
 
 
 class FeatureNet(nn.Module):

@@ -12,6 +12,7 @@ from pdd_arch.utils.resources import BUNDLED_PREFIX, asset
 from pdd_arch.utils.wording import did_you_mean, shown
 from pdd_arch.weights import zoo
 from pdd_arch.weights.checkpoints import check_finite
+from pdd_arch.weights.file_kinds import in_folder
 
 #: the model in a folder that `pdd adapt` has made, and what it notes about it
 ADAPTED_MODEL, ADAPTATION = 'model.pth', 'adaptation.json'
@@ -27,6 +28,7 @@ class LoadedNetwork:
         name: short name to display.
         source: the path or name that was asked for.
         file: file that holds the weights.
+        notes: what was done to read them, a sentence each: a prefix of the names of tensors was removed, for instance.
     """
 
     net: nn.Module
@@ -34,6 +36,7 @@ class LoadedNetwork:
     name: str
     source: str
     file: Path
+    notes: tuple[str, ...] = ()
 
 
 def load_network(model: str | Path, where: str = 'model') -> LoadedNetwork:
@@ -52,9 +55,10 @@ def load_network(model: str | Path, where: str = 'model') -> LoadedNetwork:
     """
     source = str(model)
     path, name, file = _find(source, where)
-    net, scale = recognised_network(path, where)
+    notes: list[str] = []
+    net, scale = recognised_network(path, where, notes.append)
     check_finite(net.state_dict(), path, where)
-    return LoadedNetwork(net.float().eval().requires_grad_(False), scale, name, source, file)
+    return LoadedNetwork(net.float().eval().requires_grad_(False), scale, name, source, file, tuple(notes))
 
 
 def _find(source: str, where: str) -> tuple[str, str, Path]:
@@ -72,7 +76,7 @@ def _find(source: str, where: str) -> tuple[str, str, Path]:
             raise MissingFileError(
                 f'the folder {shown(path)} holds no {ADAPTED_MODEL}, which `pdd adapt` would have written at its end',
                 where=where,
-                way_out='Name a weight file (.pth or .safetensors) in it.',
+                way_out=in_folder(path),
             )
         return str(file), path.resolve().name, file
     if not path.exists():

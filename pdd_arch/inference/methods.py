@@ -24,15 +24,17 @@ def trained_network(
     param_key: str | None = 'params',
     device: str | torch.device = 'cpu',
     where: str = 'weights',
+    key_option: str | None = None,
 ) -> nn.Module:
     """The network of an option file's ``network_g`` or ``network_teacher`` section with its weights, for inference.
 
     `weights` None is for a network that brings its own, as `SpandrelNet` does; `param_key` None for a checkpoint that
-    is a state dict. Raises MissingFileError or WeightsError where the weights cannot be read or do not fit.
+    is a state dict; `key_option` names the option that sets it, for advice. Raises MissingFileError or WeightsError
+    where the weights cannot be read or do not fit.
     """
     net = build_network(dict(section))
     if weights is not None:
-        state = state_dict_of(read_checkpoint(weights, where), param_key, weights, where, net)
+        state = state_dict_of(read_checkpoint(weights, where), param_key, weights, where, net, key_option)
         check_fits(net, state, weights, where)
         net.load_state_dict(state)
     # channels last is about twice as fast, on CPUs too
@@ -57,10 +59,15 @@ def image_upscaler(net: nn.Module, device: str | torch.device = 'cpu') -> ImageU
 
 
 def network_upscaler(
-    section: Mapping[str, Any], weights: str | Path | None, param_key: str | None, device: str | torch.device = 'cpu'
+    section: Mapping[str, Any],
+    weights: str | Path | None,
+    param_key: str | None,
+    device: str | torch.device = 'cpu',
+    where: str = 'weights',
+    key_option: str | None = None,
 ) -> ImageUpscaler:
     """:func:`image_upscaler` of a :func:`trained_network`."""
-    return image_upscaler(trained_network(section, weights, param_key, device), device)
+    return image_upscaler(trained_network(section, weights, param_key, device, where, key_option), device)
 
 
 def bicubic_upscaler(scale: int) -> ImageUpscaler:

@@ -205,7 +205,7 @@ class PDDModel(SRModel):
         content = self.run.opened_weights.read(load_path, option)
         state = state_dict_of(content, param_key, load_path, option, net, f'path.param_key_{letter}')
         check_finite(state, load_path, option)
-        if param_key is not None and param_key not in content:
+        if param_key == 'params_ema' and param_key not in content and 'params' in content:
             logger.warning(f'{load_path} has no {param_key}; its params are used.')
         logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
         if strict:

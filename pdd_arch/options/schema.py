@@ -512,7 +512,11 @@ class PathOptions(Section):
     """Weights to start from: files, ``bundled:NAME`` (shipped with the package) or ``zoo:NAME`` (downloaded once)."""
 
     pretrain_network_g: Path | None = _opt('weights of the student: .pth or .safetensors', None)
-    param_key_g: Word | None = _opt('key of the state dict in that file; ~: the file is a state dict itself', 'params')
+    param_key_g: Word | None = _opt(
+        'key of the state dict in that file (`model.state_dict` where one is within another); ~: the file is a state '
+        'dict itself',
+        'params',
+    )
     strict_load_g: bool = _opt('the weights must fit exactly', True)
     pretrain_network_teacher: Path | None = _opt('weights of the static teacher', None)
     param_key_teacher: Word | None = _opt('key of the state dict in that file', 'params')

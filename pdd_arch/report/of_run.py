@@ -189,7 +189,8 @@ def _add_generalist(opt: Mapping[str, Any], page: Page, say: Callable[[str], Non
     if not network or not (weights or network.get('path')):  # `SpandrelNet` brings its weights
         what = f'the options name no weights that the run has started from (path.pretrain_network_{letter})'
         raise MissingFileError(what, where='--generalist', way_out=way_out)
-    upscale = network_upscaler(network, weights, path.get(f'param_key_{letter}', 'params'))
+    key = path.get(f'param_key_{letter}', 'params')
+    upscale = network_upscaler(network, weights, key, where=f'path.pretrain_network_{letter}')
     for i, picture in enumerate(page.pictures):
         made = _swapped(upscale(_swapped(next(v for v in picture.versions if v.role == 'lr').load())))
         expected, found = (f'{w} x {h}' for h, w in ((picture.height, picture.width), made.shape[:2]))

@@ -166,8 +166,12 @@ def measure(cell: Cell, weights: Path | str | None, command: str, out: Path) -> 
     if weights is None:
         upscale = bicubic_upscaler(opt['scale'])
     else:
-        key = opt['path'].get('param_key_g', 'params') if cell.row.method == 'start' else cell.row.param_key
-        upscale = network_upscaler(opt['network_g'], weights, key, 'cpu' if opt.get('num_gpu') == 0 else device())
+        key, where, key_option = cell.row.param_key, f'rows: {cell.row.name}: checkpoint', 'param_key of that row'
+        if cell.row.method == 'start':
+            key = opt['path'].get('param_key_g', 'params')
+            where, key_option = 'path.pretrain_network_g', 'path.param_key_g'
+        target = 'cpu' if opt.get('num_gpu') == 0 else device()
+        upscale = network_upscaler(opt['network_g'], weights, key, target, where, key_option)
     folder = out / OUTPUTS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     scores: dict[str, list[float | None]] = {}

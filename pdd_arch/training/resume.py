@@ -145,7 +145,7 @@ def _newest_usable(
 
 
 def _read_state(path: Path) -> State:
-    state = read_checkpoint(path, _OPTION)
+    state = read_checkpoint(path, _OPTION, instead='a training state of the folder training_states/')
     missing = [k for k in ('iter', 'epoch', 'optimizers', 'schedulers') if k not in state]
     if missing:
         what = f'{path} is not a training state: it has no {missing[0]!r}'

@@ -57,7 +57,8 @@ class PhotoUpscaler:
                 to grow.
             color_match: give every colour channel of the result the mean and the standard deviation of the input
                 (`pdd_arch.utils.color.match_color`), over the whole image.
-            say: called with a sentence when something is done differently from what was asked, as with smaller tiles.
+            say: called with a sentence when something is done differently from what was asked, as with smaller tiles,
+                or a prefix is removed from the names in a weight file.
 
         Raises:
             MissingFileError, WeightsError: the model cannot be found, or read.
@@ -72,6 +73,8 @@ class PhotoUpscaler:
             what = 'computes in fp16, which needs a GPU; found the device cpu'
             raise OptionError(what, where='half', way_out='Leave it out.')
         self.network = network = model if isinstance(model, LoadedNetwork) else load_network(os.fspath(model))
+        for note in network.notes:
+            say(note)
         self._upscaler = AdaptiveUpscaler(
             network.net,
             network.scale,
