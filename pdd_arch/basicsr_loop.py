@@ -13,11 +13,13 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 
 ==================================== ==================================================================================
 ``parse_options``                    the options have to carry the run
+``copy_opt_file``                    would not have what ``--import`` adds, without which the copy cannot be run
 ``load_resume_state``                resumes on CUDA only, and from the current directory whatever the root is
 ``mkdir_and_rename`` (also of misc)  fails when it archived a folder of that name within the same second
 ``get_time_str``                     counts whole seconds: two logs of one second would be one
+``init_wandb_logger``                takes project and resume_id only; its errors do not name the option
 ``init_tb_logger``                   curves of a resumed run would repeat what a killed run drew beyond its state
-``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``
+``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``; no collate_fn
 ``EnlargedSampler``                  a resumed epoch starts from its first sample; samples do not know their position
 ``worker_init_fn`` (of basicsr.data) data workers would end by signals that are meant for the main process
 ``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
@@ -29,6 +31,7 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 import contextlib
 import functools
 import itertools
+import json
 import logging
 import math
 import os
@@ -56,6 +59,8 @@ from pdd_arch.data.paired_check import explain_unreadable
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.options.yaml_file import with_key
+from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
@@ -184,9 +189,11 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     loop = basicsr.train
     of_loop = {
         'parse_options': functools.partial(parse_options, run=run),
+        'copy_opt_file': functools.partial(_copy_option_file, loop.copy_opt_file, run),
         'load_resume_state': load_resume_state,
         'mkdir_and_rename': mkdir_and_rename,
         'get_time_str': functools.partial(_time_of_a_new_log, loop.get_time_str, run),
+        'init_wandb_logger': _init_wandb_logger,
         'init_tb_logger': functools.partial(_init_tb_logger, run),
         'create_train_val_dataloader': functools.partial(_create_loaders, loop.create_train_val_dataloader),
         'EnlargedSampler': functools.partial(PositionedSampler, run),
@@ -214,6 +221,14 @@ def mkdir_and_rename(path: str) -> None:
     os.makedirs(path, exist_ok=True)
 
 
+def _copy_option_file(copy: Callable[[str, str], None], run: TrainingRun, file: str, folder: str) -> None:
+    copy(file, folder)
+    if processes.rank() == 0 and run.imports:
+        own = Path(folder, os.path.basename(file))
+        text = own.read_text('utf-8').replace('\ufeff', '')  # BasicSR has put its comment before it
+        own.write_text(with_key(text, 'import', run.imports), 'utf-8')
+
+
 def _time_of_a_new_log(get_time_str: Callable[[], str], run: TrainingRun) -> str:
     """The time in whole seconds, once no log has it in its name."""
     while run.log_folder and list(Path(run.log_folder).glob(f'train_*_{get_time_str()}.log')):
@@ -228,6 +243,26 @@ def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
 
         run.tb_logger = SummaryWriter(log_dir=log_dir, purge_step=run.first_iteration)
     return run.tb_logger
+
+
+def _init_wandb_logger(opt: BasicSROptions) -> None:
+    """Let Weights & Biases follow TensorBoard's curves, on rank 0."""
+    if processes.rank() != 0:
+        return
+    import wandb  # optional
+
+    given = {k: v for k, v in opt['logger']['wandb'].items() if v is not None}
+    resume_id = given.pop('resume_id', None)
+    given = {'name': opt['name'], **given, 'config': json.loads(recorded_options(opt)), 'sync_tensorboard': True}
+    try:
+        run = wandb.init(id=resume_id, resume='allow' if resume_id else 'never', **given)
+    except Exception as e:  # no network, no login, no such project
+        raise OptionError(
+            f'wandb cannot start ({type(e).__name__}: {" ".join(str(e).split())[:200]})',
+            where='logger.wandb',
+            way_out='Log in with wandb, set logger.wandb.mode: offline, or set logger.wandb.project: ~',
+        ) from e
+    get_root_logger().info(f'Use wandb logger with id={run.id}; project={given["project"]}.')
 
 
 class RecordedMessages(MessageLogger):
@@ -279,6 +314,8 @@ def _create_loaders(
             run.lock = lock_folder(opt['path']['experiments_root'])
         run.record = TrainingRecord(opt['path']['experiments_root'])
     train_loader, train_sampler, run.val_loaders, _, run.total_iterations = create(opt, logger)
+    if hasattr(train_loader.dataset, 'collate'):
+        train_loader.collate_fn = train_loader.dataset.collate
     if not len(train_loader):
         raise OptionError(
             f'{train_loader.batch_size}, but an epoch has only {len(train_sampler)} samples for a process',

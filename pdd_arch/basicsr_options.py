@@ -40,6 +40,7 @@ def parse_options(
     checked = _check_together(args, root_path, is_train) if together else check(read_options(args, root_path, is_train))
     opt = BasicSROptions(checked.options.for_basicsr(), run or TrainingRun())
     opt.run.seed_drawn = checked.options.seed_drawn
+    opt.run.imports = opt['import'] if args.imports else []
     # what has been opened goes to datasets and model, so that nothing is read twice
     opt.run.opened_weights, opt.run.feature_net = checked.weights, checked.feature_net
     for phase, sources in checked.sources.items():

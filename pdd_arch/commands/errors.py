@@ -12,6 +12,7 @@ import torch
 from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
 from pdd_arch.utils.signals import Stopped
+from pdd_arch.utils.user_modules import error_of_user_module
 
 EXIT_ERROR = 1
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -48,11 +49,11 @@ def as_user_error(error: Exception) -> PDDError:
             way_out='Reduce datasets.train.gt_size or datasets.train.batch_size_per_gpu (training), or set val.tile '
             '(validation).',
         )
-    logger = logging.getLogger('basicsr')
+    logger, of_user = logging.getLogger('basicsr'), error_of_user_module(error)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(logger.makeRecord('basicsr', logging.ERROR, '', 0, traceback.format_exc(), (), None))
-    return PDDError(
+    return of_user or PDDError(
         ' '.join(str(error).split())[:500],
         where=f'unexpected {type(error).__name__}',
         way_out='This may be a bug; --debug shows where it happened.',

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.messages import validated
-from pdd_arch.options.run_options import validated_file
+from pdd_arch.options.run_options import validated_file, with_imports
 from pdd_arch.options.schema import Section
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.metrics import check_metric
@@ -171,8 +171,8 @@ def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, A
     return found
 
 
-def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
-    """All cells, dataset by dataset; `folder` is that of the list."""
+def cells(plan: Plan, folder: Path, imports: Sequence[str] = ()) -> Iterator[Cell]:
+    """All cells, dataset by dataset; `folder` is that of the list, `imports` are added to those of the option files."""
     files: dict[str, dict[str, Any]] = {}
     for dataset, changes in plan.datasets.items():
         for row in plan.rows:
@@ -186,6 +186,7 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
             columns = {'val.metrics': plan.metrics} if plan.metrics else {}
             for layer in (plan.changes, changes, row.changes, columns):
                 opt = changed(opt, layer, f'{plan.title}: {row.name} on {dataset}')
+            opt = with_imports(opt, imports)
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}
                 yield Cell(row, dataset, seed, changed(opt, own, plan.title))
