@@ -73,6 +73,7 @@ from pdd_arch.utils.signals import (
 )
 
 _PLAIN = '__wrapped__'
+_worker_init_fn = basicsr.data.worker_init_fn
 
 
 def install() -> None:
@@ -204,7 +205,7 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     }
     elsewhere = [
         (basicsr.utils.misc, 'mkdir_and_rename', mkdir_and_rename),
-        (basicsr.data, 'worker_init_fn', functools.partial(_start_worker, basicsr.data.worker_init_fn)),
+        (basicsr.data, 'worker_init_fn', _start_worker),
     ]
     return replaced([*((loop, name, value) for name, value in of_loop.items()), *elsewhere])
 
@@ -329,9 +330,10 @@ def _create_loaders(
     return train_loader, train_sampler, run.val_loaders, epochs, run.total_iterations
 
 
-def _start_worker(worker_init_fn: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+def _start_worker(*args: Any, **kwargs: Any) -> None:
+    # found by its name where workers are not forked, so it holds no function that stands elsewhere meanwhile
     leave_signals_to_the_main_process()
-    worker_init_fn(*args, **kwargs)
+    _worker_init_fn(*args, **kwargs)
 
 
 class FollowedPrefetcher:

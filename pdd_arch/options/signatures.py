@@ -167,7 +167,7 @@ def check_optimizer(options: Optimizer, where: str, device: str = 'cpu') -> torc
     """
     optimizer = optimizer_class(options.type, where)
     given = check_arguments(where, optimizer, options.given(), filled=('params',))
-    if '.' not in options.type and len(options.betas) != 2:
+    if optimizer.__module__.startswith('torch.') and len(options.betas) != 2:
         raise OptionError(where=f'{where}.betas', expected='two numbers in [0, 1)', found=show(options.betas))
     # of a convolution and its bias
     parameters = [torch.nn.Parameter(torch.ones(*shape, device=device)) for shape in ((2, 2, 3, 3), (2,))]
@@ -190,6 +190,7 @@ def check_schedule_class(options: OtherSchedule, optimizer: torch.optim.Optimize
     given = check_arguments(where, scheduler, options.given(), filled=('optimizer', 'last_epoch'))
     try:
         built = scheduler(optimizer, **given)
+        optimizer.step()  # torch warns of a schedule that moves before it
         for reached in sorted({0, 1, steps - 1} & set(range(steps))):
             built.last_epoch = reached  # the last one: some schedules refuse to go on beyond their own end
             built.step()

@@ -163,7 +163,11 @@ def _failure(error: BaseException, name: str, file: str) -> OptionError:
         for frame in traceback.extract_tb(error.__traceback__):
             path = Path(os.path.realpath(frame.filename))
             installed = {'site-packages', 'dist-packages'} & set(path.parts) or path.is_relative_to(PACKAGE)
-            if frame.lineno and (str(path) == file or (path.is_relative_to(folder) and not installed)):
+            if (
+                frame.lineno
+                and not frame.filename.startswith('<')
+                and (str(path) == file or (path.is_relative_to(folder) and not installed))
+            ):
                 place = _place(frame.filename, frame.lineno)
     return OptionError(
         ' '.join(text.split())[:500],
