@@ -87,8 +87,8 @@ def test_only_extra_losses_on_the_target_domain():
     """They distil without `distill_opt`: the teacher is built, and begins after the warm-up."""
     changes = dict(distill_opt=None, extra_losses=[dict(type='L1Loss', on='target')])
     model = build(**merge(NO_D, dict(train=changes)))
-    assert step(model, 1) == {}
-    assert list(step(model, 2)) == ['l_l1']
+    assert 'l_l1' not in step(model, 1)
+    assert 'l_l1' in step(model, 2)
 
 
 @pytest.mark.parametrize('kind', EXTRAS)
@@ -169,7 +169,7 @@ WRONG = {
         r'extra_losses\[0\].*conv9_9',
     ),
     'name that is taken': (dict(type='L1Loss', name='l_g_pix'), 'it would be logged as l_g_pix, as a loss of another'),
-    'name of two words': (dict(type='L1Loss', name='two words'), r"\[0\].name: expected a word, found 'two words'"),
+    'name of two words': (dict(type='L1Loss', name='two words'), r"\[0\].name: expected a word or ~, found 'two words'"),
     'twice the same': ([dict(type='L1Loss'), dict(type='L1Loss')], r'\[1\]: .* l_l1, as train.extra_losses\[0\] is'),
     'two numbers': (dict(type='_Two'), r'_Two gives a tuple, expected one number'),
     'a map': (dict(type='_Map'), r'l__?map has shape \(2, 3, 32, 32\), expected one number'),
