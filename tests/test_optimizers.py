@@ -165,6 +165,13 @@ WRONG = {
         dict(scheduler=PLAIN | dict(type='averaging_for_tests.Falling')),
         'the learning rate becomes -',
     ),
+    'schedule without bounds': (
+        dict(
+            total_iter=2000, scheduler=dict(type='torch.optim.lr_scheduler.ExponentialLR', gamma=3.0, milestones=None)
+        ),
+        'the learning rate becomes inf',
+    ),
+    'no path': (dict(optim_g=dict(type='.Adam')), r"optim_g.type: expected the path of a class, .* found '.Adam'"),
     'optimizer for a schedule': (dict(scheduler=PLAIN | dict(type='torch.optim.Adam')), 'Adam is no schedule'),
     'warm-up before it': (
         dict(warmup_iter=5, scheduler=PLAIN | dict(type='torch.optim.lr_scheduler.ExponentialLR', gamma=0.9)),

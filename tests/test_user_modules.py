@@ -1,6 +1,7 @@
 """Classes of the user's own with the commands: ``--import`` and ``import:`` in the option file."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,43 @@ def test_force_yml_sets_the_key(workplace, capfd):
     write_loss()
     write(run_options(**OWN))
     assert basicsr('train', '-opt', 'run.yml', '--check', '--force_yml', 'import=my_loss.py') == 0
+
+
+@pytest.mark.parametrize(
+    'name', ['my-loss.py', 'my loss.py', '../beside/loss_é.py', 'linked.py', 'BOM.py', '{cwd}/full.py']
+)
+def test_names_of_files(workplace, name):
+    name = name.format(cwd=workplace)
+    write_loss('target_of_the_link.py' if name == 'linked.py' else name)
+    if name == 'linked.py':
+        os.symlink('target_of_the_link.py', name)
+    if name == 'BOM.py':
+        Path(name).write_bytes(b'\xef\xbb\xbf' + Path(name).read_bytes())
+    user_modules.import_user_modules([name, os.path.relpath(name), os.path.abspath(name)])
+    assert 'MyLoss' in LOSS_REGISTRY
+
+
+def test_installed_module_by_name(workplace):
+    """Real-ESRGAN's classes, for instance, become known by its name."""
+    user_modules.import_user_modules(['realesrgan', 'realesrgan.data.realesrgan_dataset'])
+
+
+def test_script_itself_may_be_named(workplace):
+    """``python my_run.py -opt run.yml --import my_run.py``: it is not registered twice."""
+    write_loss('my_run.py', before='import pdd_arch\n')
+    with open('my_run.py', 'a') as f:
+        f.write("\n\nif __name__ == '__main__':\n    import os\n    from basicsr.train import train_pipeline\n")
+        f.write('    train_pipeline(os.getcwd())\n')
+    write(run_options(**OWN) | {'import': ['my_run']})
+    done = subprocess.run(
+        [sys.executable, 'my_run.py', '-opt', 'run.yml', '--import', './my_run.py'],
+        env=os.environ | {'PYTHONPATH': str(Path(user_modules.__file__).parents[2]), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path('experiments/tiny/models/net_g_latest.pth').is_file()
 
 
 def test_module_of_a_package_and_its_neighbours(workplace):
@@ -287,3 +325,15 @@ def test_key_put_into_an_option_file(text, expected):
     changed = with_key(text, 'import', ['a.py', 'b.c'])
     assert changed == expected
     assert parse_yaml(changed) == {**parse_yaml(text), 'import': ['a.py', 'b.c']}
+
+
+def test_loss_of_the_readme(workplace, capfd):
+    text = (Path(user_modules.__file__).parents[2] / 'README.md').read_text(encoding='utf-8')
+    code = next(
+        block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if block.startswith('# my_loss.py')
+    )
+    Path('my_loss.py').write_text(code)
+    write(run_options())
+    changed = 'train:distill_opt={type: FeatureMeanLoss, layers: [features.4]}'
+    assert basicsr('train', '-opt', 'run.yml', '--import', 'my_loss.py', '--force_yml', changed) == 0
+    assert 'l_mean: ' in capfd.readouterr().err

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     try:  # networks and losses may be registered where it runs
         options = RunOptions.of(conversion.options)
         check_networks(options.pdd)
-        check_losses(options)
+        check_losses(options.train)
     except OptionError as e:
         conversion.remarks.append(f'basicsr train would refuse this file: {e}')
     for line in report_lines(conversion):

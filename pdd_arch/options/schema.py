@@ -372,7 +372,7 @@ class TrainOptions(Section):
     gan_opt: Loss | None = _opt(
         'adversarial loss; needs `network_d` (paper: `GANLoss`, gan_type vanilla, loss_weight 0.01)', None
     )
-    extra_losses: Annotated[list[ExtraLossOptions], Field(max_length=50)] | None = _opt(
+    extra_losses: list[ExtraLossOptions] | None = _opt(
         'more losses beside these', None, example='[{type: CharbonnierLoss, on: synthetic, loss_weight: 0.1}]'
     )
     gan_on_real: bool = _opt(

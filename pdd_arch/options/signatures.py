@@ -18,6 +18,8 @@ from pdd_arch.utils.wording import did_you_mean, show, show_key
 
 #: classes of torch.optim that need more than a gradient, or are no optimizer
 _UNSUITABLE = ('Optimizer', 'LBFGS', 'SparseAdam')
+#: steps of a schedule that a check takes one by one; then it looks at the last
+_STEPS_TRIED = 10_000
 #: schedules of torch that need more than numbers, and what
 _UNSUITABLE_SCHEDULES = {
     'LambdaLR': 'needs a function, which an option file cannot hold',
@@ -105,6 +107,9 @@ def _is_number(value: object) -> bool:
 def class_at(path: str, where: str) -> type:
     """The class that a dotted path (``torch.optim.Adam``) names; OptionError where it cannot be imported."""
     module_name, _, name = path.rpartition('.')
+    if not all(part.isidentifier() for part in path.split('.')):
+        expected = 'the path of a class, for example torch.optim.AdamW'
+        raise OptionError(where=where, expected=expected, found=show(path))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
@@ -191,7 +196,7 @@ def check_schedule_class(options: OtherSchedule, optimizer: torch.optim.Optimize
     try:
         built = scheduler(optimizer, **given)
         optimizer.step()  # torch warns of a schedule that moves before it
-        for reached in sorted({0, 1, steps - 1} & set(range(steps))):
+        for reached in (*range(min(steps, _STEPS_TRIED)), *([steps - 1] if steps > _STEPS_TRIED else [])):
             built.last_epoch = reached  # the last one: some schedules refuse to go on beyond their own end
             built.step()
             rates = [group['lr'] for group in optimizer.param_groups]

@@ -17,6 +17,7 @@ from pdd_arch.losses.supervised import FeaturePerceptualLoss
 from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import ExtraLossOptions, TrainOptions
+from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_arguments
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.user_modules import error_of_user_module
@@ -42,9 +43,8 @@ def build_losses(train: TrainOptions) -> Losses:
         raise e.with_fields(what=' '.join(e.what.split())[:400]) from None
 
 
-def check_losses(options: RunOptions) -> Losses:
+def check_losses(train: AdaptationSettings) -> Losses:
     """The losses can be built, and the feature network has the layers that they name."""
-    train = options.train
     for key in ('distill_opt', 'pixel_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             _check_loss(key, getattr(train, key).given())
@@ -55,13 +55,18 @@ def check_losses(options: RunOptions) -> Losses:
         check_layers(losses.distillation.layers, network, 'train.distill_opt')
     if losses.perceptual is not None:
         check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
+    for loss in losses.extra:
+        check_layers(loss.layers, network, loss.where)
+    return losses
+
+
+def try_out_extra(options: RunOptions, losses: Losses) -> None:
+    """Extra losses of images take a prediction and a target, and give one number with a gradient."""
     side = getattr(options.pdd.datasets['train'], 'gt_size', None) or 64
     device = 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
     for loss in losses.extra:
-        check_layers(loss.layers, network, loss.where)
         if isinstance(loss.loss, nn.Module) and not isinstance(loss.loss, DistillationLoss):
             _try_out(loss, loss.loss.to(device), side, device)
-    return losses
 
 
 def _check_extra(where: str, section: ExtraLossOptions) -> None:
@@ -89,7 +94,6 @@ def _check_extra(where: str, section: ExtraLossOptions) -> None:
 
 
 def _try_out(extra: ExtraLoss, loss: nn.Module, side: int, device: str) -> None:
-    """A loss of images takes a prediction and a target, and gives one number with a gradient."""
     generator = torch.Generator().manual_seed(0)  # the run's own generators are left alone
     prediction, target = (torch.rand(2, 3, side, side, generator=generator).to(device) for _ in range(2))
     try:

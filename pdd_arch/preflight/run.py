@@ -13,7 +13,7 @@ from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule
 from pdd_arch.options.signatures import check_optimizer, check_schedule_class
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
-from pdd_arch.preflight.losses import check_feature_size, check_losses
+from pdd_arch.preflight.losses import check_feature_size, check_losses, try_out_extra
 from pdd_arch.preflight.metrics import check_metric_weights, check_validation
 from pdd_arch.preflight.networks import (
     check_networks,
@@ -78,7 +78,8 @@ def check_plan(options: RunOptions) -> Losses | None:
     check_networks(file)
     losses = None
     if options.is_train:
-        losses = check_losses(options)
+        losses = check_losses(options.train)
+        try_out_extra(options, losses)
         check_feature_size(options, losses)
     check_weight_files(options)
     if losses is not None:
