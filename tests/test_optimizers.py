@@ -143,7 +143,7 @@ WRONG = {
     'mistyped schedule': (dict(scheduler=dict(type='MultistepLR')), "Did you mean 'MultiStepLR'"),
     'schedule that ends too early': (
         dict(total_iter=100, scheduler=PLAIN | ONE_CYCLE),
-        'OneCycleLR: Tried to step 99 times. The specified number of total steps is 12',
+        'OneCycleLR: Tried to step 13 times. The specified number of total steps is 12',
     ),
     'schedule without its arguments': (
         dict(scheduler=PLAIN | dict(type='torch.optim.lr_scheduler.StepLR')),
