@@ -17,11 +17,13 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 
 ==================================== ==================================================================================
 ``parse_options``                    the options have to carry the run
+``copy_opt_file``                    would not have what ``--import`` adds, without which the copy cannot be run
 ``load_resume_state``                resumes on CUDA only, and from the current directory whatever the root is
 ``mkdir_and_rename`` (also of misc)  fails when it archived a folder of that name within the same second
 ``get_time_str``                     counts whole seconds: two logs of one second would be one
+``init_wandb_logger``                takes project and resume_id only; its errors do not name the option
 ``init_tb_logger``                   curves of a resumed run would repeat what a killed run drew beyond its state
-``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``
+``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``; no collate_fn
 ``EnlargedSampler``                  a resumed epoch starts from its first sample; samples do not know their position
 ``worker_init_fn`` (of basicsr.data) data workers would end by signals that are meant for the main process
 ``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
@@ -36,6 +38,7 @@ the logger                           says that several validation sets are for `
 import contextlib
 import functools
 import itertools
+import json
 import logging
 import math
 import os
@@ -67,6 +70,8 @@ from pdd_arch.data.sources import LmdbSource
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
 from pdd_arch.models.set_validation import SetValidation, give_own_folders
+from pdd_arch.options.yaml_file import with_key
+from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
@@ -79,6 +84,7 @@ from pdd_arch.utils.signals import (
 )
 
 _PLAIN = '__wrapped__'
+_worker_init_fn = basicsr.data.worker_init_fn
 
 
 def install(if_uncaught: Callable[[BaseException], None]) -> None:
@@ -275,10 +281,11 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     loop = basicsr.train
     of_loop = {
         'parse_options': functools.partial(parse_options, run=run),
+        'copy_opt_file': functools.partial(_copy_option_file, run),
         'load_resume_state': load_resume_state,
         'mkdir_and_rename': mkdir_and_rename,
-        'copy_opt_file': copy_option_file,
         'get_time_str': functools.partial(_time_of_a_new_log, loop.get_time_str, run),
+        'init_wandb_logger': _init_wandb_logger,
         'init_tb_logger': functools.partial(_init_tb_logger, run),
         'create_train_val_dataloader': functools.partial(_create_loaders, loop.create_train_val_dataloader),
         'EnlargedSampler': functools.partial(PositionedSampler, run),
@@ -289,7 +296,7 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     }
     elsewhere = [
         (basicsr.utils.misc, 'mkdir_and_rename', mkdir_and_rename),
-        (basicsr.data, 'worker_init_fn', functools.partial(_start_worker, basicsr.data.worker_init_fn)),
+        (basicsr.data, 'worker_init_fn', _start_worker),
     ]
     return replaced([*((loop, name, value) for name, value in of_loop.items()), *elsewhere])
 
@@ -306,10 +313,14 @@ def mkdir_and_rename(path: str) -> None:
     os.makedirs(path, exist_ok=True)
 
 
-def copy_option_file(opt_file: str, folder: str) -> None:
-    """Copy an option file below a comment with the time and the command line."""
+def _copy_option_file(run: TrainingRun, opt_file: str, folder: str) -> None:
+    """Copy an option file, with the modules that were imported, below a comment with the time and the command line."""
+    if processes.rank():
+        return
     command = ' '.join(' '.join(sys.argv).split())  # a line break in a value would end the comment
     text = Path(opt_file).read_text(encoding='utf-8-sig')
+    if run.imports:
+        text = with_key(text, 'import', run.imports)
     copy = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {command}\n\n{text}'
     Path(folder, os.path.basename(opt_file)).write_text(copy, encoding='utf-8', errors='surrogateescape')
 
@@ -328,6 +339,26 @@ def _init_tb_logger(run: TrainingRun, log_dir: str) -> Any:
 
         run.tb_logger = SummaryWriter(log_dir=log_dir, purge_step=run.first_iteration)
     return run.tb_logger
+
+
+def _init_wandb_logger(opt: BasicSROptions) -> None:
+    """Let Weights & Biases follow TensorBoard's curves, on rank 0."""
+    if processes.rank() != 0:
+        return
+    import wandb  # optional
+
+    given = {k: v for k, v in opt['logger']['wandb'].items() if v is not None}
+    resume_id = given.pop('resume_id', None)
+    given = {'name': opt['name'], **given, 'config': json.loads(recorded_options(opt)), 'sync_tensorboard': True}
+    try:
+        run = wandb.init(id=resume_id, resume='allow' if resume_id else 'never', **given)
+    except Exception as e:  # no network, no login, no such project
+        raise OptionError(
+            f'wandb cannot start ({type(e).__name__}: {" ".join(str(e).split())[:200]})',
+            where='logger.wandb',
+            way_out='Log in with wandb, set logger.wandb.mode: offline, or set logger.wandb.project: ~',
+        ) from e
+    get_root_logger().info(f'Use wandb logger with id={run.id}; project={given["project"]}.')
 
 
 class RecordedMessages(MessageLogger):
@@ -381,6 +412,8 @@ def _create_loaders(
     train_loader, train_sampler, run.val_loaders, _, run.total_iterations = create(opt, logger)
     if sharing := give_own_folders(run.val_loaders):
         logger.info(f'Validation sets with images of the same names have folders of their own: {", ".join(sharing)}')
+    if hasattr(train_loader.dataset, 'collate'):
+        train_loader.collate_fn = train_loader.dataset.collate
     if not len(train_loader):
         raise OptionError(
             f'{train_loader.batch_size}, but an epoch has only {len(train_sampler)} samples for a process',
@@ -394,9 +427,10 @@ def _create_loaders(
     return train_loader, train_sampler, run.val_loaders, epochs, run.total_iterations
 
 
-def _start_worker(worker_init_fn: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+def _start_worker(*args: Any, **kwargs: Any) -> None:
+    # found by its name where workers are not forked, so it holds no function that stands elsewhere meanwhile
     leave_signals_to_the_main_process()
-    worker_init_fn(*args, **kwargs)
+    _worker_init_fn(*args, **kwargs)
 
 
 class FollowedPrefetcher:

@@ -53,6 +53,7 @@ def parse_options(
         raise Checked(0)
     opt = BasicSROptions(checked.options.for_basicsr(), run or TrainingRun())
     opt.run.seed_drawn = checked.options.seed_drawn
+    opt.run.imports = opt['import'] if args.imports else []
     # what has been opened goes to datasets and model, so that nothing is read twice
     opt.run.opened_weights, opt.run.feature_net = checked.weights, checked.feature_net
     for phase, sources in checked.sources.items():

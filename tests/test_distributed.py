@@ -41,6 +41,16 @@ CASES = {
     'CRD': distill(type='ContrastiveDistillationLoss', layers=SMALL_LAYERS),
     'outputs': distill(type='OutputDistillationLoss'),
     'perceptual fro and style': dict(train=dict(perceptual_opt=dict(criterion='fro', style_weight=1.0))),
+    'extra losses': dict(
+        train=dict(
+            extra_losses=[
+                dict(type='CharbonnierLoss', loss_weight=0.1),
+                dict(type='L1Loss', on='target'),
+                dict(type='ContrastiveDistillationLoss', on='target', layers=SMALL_LAYERS),
+                dict(type='PerceptualLoss', criterion='fro', layer_weights=SMALL_LAYERS),
+            ]
+        )
+    ),
     'discriminator every second iteration': dict(train=dict(net_d_iters=2, net_d_init_iters=1)),
     'recomputed': dict(train=dict(recompute=True)),
     'clipped': dict(train=dict(grad_clip=0.05, grad_clip_d=0.05)),

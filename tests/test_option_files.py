@@ -67,9 +67,9 @@ def test_file_passes_the_checks(name):
     options = RunOptions.of(opt)
     check_networks(options.pdd)
     losses = check_losses(options.train)
-    check_batch(options, losses.distillation)
+    check_batch(options, losses.of_views)
     check_feature_size(options, losses)
-    check_schedule(options.train)
+    check_schedule(options)
     check_dataset_types(options)
 
 

@@ -15,6 +15,7 @@ from pdd_arch.distributed import processes
 from pdd_arch.errors import PDDError
 from pdd_arch.utils.signals import Stopped
 from pdd_arch.utils.user_code import in_code_of_the_user
+from pdd_arch.utils.user_modules import error_of_user_module
 from pdd_arch.utils.wording import shown
 
 EXIT_ERROR = 1
@@ -57,7 +58,7 @@ def as_user_error(error: Exception) -> PDDError:
             way_out='Reduce datasets.train.gt_size or datasets.train.batch_size_per_gpu (training), or set val.tile '
             '(validation).',
         )
-    logger = logging.getLogger('basicsr')
+    logger, of_user = logging.getLogger('basicsr'), error_of_user_module(error)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(
@@ -65,7 +66,7 @@ def as_user_error(error: Exception) -> PDDError:
             )
     place = in_code_of_the_user(error)
     cause = f'It comes from {place}' if place else 'This may be a bug'
-    return PDDError(
+    return of_user or PDDError(
         ' '.join(str(error).split())[:500],
         where=f'unexpected {type(error).__name__}',
         way_out=f'{cause}; --debug shows where it happened.',

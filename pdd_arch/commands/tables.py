@@ -8,6 +8,7 @@ from pathlib import Path
 from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole_number
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
+from pdd_arch.options.command_line import add_import
 from pdd_arch.report.table_file import table_of
 from pdd_arch.tables.plan import Cell, cells, check_cells, read_plan
 from pdd_arch.tables.runner import read_result, run_cells
@@ -42,6 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add('--datasets', metavar='NAME,NAME', help='only these datasets of the list, separated by commas')
     add('--jobs', type=whole_number(), metavar='N', help='training runs at the same time (default: one per device)')
     add('--gpus', default='', metavar='N,N', help='GPUs to spread the runs over, separated by commas')
+    add_import(parser)
     add('--dry-run', action='store_true', help='list what would run, and do nothing')
 
 
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.list)
     if args.seeds:
         plan = plan.model_copy(update={'seeds': args.seeds})
-    everything = list(cells(plan, args.list.parent))
+    everything = list(cells(plan, args.list.parent, args.imports))
     check_cells(everything)
     chosen = _chosen(args, everything)
     finished = {cell.name for cell in everything if read_result(args.out, cell) is not None}

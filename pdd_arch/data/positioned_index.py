@@ -12,19 +12,22 @@ class PositionedIndex(int):
     Attributes:
         epoch: number of the epoch, from 0.
         position: place in the epoch over all processes (``rank + world_size * place in this process``).
+        place: place in the epoch in this process; `position` where it is not given.
     """
 
     epoch: int
     position: int
+    place: int
 
-    def __new__(cls, index: int, epoch: int, position: int) -> 'PositionedIndex':
+    def __new__(cls, index: int, epoch: int, position: int, place: int | None = None) -> 'PositionedIndex':
         self = super().__new__(cls, index)
         self.epoch, self.position = int(epoch), int(position)
+        self.place = self.position if place is None else int(place)
         return self
 
-    def __reduce__(self) -> tuple[type, tuple[int, int, int]]:
+    def __reduce__(self) -> tuple[type, tuple[int, int, int, int]]:
         # the way to a worker is pickle, which would make a plain copy of an int subclass
-        return type(self), (int(self), self.epoch, self.position)
+        return type(self), (int(self), self.epoch, self.position, self.place)
 
     def __repr__(self) -> str:
         return f'PositionedIndex({int(self)}, epoch={self.epoch}, position={self.position})'
@@ -35,4 +38,4 @@ def positioned(
 ) -> Iterator[PositionedIndex]:
     """Gives each index of process `rank` its epoch and its position over all processes; the first has place `start`."""
     for place, index in enumerate(indices, start):
-        yield PositionedIndex(index, epoch, rank + world_size * place)
+        yield PositionedIndex(index, epoch, rank + world_size * place, place)

@@ -1,12 +1,13 @@
 """The training data: synthetic pairs and, beside them, photographs of the target domain."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import default_collate
 
 from pdd_arch.data.cache import CachedSource, RecentImages
 from pdd_arch.data.positioned_index import PositionedIndex
@@ -55,6 +56,8 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         options, self.scale, self.seed = read_section(opt)
         self.gt_size, self.lq_size = options.gt_size, options.gt_size // self.scale
         self.use_hflip, self.use_rot = options.use_hflip, options.use_rot
+        self._batch = options.batch_size_per_gpu
+        self._of_target = options.batch_size_target_per_gpu
         self.lr_synthesis = lr_synthesis_of(options.lr_synthesis, self.scale)
         # validated before they are cached: a wrong crop size should not cost the time of decoding everything
         self.gt, self.lq = open_sources(opt)
@@ -75,12 +78,13 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         """16 hex digits that change when images of either source are added, removed or renamed."""
         return sources_identity(self.gt, self.lq)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample.
 
         Returns:
             ``lq`` (3, gt_size / scale, gt_size / scale), ``gt`` (3, gt_size, gt_size) and ``lq_real`` (shape
-            of ``lq``): float32 RGB in [0, 1]; ``gt_path`` and ``lq_real_path``.
+            of ``lq``): float32 RGB in [0, 1]; ``gt_path`` and ``lq_real_path``. With ``batch_size_target_per_gpu``
+            the last two are a list, empty perhaps, of as many as the sample brings to its batch (see `collate`).
 
         Raises:
             DataError, MissingFileError: an image became unreadable, or is smaller than the crop; names it.
@@ -88,9 +92,9 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         if not 0 <= index < len(self):
             raise IndexError(f'index {int(index)} of a dataset of length {len(self)}')
         if isinstance(index, PositionedIndex):
-            epoch, position = index.epoch, index.position
+            epoch, position, place = index.epoch, index.position, index.place
         else:
-            epoch, position = int(self._visits[index]), int(index)
+            epoch, position, place = int(self._visits[index]), int(index), int(index)
             self._visits[index] += 1
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, position)))
 
@@ -100,13 +104,23 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         lq_real = self._crop(self.lq, real_index, self.lq_size, rng)
         # after the flips, as the authors do: bicubic and bilinear sample between pixels and are not symmetric
         lq = self.lr_synthesis(gt, rng, lambda: self._crop(self.lq, int(rng.integers(len(self.lq))), self.lq_size, rng))
-        return {
-            'lq': _to_tensor(lq),
-            'gt': _to_tensor(gt),
-            'lq_real': _to_tensor(lq_real),
-            'gt_path': self.gt.path(gt_index),
-            'lq_real_path': self.lq.path(real_index),
-        }
+        sample: dict[str, Any] = {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'gt_path': self.gt.path(gt_index)}
+        if self._of_target is None:
+            return {**sample, 'lq_real': _to_tensor(lq_real), 'lq_real_path': self.lq.path(real_index)}
+        # more are drawn last: the synthetic pairs do not depend on how many there are
+        reals, paths = [_to_tensor(lq_real)], [self.lq.path(real_index)]
+        # in any `_batch` places in a row each remainder occurs once, so that they add up to a batch
+        wanted = len(range(place % self._batch, self._of_target, self._batch))
+        while len(reals) < wanted:
+            real_index = int(rng.integers(len(self.lq)))
+            reals.append(_to_tensor(self._crop(self.lq, real_index, self.lq_size, rng)))
+            paths.append(self.lq.path(real_index))
+        return {**sample, 'lq_real': reals[:wanted], 'lq_real_path': paths[:wanted]}
+
+    @property
+    def collate(self) -> Callable[[list[dict[str, Any]]], Any]:
+        """What a data loader needs as ``collate_fn``; torch's own, but with ``batch_size_target_per_gpu``."""
+        return default_collate if self._of_target is None else _with_lists_of_target
 
     def _crop(self, source: ImageSource, index: int, side: int, rng: np.random.Generator) -> np.ndarray:
         """A random square crop, flipped and transposed at random; (side, side, 3), float32, [0, 1]."""
@@ -124,6 +138,14 @@ class UnpairedAdaptationDataset(torch.utils.data.Dataset):
         if self.use_rot and transpose:
             crop = crop.transpose(1, 0, 2)
         return to_float32(crop)
+
+
+def _with_lists_of_target(samples: list[dict[str, Any]]) -> Any:
+    """Samples as torch collates them, but the lists of the target domain are put behind each other."""
+    reals = [crop for sample in samples for crop in sample['lq_real']]
+    paths = [path for sample in samples for path in sample['lq_real_path']]
+    own = default_collate([{k: v for k, v in s.items() if not k.startswith('lq_real')} for s in samples])
+    return {**own, 'lq_real': torch.stack(reals), 'lq_real_path': paths}
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -82,6 +82,7 @@ class PairwiseDistanceLoss(DistillationLoss):
         self.intra_pairing, self.batch_matrix_domains = intra_pairing, batch_matrix_domains
         batch_matrix = intra_pairing == 'batch_matrix'
         self.uses_synthetic = bool(inter_weight) or not batch_matrix or batch_matrix_domains == 'both'
+        self.pairs_domains = bool(inter_weight) or not batch_matrix
         self.least_batch = 2 if intra_weight and batch_matrix else 1
         # norms over the batch and distances within it; the default intra term alone is a mean over images
         norms = batch_matrix or 'fro' in (intra_criterion, intra_distance)

@@ -43,6 +43,9 @@ class DistillationLoss(nn.Module):
 
     #: whether the loss uses the outputs on synthetic input at all
     uses_synthetic = True
+    #: whether it compares the domains image by image, so that a batch must hold as many of each; only asked where it
+    #: uses the synthetic outputs
+    pairs_domains = True
     #: images per domain that a batch must have for the loss to be defined
     least_batch = 1
     #: whether the loss of a batch is anything but the mean of the losses of its equal parts

@@ -13,6 +13,7 @@ from torch import nn
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.models.deployed_weights import DeployedWeights
 from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.validator import Validator
@@ -45,6 +46,9 @@ class Checkpointer:
     opt: Mapping[str, Any]
     last_saved: int | None = None  # the iteration that was saved, or resumed from, last
 
+    def __post_init__(self) -> None:
+        self.weights = DeployedWeights(self.optimizers)
+
     def save(self, epoch: int, iteration: int) -> None:
         """Write the networks and the state of an iteration. Collective: all ranks call it, rank 0 writes.
 
@@ -53,17 +57,18 @@ class Checkpointer:
         Raises WeightsError where a file could not be written, NumbersError where a network holds numbers that are not
         finite; what was there before still is.
         """
-        if iteration == -1:
-            if processes.rank() == 0:
-                for label, parts in self.networks.saved().items():
-                    write_checkpoint(_content(parts), Path(self.opt['path']['models'], f'{label}_latest.pth'))
-            return
         if iteration == self.last_saved:
             return
-        self._check_numbers(iteration)
-        generators = processes.gather_objects(random_state())
-        if processes.rank() == 0:
-            self._write(epoch, iteration, generators)
+        with self.weights.in_place():
+            if iteration == -1:
+                if processes.rank() == 0:
+                    for label, parts in self.networks.saved().items():
+                        write_checkpoint(_content(parts), Path(self.opt['path']['models'], f'{label}_latest.pth'))
+                return
+            self._check_numbers(iteration)
+            generators = processes.gather_objects(random_state())
+            if processes.rank() == 0:
+                self._write(epoch, iteration, generators)
         self.last_saved = iteration
 
     def _check_numbers(self, iteration: int) -> None:
@@ -104,6 +109,7 @@ class Checkpointer:
             'iter': iteration,
             'optimizers': [o.state_dict() for o in self.optimizers],
             'schedulers': [s.state_dict() for s in self.schedulers],
+            'training_weights': self.weights.in_training(),
             'scaler': self.steps.scaler.state_dict(),
             'position': {'epoch': position.epoch, 'samples': position.samples} if followed else None,
             # the loop saves before it validates: whoever resumes from here validates first
@@ -158,6 +164,10 @@ class Checkpointer:
             scheduler.load_state_dict(saved)
         for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
             optimizer.load_state_dict(saved)
+        ignored = self.opt['path'].get('ignore_resume_networks') or ()
+        kept = state.get('training_weights') or [None] * len(self.optimizers)
+        names = zip(('network_g', 'network_d'), kept, strict=False)
+        self.weights.restore([None if name in ignored else weights for name, weights in names])
         if state.get('scaler') and self.steps.scaler.is_enabled():
             self.steps.scaler.load_state_dict(state['scaler'])
         self.last_saved = state['iter']

@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.models.validator import Validator
 from pdd_arch.options.settings import AdaptationSettings, val_options
-from pdd_arch.options.signatures import check_network, optimizer_class
+from pdd_arch.options.signatures import check_network, optimizer_class, scheduler_class
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.registration import register
 from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of
@@ -232,9 +233,14 @@ class PDDModel(SRModel):
             self.optimizers.append(self.optimizer_d)
 
     def setup_schedulers(self) -> None:
-        """As BasicSR's, which takes ``type`` out of the options; here the options stay whole."""
+        """As BasicSR's, which takes ``type`` out of the options; here they stay whole, and may name any class."""
         train = self.opt['train']
         whole = train['scheduler']
+        if '.' in whole['type']:
+            schedule = scheduler_class(whole['type'], 'train.scheduler')
+            arguments = {k: deepcopy(v) for k, v in whole.items() if k != 'type'}
+            self.schedulers += [schedule(optimizer, **arguments) for optimizer in self.optimizers]
+            return
         train['scheduler'] = dict(whole)
         super().setup_schedulers()
         train['scheduler'] = whole
@@ -314,7 +320,8 @@ class PDDModel(SRModel):
         """
         iteration = min(current_iter, self.iteration) if self.is_train else current_iter
         validation = partial(super().validation, dataloader, iteration, tb_logger, save_img)
-        self.validator.validate(validation, iteration)
+        with self.checkpointer.weights.in_place() if self.is_train else nullcontext():
+            self.validator.validate(validation, iteration)
         if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
             self.save(self.run.position.epoch, self.iteration)
 

@@ -14,9 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 from pdd_arch.distributed import processes
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.losses import DistillationLoss, FeaturePerceptualLoss, Views
+from pdd_arch.losses.extra import PAIRS, ExtraLoss
 from pdd_arch.models.forward_pass import Batch, Features, ForwardPass, Terms, TorchGenerators
 from pdd_arch.models.frozen import FrozenConvolutions
-from pdd_arch.models.losses import Losses
+from pdd_arch.models.losses import FeatureLoss, Losses
 from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.whole_batch import Statistics, WholeBatch, power_iteration
@@ -29,9 +30,9 @@ _PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.floa
 
 
 class LossInputs(NamedTuple):
-    """A loss over features, and the arguments that it takes in a forward pass."""
+    """A loss, most often over features, and the arguments that it takes in a forward pass."""
 
-    loss: DistillationLoss | FeaturePerceptualLoss
+    loss: FeatureLoss
     inputs: tuple[Any, ...]
 
 
@@ -61,7 +62,7 @@ class TrainingStep:
         if settings.compile:
             torch.compiler.cudagraph_mark_step_begin()  # CUDA graphs may use the last iteration's memory again
         update_g = iteration % settings.net_d_iters == 0 and iteration > settings.net_d_init_iters
-        distils = update_g and iteration > settings.distill_start and self.losses.distillation is not None
+        distils = update_g and iteration > settings.distill_start and self.losses.distils
         parts = self._parts(batch)
         terms: Terms = OrderedDict()
         student_moved = True
@@ -86,10 +87,11 @@ class TrainingStep:
         return OrderedDict((name, value.detach()) for name, value in terms.items())
 
     def _parts(self, batch: Batch) -> list[Batch]:
-        count, size = self.settings.accumulate, batch.lq.shape[0]
-        if size % count:
-            what = f'{count}, but a batch has {size} images'
-            raise DataError(what, where='train.accumulate', way_out='It must divide the batch.')
+        count = self.settings.accumulate
+        for size in (len(images) for images in (batch.lq, batch.lq_real) if images is not None):
+            if size % count:
+                what = f'{count}, but a batch has {size} images'
+                raise DataError(what, where='train.accumulate', way_out='It must divide the batch.')
         return [batch] if count == 1 else batch.parts(count)
 
     # ---------------------------------------------------------------- the student
@@ -144,7 +146,9 @@ class TrainingStep:
                 shared.update(losses[name].loss.combine(of_loss))
         found = {name: x.loss.terms(*x.inputs) for name, x in losses.items() if name not in coupled}
         pixel = {'l_g_pix': self.losses.pixel(forward.syn, forward.target)} if self.losses.pixel is not None else {}
-        in_order = OrderedDict({**shared, **found.get('distill', {}), **pixel, **found.get('perceptual', {})})
+        named = ('distill', 'perceptual')
+        extra = [v for k, v in found.items() if k not in named]
+        in_order = _joined(shared, found.get('distill', {}), pixel, found.get('perceptual', {}), *extra)
         self._backward(in_order, terms, shared)
 
     def _adversarial_gradients(self, forward: ForwardPass, net_d: nn.Module, index: int, terms: Terms) -> None:
@@ -167,9 +171,11 @@ class TrainingStep:
         parts = self.settings.accumulate
         for name, value in found.items():
             if value.numel() != 1:  # autograd would not name it
-                option = {'l_g_pix': 'pixel_opt', 'l_g_gan': 'gan_opt'}.get(name, f'distill_opt, {name}')
-                what = f'the loss has shape {tuple(value.shape)}'
-                raise OptionError(what, where=f'train.{option}', expected='one number')
+                extra = next(
+                    (x.where for x in self.losses.extra if name.startswith(x.name)), f'train.distill_opt, {name}'
+                )
+                where = {'l_g_pix': 'train.pixel_opt', 'l_g_gan': 'train.gan_opt'}.get(name, extra)
+                raise OptionError(f'the loss has shape {tuple(value.shape)}', where=where, expected='one number')
         if found:
             total = sum(v if k in shared or parts == 1 else v / parts for k, v in found.items())
             assert isinstance(total, torch.Tensor)
@@ -178,12 +184,11 @@ class TrainingStep:
         _add_share(terms, found, parts)
 
     def _coupled(self, distils: bool) -> list[str]:
-        """Losses that must see more of the batch than one rank's part: of ``distill``, ``perceptual``."""
+        """Losses that must see more of the batch than one rank's part, by their names in `Losses.over_features`."""
         split = self.settings.accumulate > 1 or processes.world_size() > 1
         if not split or self.settings.batch_loss == 'local':
             return []
-        active = {'distill': self.losses.distillation if distils else None, 'perceptual': self.losses.perceptual}
-        return [name for name, loss in active.items() if loss is not None and loss.couples_images]
+        return [name for name, loss in self.losses.over_features(distils).items() if loss.couples_images]
 
     def _preview(
         self, parts: list[Batch], distils: bool
@@ -210,10 +215,12 @@ class TrainingStep:
                 where='datasets.train',
                 way_out='Use type: UnpairedAdaptationDataset.',
             )
+        if distils:
+            self._check_pairs(part)
         # what needs no gradient comes first: what it takes on the way is free again before S's graph grows
         teacher_real, teacher_syn = (teacher or self._run_teacher(part)) if distils else (None, None)
         constants = {'teacher_real': teacher_real, 'teacher_syn': teacher_syn}
-        constants |= {'target': part.gt if losses.perceptual is not None else None}
+        constants |= {'target': part.gt if losses.supervises_features else None}
         features = self._extract({k: v for k, v in constants.items() if v is not None}, distils)
         # S runs once on both domains; on the synthetic one alone where no loss uses the other
         student_input = torch.cat((part.lq, cast(torch.Tensor, part.lq_real))) if distils else part.lq
@@ -221,34 +228,48 @@ class TrainingStep:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not settings.recompute):
             output = self._run(self.networks.student, student_input)
         # the losses' graphs begin here, so that they can be gone before S's is used
-        syn, *others = [x.requires_grad_(torch.is_grad_enabled()) for x in output.detach().split(part.lq.shape[0])]
+        count = part.lq.shape[0]
+        syn, *others = [
+            x.requires_grad_(torch.is_grad_enabled())
+            for x in output.detach().split((count, output.shape[0] - count) if distils else count)
+        ]
         real = others[0] if distils else None
         compared = None
-        if losses.distillation is not None and real is not None and teacher_real is not None:
+        if real is not None and teacher_real is not None:
             student_syn = syn.detach() if settings.detach_synthetic else syn
-            compared = Views(
-                real, teacher_real, student_syn if losses.distillation.uses_synthetic else None, teacher_syn
-            )
+            compared = Views(real, teacher_real, student_syn if losses.uses_synthetic else None, teacher_syn)
         kept = None if settings.recompute else output
         return ForwardPass(student_input, kept, syn, real, compared, part.gt, features, generators)
 
     def _run_teacher(self, part: Batch) -> TeacherOutputs:
         """``(t', s')``; G sees synthetic input only if the loss compares it."""
         teacher, real = self.networks.teacher, part.lq_real
-        assert self.losses.distillation is not None
         assert teacher is not None
         assert real is not None
         with torch.no_grad():
-            if not self.losses.distillation.uses_synthetic:
+            if not self.losses.uses_synthetic:
                 return self._run(teacher, real), None
             out = self._run(teacher, torch.cat((part.lq, real)))
         n = part.lq.shape[0]
         return out[n:], out[:n]
 
+    def _check_pairs(self, part: Batch) -> None:
+        """Raises DataError where a loss compares the domains image by image, and there are not as many of each."""
+        assert part.lq_real is not None
+        mine, theirs = len(part.lq), len(part.lq_real)
+        for where, loss in self.losses.of_views.items():
+            if mine != theirs and loss.uses_synthetic and loss.pairs_domains:
+                raise DataError(
+                    f'{type(loss).__name__} compares the domains image by image, but a batch has {mine} synthetic and '
+                    f'{theirs} target-domain images',
+                    where=where,
+                    way_out='Leave datasets.train.batch_size_target_per_gpu out.',
+                )
+
     def _features(self, forward: ForwardPass) -> Features:
         """Features of all images that the losses compare: those of S's outputs now, the others are there."""
         images = {'student_syn': forward.syn}
-        if self.losses.perceptual is None and self.settings.detach_synthetic:
+        if not self.losses.supervises_features and self.settings.detach_synthetic:
             # nothing needs a gradient through the features of s
             images['student_syn'] = forward.syn.detach()
         if forward.real is not None:
@@ -259,14 +280,11 @@ class TrainingStep:
 
     def _extract(self, images: Mapping[str, torch.Tensor], distils: bool) -> Features:
         """Features of every image that some loss of this iteration compares, each computed once."""
-        distillation, perceptual = self.losses.distillation if distils else None, self.losses.perceptual
         wanted: dict[str, list[str]] = {name: [] for name in images}
-        for name in images:
-            compared = name.endswith('_real') or (distillation is not None and distillation.uses_synthetic)
-            if distillation is not None and name != 'target' and compared:
-                wanted[name] += distillation.layers
-            if perceptual is not None and name in ('student_syn', 'target'):
-                wanted[name] += perceptual.layers
+        for loss in self.losses.over_features(distils).values():
+            for name in self.losses.compared_by(loss):
+                if name in wanted:
+                    wanted[name] += loss.layers
         features: Features = {name: {} for name in images}
         if any(wanted.values()):
             assert self.networks.features is not None
@@ -274,22 +292,31 @@ class TrainingStep:
                 features |= self.networks.features.extract(images, wanted)
         return features
 
-    def _compared_features(self, compared: Views[torch.Tensor], features: Features) -> Views[dict[str, torch.Tensor]]:
-        """Features of the four views, those of s as constants with ``train.detach_synthetic``."""
+    def _views(self, loss: DistillationLoss, compared: Views[torch.Tensor], features: Features) -> tuple[Any, ...]:
+        """The views that a loss compares and their features, those of s as constants with ``detach_synthetic``."""
+        if not loss.uses_synthetic:
+            compared = compared._replace(student_syn=None, teacher_syn=None)
         views = {name: features[name] for name, output in compared._asdict().items() if output is not None}
         if self.settings.detach_synthetic and 'student_syn' in views:
             views['student_syn'] = {k: v.detach() for k, v in views['student_syn'].items()}
-        return Views(**views)
+        return compared, Views(**views)
 
     def _feature_losses(self, forward: ForwardPass) -> dict[str, LossInputs]:
-        """The losses over features, by name, each with what it compares in a forward pass."""
-        features, found = self._features(forward), {}
-        if self.losses.distillation is not None and forward.compared is not None:
-            views = self._compared_features(forward.compared, features)
-            found['distill'] = LossInputs(self.losses.distillation, (forward.compared, views))
-        if self.losses.perceptual is not None:
-            compared = features['student_syn'], features['target']
-            found['perceptual'] = LossInputs(self.losses.perceptual, compared)
+        """The losses of `Losses.over_features`, each with what it compares in a forward pass."""
+        features, compared = self._features(forward), forward.compared
+        images = {'student_syn': forward.syn, 'target': forward.target}
+        images |= {} if compared is None else {'student_real': forward.real, 'teacher_real': compared.teacher_real}
+        found = {}
+        for name, loss in self.losses.over_features(compared is not None).items():
+            inner = loss.loss if isinstance(loss, ExtraLoss) else loss
+            if isinstance(inner, DistillationLoss):
+                assert compared is not None
+                inputs = self._views(inner, compared, features)
+            else:
+                of_loss = features if isinstance(inner, FeaturePerceptualLoss) else images
+                pair = PAIRS[loss.on if isinstance(loss, ExtraLoss) else 'synthetic']
+                inputs = tuple(of_loss[image] for image in pair)
+            found[name] = LossInputs(loss, inputs)
         return found
 
     def _statistics(self, losses: Mapping[str, LossInputs], coupled: list[str]) -> Terms:
@@ -337,3 +364,16 @@ def _add_share(terms: Terms, found: Terms, parts: int) -> None:
     for name, value in found.items():
         share = value.detach() / parts if parts > 1 else value.detach()
         terms[name] = terms[name] + share if name in terms else share
+
+
+def _joined(*found: Mapping[str, torch.Tensor]) -> Terms:
+    """All terms in order; OptionError where two have one name, of which the second would be lost."""
+    terms: Terms = OrderedDict()
+    for part in found:
+        for name, value in part.items():
+            if name in terms:
+                raise OptionError(
+                    f'two losses are logged as {name}', where='train.extra_losses', way_out='Give one another `name`.'
+                )
+            terms[name] = value
+    return terms

@@ -9,7 +9,7 @@ from typing import Any
 
 from pdd_arch.errors import OptionError
 from pdd_arch.options.messages import unknown_keys
-from pdd_arch.options.run_options import RunOptions, schema_of
+from pdd_arch.options.run_options import RunOptions, schema_of, with_imports
 from pdd_arch.options.yaml_file import load_options, parse_yaml
 from pdd_arch.utils.wording import did_you_mean, show, show_key
 
@@ -37,13 +37,27 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='A:B=C',
         help='override options, e.g. train:ema_decay=0.999',
     )
+    add_import(parser)
     return parser
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add ``--import`` to a command that reads option files."""
+    parser.add_argument(
+        '--import',
+        dest='imports',
+        action='append',
+        default=[],
+        metavar='FILE.py',
+        help='import a file or module with classes of your own (losses, networks ...); can be repeated',
+    )
 
 
 def read_options(args: argparse.Namespace, root_path: str, is_train: bool) -> RunOptions:
     """The options of a command line from `build_parser`, with names, types and limits checked."""
     opt = load_options(args.opt)
     apply_overrides(opt, args.force_yml)
+    opt = with_imports(opt, args.imports)
     return RunOptions.of(opt, is_train, root_path, args.launcher, args.auto_resume, args.debug)
 
 
@@ -67,8 +81,9 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
         except OptionError as e:
             raise OptionError(f'{show(text)} is not a plain YAML value ({e})', where=where) from None
         section, schema = opt, schema_of(opt)
+        top = [field.alias or name for name, field in schema.model_fields.items()]
         for depth, key in enumerate(keys):
-            place, known = tuple(keys[: depth + 1]), [*section, *([] if depth else schema.model_fields)]
+            place, known = tuple(keys[: depth + 1]), [*section, *([] if depth else top)]
             if key not in known and (not depth or place[:-1] in _NAMED_SECTIONS):
                 raise _no_such(place, where, did_you_mean(key, map(str, known)), depth == len(keys) - 1)
             if depth == len(keys) - 1:

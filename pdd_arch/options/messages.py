@@ -185,5 +185,5 @@ def _fields(error: ErrorDetails, place: _Place) -> Fields:
 def _choices(node: Schema) -> list[str]:
     """All texts that a node allows as fixed values."""
     members = (*_alternatives(node), *([node['items']] if 'items' in node else ()))
-    fixed = (node.get('const'), *node.get('enum', ()))
+    fixed = (node.get('const'), *node.get('enum', ()), *node.get('not', {}).get('enum', ()))
     return [v for v in fixed if isinstance(v, str)] + [v for member in members for v in _choices(member)]

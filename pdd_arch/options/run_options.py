@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from pdd_arch.options.messages import validated
 from pdd_arch.options.schema import BasicOptions, Options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.utils.registration import registered_as
+from pdd_arch.utils.user_modules import import_user_modules
 from pdd_arch.utils.wording import did_you_mean
 
 
@@ -133,9 +134,23 @@ def schema_of(given: Mapping[str, Any]) -> type[Options | BasicOptions]:
     return Options if given.get('model_type', 'PDDModel') == 'PDDModel' else BasicOptions
 
 
+def with_imports(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The content of an option file, under whose ``import`` the modules `names` of a command line are added."""
+    own = given.get('import')
+    listed = [own] if isinstance(own, str) else own or []
+    added = list(dict.fromkeys(names))
+    if not added or not isinstance(listed, list):  # the latter is the schema's to judge
+        return dict(given)
+    return {**given, 'import': [*listed, *(name for name in added if name not in listed)]}
+
+
 def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicOptions:
-    """The content of an option file: names, types and limits are right, and the sections of the command are there."""
+    """The content of an option file: names, types and limits are right, and the sections of the command are there.
+
+    The modules that it names under ``import`` are imported.
+    """
     file = validated(schema_of(given), dict(given))
+    import_user_modules(file.import_ or ())
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
     # the schema leaves them optional, as the other command does without them
     for section in ('train', 'logger') if is_train else ('val',):

@@ -53,6 +53,10 @@ Iterations = Annotated[list[Count], _Expected('a list of iterations')]
 Periods = Annotated[list[PositiveCount], _Expected('a list of numbers of iterations, each at least 1')]
 Weights = Annotated[list[Number], _Expected('a list of numbers')]
 Layers = Annotated[dict[Word, Number], _Expected('a mapping of layer names to weights')]
+Imports = Annotated[
+    str | Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=100)],
+    _Expected('a list of Python files or modules'),
+]
 Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
@@ -251,6 +255,24 @@ class Loss(OpenSection):
     type: Annotated[Word, _Expected('the name of a registered loss')] = _opt('a loss registered with BasicSR')
 
 
+class ExtraLossOptions(OpenSection):
+    """One more loss: ``type`` and the arguments of that loss. It is a mean over the images of the batch."""
+
+    type: Annotated[Word, _Expected('the name of a registered loss')] = _opt(
+        "a loss registered with BasicSR, this package's `PerceptualLoss` on the shared feature network, or a "
+        'distillation loss'
+    )
+    on: Literal['synthetic', 'target'] = _opt(
+        '`synthetic`: the output S(x_s) against the ground truth; `target`: S(x_t) against the output of the teacher, '
+        'once distillation begins (distillation losses: only this)',
+        'synthetic',
+    )
+    name: Annotated[str, Field(pattern=r'^\w+$', max_length=60), _Expected('a word')] | None = _opt(
+        'name in the log, after `l_`', None, shown='of the type'
+    )
+    loss_weight: Number = _opt('weight of the loss', 1, shown="the loss's")
+
+
 DistillOptions = Annotated[
     Annotated[OtherDistillation, Tag('OtherDistillation')]
     | Annotated[PairwiseDistanceOptions, Tag('PairwiseDistanceOptions')]
@@ -263,12 +285,15 @@ DistillOptions = Annotated[
 
 # ---------------------------------------------------------------- optimizers and schedules
 class Optimizer(OpenSection):
-    """An optimizer of ``torch.optim`` and its arguments."""
+    """An optimizer and its arguments. One with ``train()`` and ``eval()`` is switched around validating and saving."""
 
-    type: Annotated[Word, _Expected('an optimizer of torch.optim')] = _opt('class of torch.optim (paper: Adam)')
+    type: Annotated[Word, _Expected('an optimizer of torch.optim, or the path of a class')] = _opt(
+        'class of torch.optim (paper: Adam), or the path of any that can be imported, such as '
+        '`schedulefree.AdamWScheduleFree`'
+    )
     lr: Positive = _opt('learning rate (paper: 1e-4)')
     weight_decay: Weight = _opt('L2 penalty on the weights (paper: 0)', 0, shown="torch's")
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2), _Expected('two numbers in [0, 1)')] = _opt(
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=3), _Expected('two numbers in [0, 1)')] = _opt(
         'decay rates of the moments of Adam and related optimizers (paper: [0.9, 0.99])', [0.9, 0.999], shown="torch's"
     )
 
@@ -294,7 +319,28 @@ class CosineAnnealing(Section):
     eta_min: Weight = _opt('lowest learning rate', 0)
 
 
-Scheduler = Annotated[MultiStep | CosineAnnealing, Field(discriminator='type')]
+SCHEDULES = (MultiStep, CosineAnnealing)
+
+
+class OtherSchedule(OpenSection):
+    """A schedule of torch or of another package, by the path of its class, and its arguments; one step an iteration."""
+
+    type: Annotated[
+        Word,
+        Field(pattern=r'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$'),
+        _Expected(
+            "'MultiStepLR', 'CosineAnnealingRestartLR', or the path of a class: torch.optim.lr_scheduler.OneCycleLR",
+            types_of(*SCHEDULES),
+        ),
+    ] = _opt('path of the class, such as `torch.optim.lr_scheduler.OneCycleLR`')
+
+
+Scheduler = Annotated[
+    Annotated[OtherSchedule, Tag('OtherSchedule')]
+    | Annotated[MultiStep, Tag('MultiStep')]
+    | Annotated[CosineAnnealing, Tag('CosineAnnealing')],
+    _by_type(OtherSchedule, *SCHEDULES),
+]
 
 
 # ---------------------------------------------------------------- train
@@ -325,6 +371,9 @@ class TrainOptions(Section):
     perceptual_opt: PerceptualOptions | None = _opt('supervised loss on the features of `feature_net`', None)
     gan_opt: Loss | None = _opt(
         'adversarial loss; needs `network_d` (paper: `GANLoss`, gan_type vanilla, loss_weight 0.01)', None
+    )
+    extra_losses: list[ExtraLossOptions] | None = _opt(
+        'more losses beside these', None, example='[{type: CharbonnierLoss, on: synthetic, loss_weight: 0.1}]'
     )
     gan_on_real: bool = _opt(
         'the adversarial loss also covers outputs on target-domain input, once distillation has begun', True
@@ -431,6 +480,12 @@ class UnpairedAdaptationSet(_Loader):
     seed: Count | None = _opt('seed of crops, flips and kernels', None, shown='manual_seed')
     num_worker_per_gpu: Workers = _opt('processes that load data; the data do not depend on it')
     batch_size_per_gpu: Size = _opt('images of each domain in the batch of a GPU (paper: 8 on 2 GPUs)')
+    batch_size_target_per_gpu: Size | None = _opt(
+        'images of the target domain in it, where there shall be more or fewer; not with losses that compare the '
+        'domains image by image, as those of the paper do',
+        None,
+        shown='batch_size_per_gpu',
+    )
 
 
 MetricNames = Annotated[list[Word], _Expected('a list of names of val.metrics')]
@@ -572,6 +627,12 @@ class WandbOptions(Section):
 
     project: str | None = _opt('project to log to; needs `use_tb_logger`. ~: none', None)
     resume_id: str | None = _opt('id of the run to continue', None)
+    name: Word | None = _opt('name of the run there', None, shown='`name` of the file')
+    entity: Word | None = _opt('user or team that the project belongs to', None, shown="wandb's")
+    tags: Annotated[list[Word], _Expected('a list of words')] | None = _opt('tags of the run', None)
+    mode: Literal['online', 'offline', 'disabled'] | None = _opt(
+        '`offline`: write to the folder wandb/, to be sent later by `wandb sync`', None, shown="wandb's"
+    )
 
 
 class LoggerOptions(Section):
@@ -623,6 +684,13 @@ class Options(Section):
     val: ValOptions | None = _opt('validation; required by `basicsr test`', None)
     logger: LoggerOptions | None = _opt('logs and checkpoints; required by `basicsr train`', None)
     dist_params: DistOptions | None = _opt('training in several processes', None)
+    import_: Imports | None = _opt(
+        'Python files or modules with classes of your own, which are imported, that is run, before anything else; '
+        '`--import` adds to it',
+        None,
+        example='[my_loss.py]',
+        alias='import',
+    )
 
 
 class BasicOptions(OpenSection):
@@ -639,3 +707,4 @@ class BasicOptions(OpenSection):
     val: dict[str, Any] | None = _opt('validation', None)
     logger: dict[str, Any] | None = _opt('logs', None)
     dist_params: dict[str, Any] | None = _opt('several processes', None)
+    import_: Imports | None = _opt('Python files or modules with classes of your own', None, alias='import')

@@ -12,7 +12,7 @@ from pdd_arch.utils.wording import one_of
 
 #: options of BasicSR's perceptual loss that belong to the feature network of all losses, and their names there
 _OF_FEATURE_NET = {'vgg_type': 'type', 'use_input_norm': 'use_input_norm', 'range_norm': 'range_norm'}
-_LOSSES = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt')
+_LOSSES = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt', 'extra_losses')
 
 
 class AdaptationSettings(TrainOptions):
@@ -25,6 +25,11 @@ class AdaptationSettings(TrainOptions):
     detach_synthetic: bool
     net_d_init_iters: Count
     feature_net: FeatureNetOptions
+
+    @property
+    def distils(self) -> bool:
+        """Whether some loss looks at the target domain."""
+        return self.distill_opt is not None or any(loss.on == 'target' for loss in self.extra_losses or ())
 
     @property
     def distill_start(self) -> int:
@@ -61,7 +66,7 @@ class AdaptationSettings(TrainOptions):
         return settings
 
     def _check_teacher(self, has_network: bool) -> None:
-        distils = self.distill_opt is not None
+        distils = self.distils
         if self.teacher == 'static':
             if distils and not has_network:
                 raise OptionError(

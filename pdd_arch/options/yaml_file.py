@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,21 @@ def load_options(path: str | Path) -> dict[str, Any]:
             where=str(path), expected='a mapping of options', found='nothing' if opt is None else type(opt).__name__
         )
     return opt
+
+
+def with_key(text: str, key: str, value: list[str]) -> str:
+    """The text of an option file in which the list stands under `key`, at the top level; the rest stays as it is."""
+    root = yaml.compose(text, Loader=OptionLoader)
+    listed = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=sys.maxsize).strip()
+    assert isinstance(root, yaml.MappingNode)  # as `load_options` has found
+    for key_node, node in root.value:
+        if key_node.value == key and node.start_mark.index >= key_node.end_mark.index:  # not an alias
+            # the mark at the end of a block is behind the comments that follow it
+            last = node.value[-1] if isinstance(node.value, list) and node.value and not node.flow_style else node
+            start, end = node.start_mark.index, last.end_mark.index
+            return f'{text[:start].rstrip(" ")} {listed}{text[end:]}'
+    start = root.value[0][0].start_mark.index
+    return f'{text[:start]}{key}: {listed}{", " if root.flow_style else chr(10)}{text[start:]}'
 
 
 def _read_text(path: str | Path) -> str:

@@ -88,30 +88,48 @@ def check_loader(options: RunOptions) -> None:
         )
 
 
-def check_batch(options: RunOptions, distill: DistillationLoss | None) -> None:
-    """The batch can be divided as asked, and losses that compare its images with each other get enough of them."""
-    train, key, batch = options.train, 'batch_size_per_gpu', options.pdd.datasets['train'].batch_size_per_gpu
-    if distill is not None and options.pdd.datasets['train'].type in ('PairedImageDataset', 'SingleImageDataset'):
+def check_batch(options: RunOptions, of_views: Mapping[str, DistillationLoss]) -> None:
+    """The batch can be divided as asked, and losses that compare images with each other get enough of them.
+
+    `of_views`: the losses of the four outputs, by their place in the option file.
+    """
+    train, data, where = options.train, options.pdd.datasets['train'], 'datasets.train'
+    own = getattr(data, 'batch_size_target_per_gpu', None)
+    sizes = {'batch_size_per_gpu': data.batch_size_per_gpu or 1}
+    sizes |= {} if own is None else {'batch_size_target_per_gpu': own}
+    if of_views and data.type in ('PairedImageDataset', 'SingleImageDataset'):
         raise OptionError(
-            'gives no images of the target domain, which train.distill_opt needs',
-            where='datasets.train.type',
-            way_out='Use type: UnpairedAdaptationDataset, or remove train.distill_opt.',
+            f'gives no images of the target domain, which {next(iter(of_views))} needs',
+            where=f'{where}.type',
+            way_out='Use type: UnpairedAdaptationDataset, or remove the loss.',
         )
-    mine, processes = samples_of_a_step(options)
-    if mine % train.accumulate:
-        raise OptionError(
-            f'{train.accumulate} does not divide the {mine} images of a step (datasets.train.{key}: {batch})',
-            where='train.accumulate',
-            way_out='Use a divisor.',
-        )
-    together = mine // train.accumulate if train.batch_loss == 'local' else mine * processes
-    if distill is not None and together < distill.least_batch:
-        raise OptionError(
-            f'{batch}, but train.distill_opt compares the images of a batch with each other (intra_pairing: '
-            f'batch_matrix, or ContrastiveDistillationLoss) and needs at least {distill.least_batch}',
-            where=f'datasets.train.{key}',
-            way_out='Use a larger batch, or intra_pairing: cross_domain.',
-        )
+    processes = samples_of_a_step(options)[1]
+    devices = samples_of_a_step(options)[0] // sizes['batch_size_per_gpu']
+    for key, batch in sizes.items():
+        if batch * devices % train.accumulate:
+            raise OptionError(
+                f'{train.accumulate} does not divide the {batch * devices} images of a step ({where}.{key}: {batch})',
+                where='train.accumulate',
+                way_out='Use a divisor.',
+            )
+    key, batch = list(sizes.items())[-1]  # of the target domain
+    together = batch * devices // train.accumulate if train.batch_loss == 'local' else batch * devices * processes
+    for loss_key, loss in of_views.items():
+        if together < loss.least_batch:
+            raise OptionError(
+                f'{batch}, but {loss_key} compares the images of a batch with each other (intra_pairing: '
+                f'batch_matrix, or ContrastiveDistillationLoss) and needs at least {loss.least_batch}',
+                where=f'{where}.{key}',
+                way_out='Use a larger batch, or intra_pairing: cross_domain.',
+            )
+        if batch != sizes['batch_size_per_gpu'] and loss.uses_synthetic and loss.pairs_domains:
+            raise OptionError(
+                f'{batch}, but {loss_key} ({type(loss).__name__}) compares the domains image by image, so that a batch '
+                f'must hold as many of each (batch_size_per_gpu: {sizes["batch_size_per_gpu"]})',
+                where=f'{where}.{key}',
+                way_out='Leave it out, or take a loss of the target domain alone: OutputDistillationLoss, '
+                'FeatureDistillationLoss, PairwiseDistanceLoss with inter_weight: 0 and intra_pairing: batch_matrix.',
+            )
 
 
 def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[ImageSource, ImageSource]]]:

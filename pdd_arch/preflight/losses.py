@@ -1,22 +1,28 @@
 """Checks of the losses and of the features that they compare."""
 
 import contextlib
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from basicsr.losses.gan_loss import GANLoss
 from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
 
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.features.feature_net import FeatureNet, check_layers
 from pdd_arch.losses.distillation import DistillationLoss
+from pdd_arch.losses.extra import ExtraLoss
+from pdd_arch.losses.supervised import FeaturePerceptualLoss
 from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import TrainOptions
+from pdd_arch.options.schema import ExtraLossOptions, TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_arguments
 from pdd_arch.utils.registration import registered_as
+from pdd_arch.utils.user_modules import error_of_user_module
 
 #: losses that another option is for, and which
 _BELONG_ELSEWHERE = {
@@ -31,7 +37,8 @@ _NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'H
 def build_losses(train: TrainOptions) -> Losses:
     """The losses of the ``train`` section, on the default device and without a feature network."""
     sections = {key: getattr(train, key) for key in ('distill_opt', 'perceptual_opt', 'pixel_opt', 'gan_opt')}
-    given = {key: section.given() for key, section in sections.items() if section is not None}
+    given: dict[str, Any] = {key: section.given() for key, section in sections.items() if section is not None}
+    given['extra_losses'] = [section.given() for section in train.extra_losses or ()]
     try:
         return Losses.from_options(given, torch.get_default_device())
     except OptionError as e:  # what a class says of a wrong value may be long
@@ -43,6 +50,8 @@ def check_losses(train: AdaptationSettings) -> Losses:
     for key in ('distill_opt', 'pixel_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             _check_loss(key, getattr(train, key).given())
+    for i, section in enumerate(train.extra_losses or ()):
+        _check_extra(f'train.extra_losses[{i}]', section)
     losses, network = build_losses(train), train.feature_net.type
     if losses.distillation is not None:
         check_layers(losses.distillation.layers, network, 'train.distill_opt')
@@ -59,7 +68,60 @@ def check_losses(train: AdaptationSettings) -> Losses:
             raise OptionError(
                 f'{what}: shape {shape}', where='train.pixel_opt', expected='one number (reduction: mean)'
             )
+    for loss in losses.extra:
+        check_layers(loss.layers, network, loss.where)
     return losses
+
+
+def try_out_extra(options: RunOptions, losses: Losses) -> None:
+    """Extra losses of images take a prediction and a target, and give one number with a gradient."""
+    side = getattr(options.pdd.datasets['train'], 'gt_size', None) or 64
+    device = 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
+    for loss in losses.extra:
+        if isinstance(loss.loss, nn.Module) and not isinstance(loss.loss, DistillationLoss):
+            _try_out(loss, loss.loss.to(device), side, device)
+
+
+def _check_extra(where: str, section: ExtraLossOptions) -> None:
+    """A loss of ``train.extra_losses`` is registered, fits its domain, and takes the options given."""
+    kind = section.type
+    loss = registered_as('loss', LOSS_REGISTRY, kind, f'{where}.type')
+    if not isinstance(loss, type) or not issubclass(loss, nn.Module):
+        raise OptionError(f'{kind} is no class of losses (torch.nn.Module)', where=f'{where}.type')
+    if issubclass(loss, GANLoss) or kind == 'GANFeatLoss':
+        raise OptionError(f'{kind} does not belong here', where=f'{where}.type', way_out='Put it into train.gan_opt.')
+    if issubclass(loss, DistillationLoss):
+        if section.on != 'target':
+            raise OptionError(
+                f'synthetic, but {kind} compares student and teacher', where=f'{where}.on', way_out='Set on: target.'
+            )
+        if 'feature_net' in section.given():
+            raise OptionError(
+                'all losses share train.feature_net', where=f'{where}.feature_net', way_out='Remove it here.'
+            )
+    target = FeaturePerceptualLoss if kind == 'PerceptualLoss' else loss
+    given = {k: v for k, v in section.given().items() if k not in ('on', 'name')}
+    if 'loss_weight' not in inspect.signature(target).parameters:
+        given.pop('loss_weight', None)
+    check_arguments(where, target, given)
+
+
+def _try_out(extra: ExtraLoss, loss: nn.Module, side: int, device: str) -> None:
+    generator = torch.Generator().manual_seed(0)  # the run's own generators are left alone
+    prediction, target = (torch.rand(2, 3, side, side, generator=generator).to(device) for _ in range(2))
+    try:
+        terms = extra.terms(prediction.requires_grad_(), target)
+    except PDDError:
+        raise
+    except Exception as e:  # whatever a loss makes of two images
+        if error := error_of_user_module(e):
+            raise OptionError(error.what, where=f'{extra.where}: {error.where}', way_out=error.way_out) from e
+        raise OptionError(
+            f'{type(loss).__name__} fails on images of {side}x{side} pixels ({type(e).__name__}: '
+            f'{" ".join(str(e).split())[:200]})',
+            where=extra.where,
+        ) from e
+    extra.check_terms(terms)
 
 
 def _check_loss(key: str, options: Mapping[str, Any]) -> None:

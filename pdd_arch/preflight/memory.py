@@ -13,9 +13,12 @@ from pdd_arch.models.networks import Networks
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.training_step import TrainingStep
 from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import Optimizer
+from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.signatures import check_optimizer
 from pdd_arch.preflight.losses import build_losses
 
-#: numbers that an optimizer keeps for each parameter; 2 for those that are not named
+#: numbers that optimizers of torch.optim keep for each parameter; 2 for those that are not named
 OPTIMIZER_STATE = {'SGD': 1, 'Adagrad': 1, 'RMSprop': 1, 'Rprop': 2, 'Adafactor': 0}
 #: a step in which everything is on, and all of whose images pass at once
 _WHOLE_STEP = {'net_d_iters': 1, 'net_d_init_iters': 0, 'distill_warmup_iters': 0, 'accumulate': 1}
@@ -116,14 +119,16 @@ def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> M
         optimizers = {name: torch.optim.SGD(net.parameters()) for name, net in trained.items()}
         steps = _NoSteps(torch.amp.GradScaler(enabled=False), train.max_nonfinite)
         settings = train.model_copy(update=_WHOLE_STEP | _WITHOUT_VALUES)
-        small, large = (torch.empty(batch, 3, n, n) for n in (side // options.pdd.scale, side))
+        size = side // options.pdd.scale
+        of_target = (getattr(data, 'batch_size_target_per_gpu', None) or batch * train.accumulate) // train.accumulate
+        small, large = torch.empty(batch, 3, size, size), torch.empty(batch, 3, side, side)
         # autocast and random generators, which meta has not, are asked of the CPU
         step = TrainingStep(of_step, losses, optimizers, steps, settings, torch.device('cpu'))
         with (saved := SavedTensors(*nets.values(), feature_net)):
-            step.run(Batch(small, large, small), 1)
-    states = _bytes(student) * OPTIMIZER_STATE.get(train.optim_g.type, 2)
+            step.run(Batch(small, large, torch.empty(of_target or 1, 3, size, size)), 1)
+    states = _bytes(student) * _numbers_kept('optim_g', train)
     if net_d is not None and train.optim_d is not None:
-        states += _bytes(net_d) * OPTIMIZER_STATE.get(train.optim_d.type, 2)
+        states += _bytes(net_d) * _numbers_kept('optim_d', train)
     half = 1.0 if train.precision == 'fp32' else 0.55  # losses stay in float32
     return Memory(
         weights=_bytes(*nets.values(), feature_net, *([student] if train.ema_decay else [])),
@@ -132,6 +137,18 @@ def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> M
         activations=int(half * saved.most),
         passing=int(half * 3 * saved.largest),
     )
+
+
+def _numbers_kept(key: str, train: AdaptationSettings) -> int:
+    """Numbers that an optimizer keeps for each parameter."""
+    section: Optimizer = getattr(train, key)
+    if '.' not in section.type:
+        return OPTIMIZER_STATE.get(section.type, 2)
+    with torch.device('cpu'):
+        optimizer = check_optimizer(section, f'train.{key}')
+    parameter = optimizer.param_groups[0]['params'][0]
+    kept = [t.numel() for t in optimizer.state[parameter].values() if isinstance(t, torch.Tensor)]
+    return sum(kept) // parameter.numel()
 
 
 def _bytes(*networks: nn.Module | None) -> int:

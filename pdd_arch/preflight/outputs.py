@@ -15,6 +15,13 @@ def check_logger(options: RunOptions) -> None:
     logger = options.pdd.logger
     assert logger is not None
     project = None if logger.wandb is None else logger.wandb.project
+    for key in ('name', 'entity', 'tags', 'mode'):
+        if project is None and getattr(logger.wandb, key, None) is not None:
+            raise OptionError(
+                'given, but logger.wandb.project is not, without which nothing is sent',
+                where=f'logger.wandb.{key}',
+                way_out=f'Set logger.wandb.project, or remove logger.wandb.{key}.',
+            )
     if project is not None and not logger.use_tb_logger:
         raise OptionError(
             'given, but logger.use_tb_logger is false', where='logger.wandb.project', way_out='Set it to true.'

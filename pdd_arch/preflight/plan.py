@@ -13,7 +13,7 @@ from pdd_arch.features.feature_net import to_download
 from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.metrics.availability import missing_weights
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import CosineAnnealing, Options, Section
+from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule, Section
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.preflight.data import data_warnings, launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
@@ -23,6 +23,7 @@ from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.user_code import in_code_of_the_user
+from pdd_arch.utils.user_modules import error_of_user_module
 from pdd_arch.utils.wording import show_key
 
 
@@ -46,6 +47,8 @@ def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     """(what, how) of everything that would run."""
     options = opened.options
     yield 'run', f'{options.name}, scale {options.pdd.scale}, {_device(options)}'
+    if imported := options.pdd.import_:
+        yield 'imports', imported if isinstance(imported, str) else ', '.join(imported)
     for letter, role in (('g', 'student'), ('teacher', 'static teacher'), ('d', 'discriminator')):
         net, section = opened.networks.get(f'network_{letter}'), getattr(options.pdd, f'network_{letter}')
         if net is not None:
@@ -118,13 +121,16 @@ def _downloads(opened: Preflight) -> Iterator[str]:
 def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
     options = opened.options
     train, data = options.train, options.pdd.datasets['train']
-    if train.distill_opt is not None:
+    if train.distils:
         own = f'moving average of the student, decay {train.ema_decay}'
         yield 'teacher', own if train.teacher == 'ema' else 'static: a second, frozen network'
     for key in ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             begins = f'; from iteration {train.distill_start + 1}' if key == 'distill_opt' else ''
             yield key, _loss(getattr(train, key)) + begins
+    for loss in opened.losses.extra if opened.losses is not None else ():
+        begins = f'; from iteration {train.distill_start + 1}' if loss.on == 'target' else ''
+        yield 'extra loss', f'{type(loss.loss).__name__} on {loss.on}, in the log as {loss.name}{begins}'
     if opened.losses is not None and opened.losses.layers:
         net = train.feature_net
         missing = ' (to be downloaded)' if to_download(net.type, net.weights) else ''
@@ -136,6 +142,8 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
     size = getattr(data, 'gt_size', None)
     crop = f'HR crop {size}, ' if size else ''
     parts = f' in {train.accumulate} parts' if train.accumulate > 1 else ''
+    if (of_target := getattr(data, 'batch_size_target_per_gpu', None)) is not None:
+        parts = f' and {of_target * mine // (data.batch_size_per_gpu or 1) * processes} of the target domain{parts}'
     yield 'data', f'{images}; {crop}batch {mine * processes}{parts}'
     length = opened.counts.get('train', 0)
     per_epoch = max(int(length * data.dataset_enlarge_ratio / (mine * processes)), 1)
@@ -160,6 +168,9 @@ def _schedule(train: AdaptationSettings) -> str:
     if isinstance(scheduler, CosineAnnealing):
         periods = ', '.join(map(str, scheduler.periods))
         return f'{rate}, falls by half a cosine to {scheduler.eta_min:g} over {periods} iterations'
+    if isinstance(scheduler, OtherSchedule):
+        arguments = ', '.join(f'{k}: {v}' for k, v in scheduler.given().items() if k != 'type')
+        return f'{rate}, by {scheduler.type} ({arguments})'
     reached = [m for m in scheduler.milestones if m < train.total_iter]
     if not reached:
         return f'{rate}, constant'
@@ -186,6 +197,8 @@ def _memory(opened: Preflight) -> str:
     except OptionError:
         raise
     except Exception as e:
+        if error := error_of_user_module(e):  # its code need not be able to do without data
+            return f'no estimate: in a pass without data, {error.where}: {error.what}'
         # an operation that cannot do without data; torch names its device without data then
         if isinstance(e, NotImplementedError) or 'meta' in str(e):
             return f'no estimate: {type(e).__name__} in a pass without data'

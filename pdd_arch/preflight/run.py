@@ -1,12 +1,8 @@
 """All checks of a run in their order, and what they have opened."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from basicsr.utils.logger import initialized_logger
 from torch import nn
 
 from pdd_arch.data.sources import ImageSource
@@ -14,11 +10,10 @@ from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.models.losses import Losses
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import CosineAnnealing, Options
-from pdd_arch.options.settings import AdaptationSettings
-from pdd_arch.options.signatures import check_optimizer
+from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule
+from pdd_arch.options.signatures import check_optimizer, check_schedule_class
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
-from pdd_arch.preflight.losses import check_feature_size, check_losses
+from pdd_arch.preflight.losses import check_feature_size, check_losses, try_out_extra
 from pdd_arch.preflight.metrics import check_image_sizes, check_metric_weights, check_set_metrics, check_validation
 from pdd_arch.preflight.networks import (
     check_images,
@@ -30,6 +25,7 @@ from pdd_arch.preflight.networks import (
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
 from pdd_arch.preflight.without_effect import options_without_effect
+from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.weights.checkpoints import OpenedWeights
 
 
@@ -61,7 +57,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
 
     Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
     """
-    with _logger_left_alone():
+    with logger_left_alone():
         found = Preflight(options, check_plan(options))
         if isinstance(options.file, Options):
             found.counts, found.sources = open_datasets(options)
@@ -88,12 +84,13 @@ def check_plan(options: RunOptions) -> Losses | None:
     losses = None
     if options.is_train:
         losses = check_losses(options.train)
+        try_out_extra(options, losses)
         check_feature_size(options, losses)
     check_weight_files(options)
     if losses is not None:
-        check_schedule(options.train)
+        check_schedule(options)
         check_loader(options)
-        check_batch(options, losses.distillation)
+        check_batch(options, losses.of_views)
         check_logger(options)
     check_validation(options)
     check_set_metrics(options)
@@ -116,12 +113,26 @@ def check_device(options: RunOptions) -> None:
         )
 
 
-def check_schedule(train: AdaptationSettings) -> None:
+def check_schedule(options: RunOptions) -> None:
     """Optimizers can be built, and schedules are complete and cover the run."""
-    check_optimizer(train.optim_g, 'train.optim_g')
-    if train.optim_d is not None:
-        check_optimizer(train.optim_d, 'train.optim_d')
-    scheduler, where = train.scheduler, 'train.scheduler'
+    train, scheduler, where = options.train, options.train.scheduler, 'train.scheduler'
+    device = 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
+    for key in ('optim_g', 'optim_d'):
+        section = getattr(train, key)
+        if section is None:
+            continue
+        optimizer = check_optimizer(section, f'train.{key}', device)
+        if isinstance(scheduler, OtherSchedule):
+            check_schedule_class(scheduler, optimizer, train.total_iter - 1, where)
+    if isinstance(scheduler, OtherSchedule):
+        if train.warmup_iter > 0:
+            raise OptionError(
+                f'{train.warmup_iter}, but {scheduler.type} computes each learning rate from the one before, which '
+                'this warm-up would change',
+                where='train.warmup_iter',
+                way_out='Set it to -1.',
+            )
+        return
     if isinstance(scheduler, CosineAnnealing):
         name, steps = 'periods', scheduler.periods
     else:
@@ -143,7 +154,7 @@ def check_schedule(train: AdaptationSettings) -> None:
 def plan_warnings(options: RunOptions) -> list[str]:
     """What is allowed but probably unintended, a sentence each."""
     found, train = list(options_without_effect(options)), options.adaptation
-    if train is None or train.distill_opt is None or train.distill_start < train.total_iter:
+    if train is None or not train.distils or train.distill_start < train.total_iter:
         return found
     return [
         *found,
@@ -151,17 +162,3 @@ def plan_warnings(options: RunOptions) -> list[str]:
         f'(net_d_init_iters {train.net_d_init_iters} + distill_warmup_iters {train.distill_warmup_iters}): nothing '
         'would be distilled.',
     ]
-
-
-@contextlib.contextmanager
-def _logger_left_alone() -> Iterator[None]:
-    """Undo a set-up of BasicSR's logger in the block: whoever asks first decides its log file, and that is the run."""
-    known = set(initialized_logger)
-    try:
-        yield
-    finally:
-        for name in set(initialized_logger) - known:
-            del initialized_logger[name]
-            logger = logging.getLogger(name)
-            for handler in list(logger.handlers):
-                logger.removeHandler(handler)

@@ -13,7 +13,7 @@ from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.metrics.assignment import lacks_ground_truth, metrics_of_set
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.messages import validated
-from pdd_arch.options.run_options import validated_file
+from pdd_arch.options.run_options import validated_file, with_imports
 from pdd_arch.options.schema import Section
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.metrics import check_metric
@@ -185,8 +185,8 @@ def changed(opt: Mapping[str, Any], changes: Changes, where: str) -> dict[str, A
     return found
 
 
-def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
-    """All cells, dataset by dataset; `folder` is that of the list."""
+def cells(plan: Plan, folder: Path, imports: Sequence[str] = ()) -> Iterator[Cell]:
+    """All cells, dataset by dataset; `folder` is that of the list, `imports` are added to those of the option files."""
     files: dict[str, dict[str, Any]] = {}
     for dataset, changes in plan.datasets.items():
         for row in plan.rows:
@@ -204,6 +204,7 @@ def cells(plan: Plan, folder: Path) -> Iterator[Cell]:
                 choices = [f'datasets.{key}.metrics' for key in opt.get('datasets') or () if key.startswith('val')]
                 columns = {'val.metrics': plan.metrics, **dict.fromkeys(choices)}
                 opt = changed(opt, columns, title)
+            opt = with_imports(opt, imports)
             for seed in plan.seeds if Cell(row, dataset, None, opt).trained else [None]:
                 own = {} if seed is None else {'manual_seed': seed}
                 yield Cell(row, dataset, seed, changed(opt, own, plan.title))

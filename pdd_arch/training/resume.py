@@ -170,7 +170,7 @@ def _implausible(state: State, path: Path) -> str | None:
     if not is_count(state['epoch']) or state['epoch'] > state['iter']:
         return f'its epoch is {state["epoch"]!r}'
     kinds = {'optimizers': list, 'schedulers': list, 'networks': dict, 'random': list, 'best_metrics': dict}
-    kinds |= {'position': dict, 'nonfinite': dict, 'options': str, 'scaler': dict}
+    kinds |= {'training_weights': list, 'position': dict, 'nonfinite': dict, 'options': str, 'scaler': dict}
     for key, kind in kinds.items():
         if state.get(key) is not None and not isinstance(state[key], kind):
             return f'{key} is a {type(state[key]).__name__}'
@@ -189,7 +189,7 @@ def _implausible(state: State, path: Path) -> str | None:
         json.loads(state.get('options') or '{}')
     except ValueError:
         return 'options cannot be read'
-    numbers = list(_tensors(state['optimizers']))
+    numbers = list(_tensors((state['optimizers'], state.get('training_weights'))))
     if any(t.is_floating_point() and not torch.isfinite(t).all() for t in numbers):
         return 'its optimizers hold numbers that are not finite'
     return None

@@ -64,6 +64,7 @@ class TrainingRun:
     tb_logger: 'SummaryWriter | None' = None
     data_identity: str | None = None
     stop: StopRequest = field(default_factory=StopRequest)
+    imports: list[str] = field(default_factory=list)  # of the option file and ``--import``, where the latter was given
     record: TrainingRecord | None = None  # on rank 0, once the run's folder exists
     opened_weights: OpenedWeights = field(default_factory=OpenedWeights)  # read before the model is built
     feature_net: FeatureNet | None = None  # of the losses, where it was built before the model is

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from basicsr.utils.registry import Registry
 
 from pdd_arch.errors import OptionError
+from pdd_arch.utils.user_modules import HOW_TO_IMPORT
 from pdd_arch.utils.wording import did_you_mean
 
 T = TypeVar('T', bound=Callable[..., Any])
@@ -43,6 +44,6 @@ def registered_as(what: str, registry: Registry, kind: object, where: str) -> Ca
     """The class or function of a registry that the option `where` names; `what` it is, in a word: ``metric``."""
     found = registered(registry, kind)
     if found is None:
-        way_out = did_you_mean(kind, registry.keys())
+        way_out = f'{did_you_mean(kind, registry.keys())} {HOW_TO_IMPORT}'.lstrip()
         raise OptionError(f'no {what} {kind!r} is registered', where=where, way_out=way_out)
     return found
