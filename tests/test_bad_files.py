@@ -283,7 +283,9 @@ def list_case(name: str, given: str, text: str | bytes, *said: str, kind: type[P
 
 
 _LIST = 'list.txt is not read as a list of images'
-list_case('path upwards', 'a list that names ../../etc/x.png', '../../etc/x.png\n', 'list.txt line 1 lists', 'lies outside')
+list_case(
+    'path upwards', 'a list that names ../../etc/x.png', '../../etc/x.png\n', 'list.txt line 1 lists', 'lies outside'
+)
 list_case('hidden path upwards', 'a list that names a/../../x.png', 'photo.png\na/../../x.png\n', 'lies outside')
 list_case('absolute path', 'a list that names /etc/x.png', '/etc/x.png\n', 'lists /etc/x.png, which lies outside')
 list_case('empty list', 'a list of blank lines', '\n \r\n\t\n', 'list.txt lists no image')
