@@ -283,13 +283,15 @@ def list_case(name: str, given: str, text: str | bytes, *said: str, kind: type[P
 
 
 _LIST = 'list.txt is not read as a list of images'
-list_case('path upwards', 'a list that names ../../etc/x.png', '../../etc/x.png\n', 'list.txt lists', 'lies outside')
+list_case(
+    'path upwards', 'a list that names ../../etc/x.png', '../../etc/x.png\n', 'list.txt line 1 lists', 'lies outside'
+)
 list_case('hidden path upwards', 'a list that names a/../../x.png', 'photo.png\na/../../x.png\n', 'lies outside')
 list_case('absolute path', 'a list that names /etc/x.png', '/etc/x.png\n', 'lists /etc/x.png, which lies outside')
 list_case('empty list', 'a list of blank lines', '\n \r\n\t\n', 'list.txt lists no image')
 list_case('binary list', 'a list that is no text', bytes(range(256)), _LIST)
 list_case('zero bytes in a list', 'a list with zero bytes', b'pho\0to.png\n', _LIST, 'zero bytes')
-list_case('endless line', 'a list of one line of 10 million spaces', 'a' + ' ' * 10**7 + 'b', _LIST, 'a line of')
+list_case('endless line', 'a list of one line of 10 million spaces', 'a' + ' ' * 10**7 + 'b', _LIST, 'line 1 has')
 list_case('gone', 'a list that names a missing file', 'gone.png', 'gone.png', 'does not exist', kind=MissingFileError)
 
 
