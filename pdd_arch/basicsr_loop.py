@@ -7,6 +7,9 @@ For good, by `install`:
 ``dist_util.init_dist``              nccl and ``torch.cuda.set_device`` are hard-wired: on the CPU every launcher fails
 ``train.train_pipeline``             cannot be stopped between two iterations, leaves no state when it fails
 ``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
+``RealESRGAN*Dataset.__init__``      splits lines of lists at spaces, takes blank lines and byte-order marks for names
+``RealESRGANDataset.__getitem__``    as above; for an image that is not there it takes another one without naming either
+``*.build_model``                    Real-ESRGAN's models put their parts on a GPU whatever ``num_gpu`` says
 ==================================== ==================================================================================
 
 For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:
@@ -45,10 +48,12 @@ import basicsr.utils.dist_util
 import basicsr.utils.misc
 import basicsr.utils.options
 import cv2
+import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.utils import MessageLogger, get_root_logger
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from pdd_arch.basicsr_options import parse_options
@@ -80,6 +85,9 @@ def install() -> None:
     for dataset in (PairedImageDataset, SingleImageDataset):
         if not hasattr(dataset.__getitem__, _PLAIN):
             dataset.__getitem__ = naming_unreadable_images(dataset.__getitem__)
+    for pipeline in (basicsr.train, basicsr.test):
+        if not hasattr(pipeline.build_model, _PLAIN):
+            pipeline.build_model = on_the_asked_device(pipeline.build_model)
 
 
 def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
@@ -333,6 +341,43 @@ class FollowedPrefetcher:
 
 
 # ---------------------------------------------------------------- the model
+class _WithoutCuda(TorchFunctionMode):
+    """Within it what is sent to a GPU stays on, or is made on, the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        kwargs = kwargs or {}
+        if str(kwargs.get('device')).startswith('cuda'):
+            kwargs = kwargs | {'device': 'cpu'}
+        return func(*args, **kwargs)
+
+
+def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """``build_model`` whose models work on the CPU with ``num_gpu: 0``, also those that call ``.cuda()`` themselves."""
+
+    @functools.wraps(build_model)
+    def build(opt: dict[str, Any]) -> Any:
+        if opt['num_gpu'] != 0 or opt['model_type'] == 'PDDModel':  # which follows num_gpu
+            return build_model(opt)
+        with _WithoutCuda():
+            model = build_model(opt)
+        for name in ('feed_data', 'optimize_parameters', 'validation'):
+            setattr(model, name, _without_cuda(getattr(model, name)))
+        return model
+
+    return build
+
+
+def _without_cuda(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def on_the_cpu(*args: Any, **kwargs: Any) -> Any:
+        with _WithoutCuda():
+            return method(*args, **kwargs)
+
+    return on_the_cpu
+
+
 def _build_model(build_model: Callable[[BasicSROptions], TrainedModel], opt: BasicSROptions) -> TrainedModel:
     run = opt.run
     with run.opened_weights.shared():
