@@ -6,9 +6,7 @@ For good, by `install`:
 ``*.parse_options``                  loads YAML that runs code, applies ``--force_yml`` with ``exec``, checks nothing
 ``dist_util.init_dist``              nccl and ``torch.cuda.set_device`` are hard-wired: on the CPU every launcher fails
 ``train.train_pipeline``             cannot be stopped between two iterations, leaves no state when it fails
-``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
-``RealESRGAN*Dataset.__init__``      splits lines of lists at spaces, takes blank lines and byte-order marks for names
-``RealESRGANDataset.__getitem__``    as above; for an image that is not there it takes another one without naming either
+``*Dataset.__getitem__`` of images   an unreadable image ends in an error that does not name it
 ``*.build_model``                    Real-ESRGAN's models put their parts on a GPU whatever ``num_gpu`` says
 ==================================== ==================================================================================
 
@@ -51,6 +49,8 @@ import cv2
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.realesrgan_dataset import RealESRGANDataset
+from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.utils import MessageLogger, get_root_logger
 from torch.overrides import TorchFunctionMode
@@ -82,7 +82,7 @@ def install() -> None:
     basicsr.utils.dist_util.init_dist = processes.init_dist
     if not hasattr(basicsr.train.train_pipeline, _PLAIN):
         basicsr.train.train_pipeline = interruptible(basicsr.train.train_pipeline)
-    for dataset in (PairedImageDataset, SingleImageDataset):
+    for dataset in (PairedImageDataset, SingleImageDataset, RealESRGANDataset, RealESRGANPairedDataset):
         if not hasattr(dataset.__getitem__, _PLAIN):
             dataset.__getitem__ = naming_unreadable_images(dataset.__getitem__)
     for pipeline in (basicsr.train, basicsr.test):

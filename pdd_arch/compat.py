@@ -88,7 +88,7 @@ def _filter_in_any_memory_format() -> None:
         return
 
     @functools.wraps(plain)
-    def filter2D(img: Any, kernel: Any) -> Any:  # noqa: N802
+    def filter2D(img: Any, kernel: Any) -> Any:
         return plain(img.contiguous(), kernel)
 
     for module in list(sys.modules.values()):  # the models have imported it by name

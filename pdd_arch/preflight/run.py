@@ -28,6 +28,7 @@ from pdd_arch.preflight.networks import (
     open_weights,
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
+from pdd_arch.preflight.real_esrgan import check_real_esrgan
 from pdd_arch.weights.checkpoints import OpenedWeights
 
 
@@ -77,6 +78,7 @@ def check_plan(options: RunOptions) -> Losses | None:
     check_device(options)
     file = options.file
     if not isinstance(file, Options):
+        check_real_esrgan(options)
         return None
     check_dataset_types(options)
     check_networks(file)
