@@ -101,10 +101,8 @@ def train(opt, *flags) -> int:
     return run('basicsr', main, ['train', '-opt', 'run.yml', *flags])
 
 
-@pytest.mark.parametrize(
-    ('model', 'num_gpu'),
-    [(m, n) for m in ('RealESRNetModel', 'RealESRGANModel') for n in (0, pytest.param(1, marks=pytest.mark.gpu))],
-)
+@pytest.mark.parametrize('num_gpu', [0, pytest.param(1, marks=pytest.mark.gpu)])
+@pytest.mark.parametrize('model', ['RealESRNetModel', 'RealESRGANModel'])
 def test_trains_and_resumes(real_esrgan_place, capfd, model, num_gpu):
     opt = file_of(model, num_gpu=num_gpu)
     if model == 'RealESRGANModel':  # which the published file continues from RealESRNet
