@@ -92,7 +92,7 @@ def _filter_in_any_memory_format() -> None:
         return plain(img.contiguous(), kernel)
 
     for module in list(sys.modules.values()):  # the models have imported it by name
-        if vars(module).get('filter2D') is plain:
+        if getattr(module, '__dict__', {}).get('filter2D') is plain:
             vars(module)['filter2D'] = filter2D
 
 

@@ -41,9 +41,9 @@ MODELS = {
     'PDDModel': OWN,
     'RealESRNetModel': REAL_ESRGAN,
     'RealESRGANModel': REAL_ESRGAN,
-    'EDVRModel': EXTENSION,
     'StyleGAN2Model': EXTENSION,
     'HiFaceGANModel': FACES,
+    'EDVRModel': VIDEO,
     **dict.fromkeys(['VideoBaseModel', 'VideoGANModel', 'VideoRecurrentModel', 'VideoRecurrentGANModel'], VIDEO),
 }
 
@@ -97,14 +97,13 @@ NETWORKS = {
     'UNetDiscriminatorSN': 'a discriminator; trained below',
     'VGGStyleDiscriminator': 'a discriminator; tests/test_pdd_model.py',
     'VGGFeatureExtractor': "part of BasicSR's PerceptualLoss",
-    'EDVR': EXTENSION,
-    'BasicVSRPlusPlus': EXTENSION,
+    'BasicVSRPlusPlus': f'{VIDEO}; without CUDA it leaves its alignment out, and warns',
     'DFDNet': FACES,
     'StyleGAN2Generator': EXTENSION,
     'StyleGAN2Discriminator': EXTENSION,
     'HiFaceGAN': FACES,
     'HiFaceGANDiscriminator': FACES,
-    **dict.fromkeys(['BasicVSR', 'IconVSR', 'DUF', 'SpyNet', 'TOFlow'], VIDEO),
+    **dict.fromkeys(['BasicVSR', 'IconVSR', 'EDVR', 'DUF', 'SpyNet', 'TOFlow'], VIDEO),
 }
 
 
@@ -164,12 +163,14 @@ def test_networks(name):
     assert output.shape[-1] in (16, 64)
 
 
-@pytest.mark.parametrize('name', [name for name, reason in NETWORKS.items() if reason == EXTENSION])
-def test_networks_that_need_the_extension(name):
-    """The reason is true: they are made of operations that are compiled, or of layers that use them."""
-    source = sys.modules[registry.ARCH_REGISTRY.get(name).__module__]
-    used = vars(source).keys() | vars(sys.modules['basicsr.archs.arch_util']).keys()
-    assert {'fused_leaky_relu', 'ModulatedDeformConvPack', 'DCNv2Pack'} & used
+def test_the_extension_is_needed():
+    """StyleGAN2's activation has no other implementation."""
+    from basicsr.ops import fused_act
+
+    if hasattr(fused_act.fused_act, 'fused_act_ext'):
+        pytest.skip('BasicSR was compiled with its extension')
+    with pytest.raises(NameError, match='fused_act_ext'):
+        fused_act.fused_leaky_relu(torch.rand(1, 2, 4, 4), torch.zeros(2))
 
 
 def test_after_importing_real_esrgan(real_esrgan_place):  # noqa: F811

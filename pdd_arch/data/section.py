@@ -84,8 +84,9 @@ def lr_synthesis_of(options: LRSynthesisOptions | None, scale: int) -> LRSynthes
             )
         for number in ('', '2'):
             check_kernels(options, number, where)
-        values: dict[str, Any] = {name: getattr(options, name) for name in given}
-        degradation = RealESRGAN(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values: dict[str, Any] = options.model_dump(include=given)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        degradation = RealESRGAN(**values)
     elif given:
         raise OptionError(
             'without effect: it belongs to the degradation of Real-ESRGAN',

@@ -99,8 +99,9 @@ class RealESRGAN:
             if np.random.uniform() < option('sinc_prob'):
                 kernel = _sinc(side, np.pi / 3 if side < 13 else np.pi / 5)
             else:
-                kinds, shapes = ('kernel_list', 'kernel_prob'), ('blur_sigma', 'betag_range', 'betap_range')
-                kernel = random_kernel(*map(option, kinds), side, *map(option, shapes))
+                kinds, shares = option('kernel_list'), option('kernel_prob')
+                shapes = option('betag_range'), option('betap_range')
+                kernel = random_kernel(kinds, shares, side, option('blur_sigma'), *shapes)
             image = filtered(image, kernel)
         low, high = option('resize_range')
         kind = random.choices(('up', 'down', 'keep'), option('resize_prob'))[0]

@@ -514,7 +514,7 @@ class RealESRGANResizing(Section):
 
 
 class LRSynthesisOptions(RealESRGANKernels, RealESRGANResizing):
-    """How the LR half of a synthetic pair is made. Options below `noise_injection` are of `real_esrgan` alone."""
+    """How the LR half of a synthetic pair is made. All but the last three are of `degradation: real_esrgan`."""
 
     resize: Kernel | Annotated[list[Kernel], Field(min_length=1)] = _opt(
         'kernels, one of which is drawn for each crop (paper: the three of OpenCV, or matlab_bicubic)',
