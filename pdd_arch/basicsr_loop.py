@@ -9,8 +9,9 @@ For good, by `install`:
 ``train.train_pipeline``, ``test.*`` an error that ends a script of the user's own ends it in a traceback
 ``*ImageDataset.__init__``           splits lines of lists at spaces and names in an LMDB at dots, takes ``gt, lq`` and
                                      byte-order marks for names, holds LMDBs open
-``*ImageDataset.__getitem__``        an unreadable image ends in an error that does not name it
+``*Dataset.__getitem__`` of images   an unreadable image ends in an error that does not name it
 ``SRModel.nondist_validation``       all sets have all metrics; one that has no number for an image ends the run
+``*.build_model``                    Real-ESRGAN's models put their parts on a GPU whatever ``num_gpu`` says
 ==================================== ==================================================================================
 
 For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:
@@ -56,11 +57,15 @@ import basicsr.utils.dist_util
 import basicsr.utils.misc
 import basicsr.utils.options
 import cv2
+import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.realesrgan_dataset import RealESRGANDataset
+from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import MessageLogger, get_root_logger
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from pdd_arch.basicsr_options import parse_options
@@ -101,9 +106,14 @@ def install(if_uncaught: Callable[[BaseException], None]) -> None:
     if not hasattr(SRModel.nondist_validation, _PLAIN):
         SRModel.nondist_validation = with_the_metrics_of_the_set(SRModel.nondist_validation)
     for dataset in (PairedImageDataset, SingleImageDataset):
-        if not hasattr(dataset.__getitem__, _PLAIN):
+        if not hasattr(dataset.__init__, _PLAIN):
             dataset.__init__ = reading_as_checked(dataset.__init__)
+    for dataset in (PairedImageDataset, SingleImageDataset, RealESRGANDataset, RealESRGANPairedDataset):
+        if not hasattr(dataset.__getitem__, _PLAIN):
             dataset.__getitem__ = naming_unreadable_images(dataset.__getitem__)
+    for pipeline in (basicsr.train, basicsr.test):
+        if not hasattr(pipeline.build_model, _PLAIN):
+            pipeline.build_model = on_the_asked_device(pipeline.build_model)
 
 
 def reading_as_checked(init: Callable[..., None]) -> Callable[..., None]:
@@ -469,6 +479,43 @@ class FollowedPrefetcher:
 
 
 # ---------------------------------------------------------------- the model
+class _WithoutCuda(TorchFunctionMode):
+    """Within it what is sent to a GPU stays on, or is made on, the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        kwargs = kwargs or {}
+        if str(kwargs.get('device')).startswith('cuda'):
+            kwargs = kwargs | {'device': 'cpu'}
+        return func(*args, **kwargs)
+
+
+def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """``build_model`` whose models work on the CPU with ``num_gpu: 0``, also those that call ``.cuda()`` themselves."""
+
+    @functools.wraps(build_model)
+    def build(opt: dict[str, Any]) -> Any:
+        if opt['num_gpu'] != 0 or opt['model_type'] == 'PDDModel':  # which follows num_gpu
+            return build_model(opt)
+        with _WithoutCuda():
+            model = build_model(opt)
+        for name in ('feed_data', 'optimize_parameters', 'validation'):
+            setattr(model, name, _without_cuda(getattr(model, name)))
+        return model
+
+    return build
+
+
+def _without_cuda(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def on_the_cpu(*args: Any, **kwargs: Any) -> Any:
+        with _WithoutCuda():
+            return method(*args, **kwargs)
+
+    return on_the_cpu
+
+
 def _build_model(build_model: Callable[[BasicSROptions], TrainedModel], opt: BasicSROptions) -> TrainedModel:
     run = opt.run
     with run.opened_weights.shared():

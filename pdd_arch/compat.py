@@ -5,6 +5,7 @@ imported, and a few methods of BasicSR are replaced in memory afterwards; each f
 BasicSR's pipelines is in `pdd_arch.basicsr_loop`.
 """
 
+import functools
 import importlib
 import sys
 import types
@@ -76,6 +77,25 @@ def _pass_on_prefetch_errors() -> None:
     PrefetchGenerator.run, PrefetchGenerator.__next__ = run, next_item
 
 
+def _filter_in_any_memory_format() -> None:
+    """``filter2D`` of basicsr 1.4.2 cannot ``view`` channels-last images, and the JPEG before it in Real-ESRGAN's
+    models gives such images: on the CPU its padding keeps their format.
+    """
+    from basicsr.utils import img_process_util
+
+    plain = img_process_util.filter2D
+    if hasattr(plain, '__wrapped__'):
+        return
+
+    @functools.wraps(plain)
+    def filter2D(img: Any, kernel: Any) -> Any:
+        return plain(img.contiguous(), kernel)
+
+    for module in list(sys.modules.values()):  # the models have imported it by name
+        if getattr(module, '__dict__', {}).get('filter2D') is plain:
+            vars(module)['filter2D'] = filter2D
+
+
 def apply() -> None:
     """Make BasicSR importable, import it, and repair it. Doing it again, or after a failed import, is harmless."""
     _provide_functional_tensor()
@@ -88,6 +108,7 @@ def apply() -> None:
     _reattach_modules()
     _look_up_quietly()
     _pass_on_prefetch_errors()
+    _filter_in_any_memory_format()
 
 
 def _reattach_modules() -> None:

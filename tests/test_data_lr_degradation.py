@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from pdd_arch.degradations.lr_synthesis import LRSynthesis, inject_noise, real_esrgan_lr
+from pdd_arch.degradations.lr_synthesis import LRSynthesis, inject_noise
+from pdd_arch.degradations.real_esrgan import RealESRGAN
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def hr() -> np.ndarray:
 @pytest.mark.parametrize('scale', [1, 2, 4])
 def test_real_esrgan_depends_on_its_generator_alone(hr, scale):
     before = np.random.get_state()[1].copy(), random.getstate()
-    images = [real_esrgan_lr(hr, scale, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    images = [RealESRGAN()(hr, scale, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert images[0].shape == (64 // scale, 64 // scale, 3)
     assert images[0].dtype == np.float32
     np.testing.assert_array_equal(images[0], images[1])
@@ -29,7 +30,7 @@ def test_real_esrgan_depends_on_its_generator_alone(hr, scale):
 
 def test_real_esrgan_degrades(hr):
     clean = LRSynthesis(4, ('area',))(hr, np.random.default_rng(0))
-    images = [real_esrgan_lr(hr, 4, np.random.default_rng(seed)) for seed in range(12)]
+    images = [RealESRGAN()(hr, 4, np.random.default_rng(seed)) for seed in range(12)]
     for image in images:
         assert 0 <= image.min() <= image.max() <= 1
         np.testing.assert_allclose(image * 255, np.round(image * 255), atol=1e-3)
@@ -56,7 +57,7 @@ def test_injected_noise_is_the_target_domain_s():
 
 def test_in_place_of_the_kernels_and_after_them(hr):
     rng = np.random.default_rng
-    made = LRSynthesis(4, degradation='real_esrgan')(hr, rng(3))
-    np.testing.assert_array_equal(made, real_esrgan_lr(hr, 4, rng(3)))
+    made = LRSynthesis(4, degradation=RealESRGAN())(hr, rng(3))
+    np.testing.assert_array_equal(made, RealESRGAN()(hr, 4, rng(3)))
     noisy = LRSynthesis(4, noise_injection=True)(hr, rng(3), lambda: np.eye(16, dtype=np.float32)[..., None] * 0.1)
     assert np.abs(noisy - LRSynthesis(4)(hr, rng(3))).max() > 0.05

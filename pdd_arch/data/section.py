@@ -4,15 +4,24 @@ import copy
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from os import path as osp
 from typing import Any
 
 from pdd_arch.data.sources import ImageSource, open_source
 from pdd_arch.degradations.lr_synthesis import LRSynthesis
+from pdd_arch.degradations.real_esrgan import RealESRGAN
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images.names import without_extension
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import Count, LRSynthesisOptions, PositiveCount, Section, UnpairedAdaptationSet
+from pdd_arch.options.schema import (
+    Count,
+    LRSynthesisOptions,
+    PositiveCount,
+    RealESRGANKernels,
+    Section,
+    UnpairedAdaptationSet,
+)
 from pdd_arch.utils.wording import shown
 
 #: HR photographs, and those of the target domain
@@ -62,16 +71,41 @@ def read_section(opt: Mapping[str, Any]) -> tuple[UnpairedAdaptationSet, int, in
 
 
 def lr_synthesis_of(options: LRSynthesisOptions | None, scale: int) -> LRSynthesis:
-    """The LR synthesis that the section asks for. Raises OptionError where kernels stand beside a degradation."""
-    options = options or LRSynthesisOptions()
-    if options.degradation and 'resize' in options.model_fields_set:
+    """The LR synthesis that the section asks for. Raises OptionError for options that do not go together."""
+    options, where = options or LRSynthesisOptions(), 'datasets.train.lr_synthesis'
+    given = options.model_fields_set & {field.name for field in fields(RealESRGAN)}
+    degradation = None
+    if options.degradation:
+        if 'resize' in options.model_fields_set:
+            raise OptionError(
+                f'{options.degradation!r} takes no `resize` beside it',
+                where=f'{where}.degradation',
+                way_out='Remove one of the two.',
+            )
+        for number in ('', '2'):
+            check_kernels(options, number, where)
+        values: dict[str, Any] = options.model_dump(include=given)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        degradation = RealESRGAN(**values)
+    elif given:
         raise OptionError(
-            f'{options.degradation!r} takes no `resize` beside it',
-            where='datasets.train.lr_synthesis.degradation',
-            way_out='Remove one of the two.',
+            'without effect: it belongs to the degradation of Real-ESRGAN',
+            where=f'{where}.{min(given)}',
+            way_out=f'Set {where}.degradation: real_esrgan, or remove it.',
         )
     kernels = (options.resize,) if isinstance(options.resize, str) else tuple(options.resize)
-    return LRSynthesis(scale, kernels, options.degradation, options.noise_injection)
+    return LRSynthesis(scale, kernels, degradation, options.noise_injection)
+
+
+def check_kernels(options: RealESRGANKernels, number: str, where: str) -> None:
+    """Raises OptionError where a round (its `number`, with which its options end) has not a weight for each kernel."""
+    kinds, weights = getattr(options, f'kernel_list{number}'), getattr(options, f'kernel_prob{number}')
+    if len(kinds) != len(weights):
+        raise OptionError(
+            where=f'{where}.kernel_prob{number}',
+            expected=f'as many as kernel_list{number} ({len(kinds)})',
+            found=str(len(weights)),
+        )
 
 
 def open_sources(opt: Mapping[str, Any]) -> Sources:

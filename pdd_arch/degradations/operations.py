@@ -24,9 +24,19 @@ def filtered(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
 
 
-def random_kernel(kinds: Sequence[str], shares: Sequence[float], size: int, sigma: tuple[float, float]) -> np.ndarray:
-    """A (size, size) blur kernel, size odd, sum 1, of BasicSR's `kinds` with these probabilities; sigma in pixels."""
-    return random_mixed_kernels(list(kinds), list(shares), size, sigma, sigma, (-np.pi, np.pi), (0.5, 4), (1, 2))
+def random_kernel(
+    kinds: Sequence[str],
+    shares: Sequence[float],
+    size: int,
+    sigma: tuple[float, float],
+    generalized: tuple[float, float] = (0.5, 4),
+    plateau: tuple[float, float] = (1, 2),
+) -> np.ndarray:
+    """A (size, size) blur kernel, size odd, sum 1, of BasicSR's `kinds` with these weights.
+
+    Smallest and largest value of each: `sigma` in pixels, shapes (beta) of the generalized and the plateau kernels.
+    """
+    return random_mixed_kernels(list(kinds), list(shares), size, sigma, sigma, (-np.pi, np.pi), generalized, plateau)
 
 
 def downsampled(image: np.ndarray, scale: int, resize: str = 'area') -> np.ndarray:

@@ -24,6 +24,7 @@ from pdd_arch.preflight.networks import (
     open_weights,
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
+from pdd_arch.preflight.real_esrgan import check_real_esrgan
 from pdd_arch.preflight.without_effect import options_without_effect
 from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.weights.checkpoints import OpenedWeights
@@ -78,6 +79,7 @@ def check_plan(options: RunOptions) -> Losses | None:
     file = options.file
     if not isinstance(file, Options):
         check_set_metrics(options)
+        check_real_esrgan(options)
         return None
     check_dataset_types(options)
     check_networks(file)

@@ -1,0 +1,209 @@
+"""Checks of option files for Real-ESRGAN's models and datasets, which read most of their options without a default."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from os import path as osp
+from typing import Any
+
+from basicsr.utils.registry import MODEL_REGISTRY
+
+from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.section import check_kernels
+from pdd_arch.data.sources import require_folder
+from pdd_arch.errors import DataError, MissingFileError, OptionError
+from pdd_arch.images.decoding import image_size
+from pdd_arch.options.messages import validated
+from pdd_arch.options.run_options import RunOptions
+from pdd_arch.options.schema import BasicOptions, PositiveCount, RealESRGANKernels, RealESRGANResizing, Section, Size
+from pdd_arch.preflight.networks import require_file
+from pdd_arch.training.resume import state_candidates
+from pdd_arch.utils.registration import registered_as
+from pdd_arch.utils.wording import did_you_mean, shown
+
+#: side of the images that the dataset cuts out or pads to
+_SIDE = 400
+#: pixels that sharpening and blur mirror at each border; an image has to be larger
+_SHARPENING, _BLUR = 25, 10
+
+
+class _Model(Section):
+    """What both models read at the top of a file."""
+
+    gt_size: Size
+    queue_size: PositiveCount = 180
+
+
+class _NetSwitches(Section):
+    gt_usm: bool
+
+
+class _GANSwitches(Section):
+    l1_gt_usm: bool
+    percep_gt_usm: bool
+    gan_gt_usm: bool
+
+
+class _Augmentation(Section):
+    use_hflip: bool
+    use_rot: bool
+
+
+class _Scale(Section):
+    scale: PositiveCount
+
+
+_SECTIONS = (_Model, _NetSwitches, _GANSwitches, _Augmentation, RealESRGANKernels, RealESRGANResizing)
+
+
+def check_real_esrgan(options: RunOptions) -> None:
+    """What stands in the file for a training of ``RealESRNetModel`` or ``RealESRGANModel`` is complete and fits.
+
+    Nothing is checked for other models. Raises the `PDDError` that fits.
+    """
+    model = registered_as('model', MODEL_REGISTRY, options.file.model_type, 'model_type')
+    kinds = {cls.__name__ for cls in inspect.getmro(model)} if inspect.isclass(model) else set()
+    if not options.is_train or not kinds & {'RealESRNetModel', 'RealESRGANModel'}:
+        return
+    opt = options.for_basicsr()
+    _check_weights(opt)
+    data, synthetic = opt['datasets']['train'], opt.get('high_order_degradation', True)
+    if 'RealESRGANModel' in kinds:
+        _complete(_GANSwitches, opt)
+    pairs = data.get('type') in ('RealESRGANPairedDataset', 'PairedImageDataset')
+    if synthetic and pairs:
+        raise OptionError(
+            f'{data["type"]} gives pairs, but {options.file.model_type} makes the LR images itself',
+            where='datasets.train.type',
+            way_out='Use RealESRGANDataset, or set high_order_degradation: false.',
+        )
+    if not synthetic and data.get('type') == 'RealESRGANDataset':
+        raise OptionError(
+            'false, but RealESRGANDataset gives no LR images',
+            where='high_order_degradation',
+            way_out='Use RealESRGANPairedDataset, or remove it.',
+        )
+    if synthetic:
+        if 'RealESRNetModel' in kinds:
+            _complete(_NetSwitches, opt)
+        _check_synthesis(opt, batch=(data.get('batch_size_per_gpu') or 1) * max(_gpus(options), 1))
+    if data.get('type') == 'RealESRGANDataset':
+        _check_dataset(data)
+    elif data.get('type') == 'RealESRGANPairedDataset':
+        _check_pairs(data)
+
+
+def _check_weights(opt: Mapping[str, Any]) -> None:
+    """The files that a run starts from exist; one that resumes has its own."""
+    resumes = next(state_candidates(opt), None) is not None
+    for letter in 'gd':
+        file = opt['path'].get(f'pretrain_network_{letter}')
+        if file is not None and not resumes:
+            require_file(f'path.pretrain_network_{letter}', file)
+
+
+def _gpus(options: RunOptions) -> int:
+    asked = options.file.num_gpu
+    return 1 if options.distributed or asked == 'auto' else asked
+
+
+def _complete(model: type[Section], opt: Mapping[str, Any], where: str = '') -> Any:
+    """The options of a section that a class reads, each of which has to be there unless it has a default."""
+    prefix = f'{where}.' if where else ''
+    known = {name for section in (*_SECTIONS, BasicOptions) for name in section.model_fields}
+    for name, field in model.model_fields.items():
+        inherited = issubclass(model, RealESRGANKernels | RealESRGANResizing)  # whose defaults are not BasicSR's
+        if opt.get(name) is None and (inherited or field.is_required()):
+            hint = did_you_mean(name, [str(key) for key in opt if key not in known])
+            raise OptionError('missing', where=f'{prefix}{name}', way_out=hint)
+    return validated(model, {name: opt[name] for name in model.model_fields if name in opt}, where)
+
+
+def _check_synthesis(opt: Mapping[str, Any], batch: int) -> None:
+    """The degradation, the crop and the queue of pairs go together."""
+    read, resizing = _complete(_Model, opt), _complete(RealESRGANResizing, opt)
+    scale = validated(_Scale, {'scale': opt.get('scale')}).scale
+    if _SIDE % scale or _SIDE // scale <= _BLUR:
+        divisors = ', '.join(str(n) for n in range(1, _SIDE // _BLUR) if _SIDE % n == 0)
+        raise OptionError(
+            where='scale', expected=f'a divisor of {_SIDE}, the side of the images ({divisors})', found=str(scale)
+        )
+    if read.gt_size % scale or not _SHARPENING < read.gt_size <= _SIDE:
+        raise OptionError(
+            where='gt_size',
+            expected=f'a multiple of the scale {scale} from {_SHARPENING + 1} to {_SIDE}',
+            found=str(read.gt_size),
+        )
+    if read.queue_size % batch:
+        raise OptionError(
+            where='queue_size',
+            expected=f'a multiple of the {batch} images of a step (datasets.train.batch_size_per_gpu)',
+            found=str(read.queue_size),
+        )
+    if int(_SIDE * resizing.resize_range[0]) <= _BLUR:
+        raise OptionError(
+            f'images of {_SIDE} pixels would become too small for the blur kernels',
+            where='resize_range[0]',
+            expected=f'more than {(_BLUR + 1) / _SIDE:g}',
+            found=f'{resizing.resize_range[0]:g}',
+        )
+
+
+def _check_dataset(data: Mapping[str, Any]) -> None:
+    where = 'datasets.train'
+    kernels = _complete(RealESRGANKernels, data, where)
+    for number in ('', '2'):
+        check_kernels(kernels, number, where)
+    _complete(_Augmentation, data, where)
+    for _, (name,) in _listed(data, ('dataroot_gt',), where):
+        image_size(name)
+
+
+def _check_pairs(data: Mapping[str, Any]) -> None:
+    where = 'datasets.train'
+    _complete(_Augmentation, data, where)
+    if data.get('meta_info') is None:
+        check_paired_dataset({**data, 'type': 'PairedImageDataset', 'meta_info_file': None}, where)
+        return
+    for line, names in _listed(data, ('dataroot_gt', 'dataroot_lq'), where):
+        gt, lq = map(image_size, names)
+        if gt != tuple(side * data['scale'] for side in lq):
+            raise DataError(
+                f'{lq[0]}x{lq[1]} pixels (height x width), but its GT {shown(names[0])} has {gt[0]}x{gt[1]}',
+                where=f'{where}.meta_info, line {line}: {shown(names[1])}',
+                way_out='Correct `scale`, or the list.',
+            )
+
+
+def _listed(data: Mapping[str, Any], roots: tuple[str, ...], where: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, paths) of a list, split as BasicSR splits it; an LMDB has its own list, which is left to BasicSR."""
+    if not isinstance(data.get('io_backend'), Mapping) or data['io_backend'].get('type') not in ('disk', 'lmdb'):
+        raise OptionError('missing', where=f'{where}.io_backend', way_out='Write `io_backend: {type: disk}`.')
+    for root in roots:
+        if not isinstance(data.get(root), str):
+            raise OptionError('missing', where=f'{where}.{root}', expected='a folder of images or an LMDB')
+        require_folder(data[root], f'{where}.{root}')
+    if data['io_backend']['type'] == 'lmdb':
+        return
+    key, file = f'{where}.meta_info', data.get('meta_info')
+    if not isinstance(file, str):
+        raise OptionError('missing', where=key, expected='a text file that lists the images')
+    try:
+        with open(file) as opened:  # in the encoding that BasicSR reads it with
+            lines = opened.read().splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise MissingFileError(f'{shown(file)} cannot be read ({e})', where=key, way_out='Correct the path.') from None
+    if not lines:
+        raise DataError(f'{shown(file)} lists no image', where=key, way_out='Write one name a line.')
+    for number, line in enumerate(lines, 1):
+        # one name is taken up to the first space, two are split at comma and space
+        names = line.strip().split(', ') if len(roots) > 1 else line.strip().split(' ')[:1]
+        paths = [osp.join(data[root], name) for root, name in zip(roots, names, strict=False)]
+        if len(names) != len(roots) or not all(map(osp.isfile, paths)):
+            expected = 'the names of a GT and an LR image, `gt, lq`' if len(roots) > 1 else 'the name of an image'
+            raise DataError(
+                where=f'{key}, line {number}',
+                expected=f'{expected}, below {shown(data[roots[0]])}',
+                found=repr(line[:200]),
+                way_out='BasicSR reads each line of the list, and names up to the first space. Correct the list.',
+            )
+        yield number, paths
