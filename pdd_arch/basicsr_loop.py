@@ -291,7 +291,7 @@ def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     loop = basicsr.train
     of_loop = {
         'parse_options': functools.partial(parse_options, run=run),
-        'copy_opt_file': functools.partial(_copy_option_file, run),
+        'copy_opt_file': functools.partial(copy_option_file, run),
         'load_resume_state': load_resume_state,
         'mkdir_and_rename': mkdir_and_rename,
         'get_time_str': functools.partial(_time_of_a_new_log, loop.get_time_str, run),
@@ -323,7 +323,7 @@ def mkdir_and_rename(path: str) -> None:
     os.makedirs(path, exist_ok=True)
 
 
-def _copy_option_file(run: TrainingRun, opt_file: str, folder: str) -> None:
+def copy_option_file(run: TrainingRun, opt_file: str, folder: str) -> None:
     """Copy an option file, with the modules that were imported, below a comment with the time and the command line."""
     if processes.rank():
         return

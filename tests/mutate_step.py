@@ -95,8 +95,8 @@ MUTATIONS = [
     (
         'perceptual loss on the real half',
         STEP,
-        "compared = features['student_syn'], features['target']",
-        "compared = features.get('student_real') or features['student_syn'], features['target']",
+        'inputs = tuple(of_loss[image] for image in pair)',
+        "inputs = of_loss.get('student_real') or of_loss['student_syn'], of_loss['target']",
     ),
     (
         'average updated before the step',

@@ -115,8 +115,8 @@ def test_import_without_what_only_posix_has():
     """As on Windows: no fcntl, two signals, no flags of open() but its own. What others need is imported before."""
     code = """
 import multiprocessing.spawn, os, random, signal, subprocess, sys, tempfile
-import cv2, filelock, lpips, lmdb, numpy, PIL.Image, pydantic, scipy.optimize, scipy.stats, skimage, spandrel, torch
-import torch.distributed, torch.utils.data, torchvision, tqdm, yaml
+import cv2, filelock, lpips, lmdb, numpy, PIL.Image, psutil, pydantic, scipy.optimize
+import scipy.stats, skimage, spandrel, torch, torch.distributed, torch.utils.data, torchvision, tqdm, yaml
 sys.modules['fcntl'], sys.platform = None, 'win32'
 for name in ('SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGKILL', 'sigtimedwait', 'pthread_sigmask'):
     delattr(signal, name)

@@ -10,6 +10,7 @@ from pdd_arch.basicsr_loop import copy_option_file
 from pdd_arch.errors import OptionError
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.yaml_file import load_options
+from pdd_arch.training.run_state import TrainingRun
 
 GOOD = yaml.safe_dump(run_options(), sort_keys=False)
 
@@ -109,6 +110,6 @@ def test_the_copy_of_a_run_is_an_option_file(tmp_path, monkeypatch, text):
     monkeypatch.setattr(io, 'text_encoding', lambda given, *_: given or 'ascii')
     expected = read(tmp_path, text).file
     (tmp_path / 'copy').mkdir()
-    copy_option_file(str(tmp_path / 'run.yml'), str(tmp_path / 'copy'))
+    copy_option_file(TrainingRun(), str(tmp_path / 'run.yml'), str(tmp_path / 'copy'))
     assert RunOptions.of(load_options(tmp_path / 'copy' / 'run.yml')).file == expected
     assert '# basicsr -opt run.yml --force_yml name=a b\n' in (tmp_path / 'copy' / 'run.yml').read_text('utf-8')

@@ -24,7 +24,8 @@ def counted(monkeypatch):
         plain = getattr(module, name)
 
         def count(path, *args, **kwargs):
-            counts[kind][os.path.basename(str(path)) if kind == 'weights' else os.path.relpath(path)] += 1
+            name = str(getattr(path, 'name', path))  # of an open file
+            counts[kind][os.path.basename(name) if kind == 'weights' else os.path.relpath(name)] += 1
             return plain(path, *args, **kwargs)
 
         monkeypatch.setattr(module, name, count)

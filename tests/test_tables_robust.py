@@ -131,7 +131,7 @@ def test_other_metrics_need_no_new_training(table_folder, trained):
 def test_a_damaged_result_is_named(table_folder):
     assert tables('--only', 'bicubic') == 0
     Path('out/cells/a_bicubic.json').write_text('{"fing')
-    with pytest.raises(DataError, match=r'a_bicubic\.json: is damaged .* Delete it to measure again'):
+    with pytest.raises(DataError, match=r'a_bicubic\.json: cannot be read as JSON .* Delete it to measure again'):
         tables()
 
 

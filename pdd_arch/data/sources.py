@@ -17,7 +17,7 @@ import numpy as np
 from pdd_arch.data.meta_info import listed_names, parse_meta_info
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
-from pdd_arch.images.names import IMAGE_EXTENSIONS, folder_content, is_image_name, without_extension
+from pdd_arch.images.names import IMAGE_EXTENSIONS, FolderContent, folder_content, is_image_name, without_extension
 from pdd_arch.utils.wording import did_you_mean, one_of, shown
 
 _IO_BACKENDS = ('disk', 'lmdb')
@@ -173,7 +173,8 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
 
 def open_folder(folder: str, key: str) -> FileSource:
     """All images of a folder, as :func:`list_images` lists them."""
-    return FileSource(folder, list_images(folder, key), key, folder_content(folder).unread)
+    content = _content_with_images(folder, key)
+    return FileSource(folder, content.images, key, content.unread)
 
 
 def data_root(opt: Mapping[str, Any], side: str, section: str) -> tuple[str, str, str]:
@@ -228,6 +229,10 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
         DataError: there is none (says what is there instead), with `only_images` any other file, or the folder cannot
             be read.
     """
+    return _content_with_images(folder, key, only_images).images
+
+
+def _content_with_images(folder: str, key: str, only_images: bool = False) -> FolderContent:
     try:
         content = folder_content(folder)
     except DataError as error:
@@ -242,7 +247,7 @@ def list_images(folder: str, key: str, only_images: bool = False) -> list[str]:
             way_out='Remove it or move it elsewhere.',
         )
     if images:
-        return images
+        return content._replace(images=images)
     with_images = [name for name in subfolders if _holds_images(osp.join(folder, name))]
     found = [f'{_counted(others, "other file")} ({_few(others)})'] if others else []
     way_out = f'Put images there ({", ".join(IMAGE_EXTENSIONS[:3])}, ...), or correct the path.'
