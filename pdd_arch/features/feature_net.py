@@ -31,6 +31,7 @@ def _empty_trunk(network: str, depth: int | None = None) -> nn.Sequential:
     return features[:depth]
 
 
+@functools.lru_cache
 def layer_positions(network: str) -> dict[str, int]:
     """Names of the layers that can be tapped, with their index in torchvision's ``features``.
 
