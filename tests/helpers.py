@@ -2,6 +2,7 @@
 
 import logging
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -135,3 +136,21 @@ def release_logger() -> None:
         handler.close()
     logger.propagate = True
     initialized_logger.clear()
+
+
+def validation_pairs(root: Path) -> dict:
+    """The section of a paired validation set at scale 4 in ``gt`` and ``lq`` below `root`."""
+    return {
+        'name': 'val',
+        'type': 'PairedImageDataset',
+        'phase': 'val',
+        'scale': 4,
+        'dataroot_gt': str(root / 'gt'),
+        'dataroot_lq': str(root / 'lq'),
+        'io_backend': {'type': 'disk'},
+    }
+
+
+def single(opt: dict) -> dict:
+    """The section of the LR images alone of a paired set."""
+    return {k: v for k, v in opt.items() if k != 'dataroot_gt'} | {'type': 'SingleImageDataset'}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from helpers import single, validation_pairs
 
 from pdd_arch.data.paired_check import check_paired_dataset, explain_unreadable
 from pdd_arch.errors import DataError, MissingFileError, OptionError
@@ -23,19 +24,7 @@ def opt(tmp_path):
     for name, size, extra in (('a', (8, 10), (0, 0)), ('b', (9, 7), (3, 1))):
         write(tmp_path / 'lq' / f'{name}.png', *size)
         write(tmp_path / 'gt' / f'{name}.png', *(4 * s + e for s, e in zip(size, extra, strict=True)))
-    return {
-        'name': 'val',
-        'type': 'PairedImageDataset',
-        'phase': 'val',
-        'scale': 4,
-        'dataroot_gt': str(tmp_path / 'gt'),
-        'dataroot_lq': str(tmp_path / 'lq'),
-        'io_backend': {'type': 'disk'},
-    }
-
-
-def single(opt):
-    return {k: v for k, v in opt.items() if k != 'dataroot_gt'} | {'type': 'SingleImageDataset'}
+    return validation_pairs(tmp_path)
 
 
 def test_good_sets(opt, tmp_path):

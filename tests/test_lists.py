@@ -9,7 +9,7 @@ import pytest
 import yaml
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
-from helpers import run_options, write_images
+from helpers import run_options, single, validation_pairs, write_images
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
@@ -28,19 +28,7 @@ def opt(tmp_path):
         for name in NAMES if side != 'gt/sub' else ('deep.png',):
             image = rng.integers(0, 256, (8 * factor, 10 * factor, 3), dtype=np.uint8)
             cv2.imencode('.png', image)[1].tofile(tmp_path / side / name)
-    return {
-        'name': 'val',
-        'type': 'PairedImageDataset',
-        'phase': 'val',
-        'scale': 4,
-        'dataroot_gt': str(tmp_path / 'gt'),
-        'dataroot_lq': str(tmp_path / 'lq'),
-        'io_backend': {'type': 'disk'},
-    }
-
-
-def single(opt):
-    return {k: v for k, v in opt.items() if k != 'dataroot_gt'} | {'type': 'SingleImageDataset'}
+    return validation_pairs(tmp_path)
 
 
 def listed(opt, tmp_path, content):

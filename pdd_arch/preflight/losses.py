@@ -73,10 +73,15 @@ def check_losses(train: AdaptationSettings) -> Losses:
     return losses
 
 
+def trial_device(options: RunOptions) -> str:
+    """The kind of device on which a loss or an optimizer is tried before a run: that of the run."""
+    return 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
+
+
 def try_out_extra(options: RunOptions, losses: Losses) -> None:
     """Extra losses of images take a prediction and a target, and give one number with a gradient."""
     side = getattr(options.pdd.datasets['train'], 'gt_size', None) or 64
-    device = 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
+    device = trial_device(options)
     for loss in losses.extra:
         if isinstance(loss.loss, nn.Module) and not isinstance(loss.loss, DistillationLoss):
             _try_out(loss, loss.loss.to(device), side, device)

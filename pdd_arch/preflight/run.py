@@ -13,7 +13,7 @@ from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule
 from pdd_arch.options.signatures import check_optimizer, check_schedule_class
 from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
-from pdd_arch.preflight.losses import check_feature_size, check_losses, try_out_extra
+from pdd_arch.preflight.losses import check_feature_size, check_losses, trial_device, try_out_extra
 from pdd_arch.preflight.metrics import check_image_sizes, check_metric_weights, check_set_metrics, check_validation
 from pdd_arch.preflight.networks import (
     check_images,
@@ -118,7 +118,7 @@ def check_device(options: RunOptions) -> None:
 def check_schedule(options: RunOptions) -> None:
     """Optimizers can be built, and schedules are complete and cover the run."""
     train, scheduler, where = options.train, options.train.scheduler, 'train.scheduler'
-    device = 'cuda' if options.file.num_gpu and torch.cuda.is_available() else 'cpu'
+    device = trial_device(options)
     for key in ('optim_g', 'optim_d'):
         section = getattr(train, key)
         if section is None:
