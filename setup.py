@@ -79,7 +79,7 @@ setup(
             'onnxruntime>=1.18',
             'pytest>=8',
             'pytest-timeout>=2.3',
-            'pytest-xdist>=3.5',
+            'pytest-xdist>=3.7',
             'ruff>=0.9',
             'types-PyYAML',
             'types-psutil',

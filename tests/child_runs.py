@@ -102,8 +102,8 @@ def _train(argv: list[str], iteration, pause: float, environment: dict[str, str]
     os._exit(run('basicsr', main, argv))
 
 
-def ranks(world: int, *flags: str, launcher: str = 'pytorch', pause: float = 0.0) -> list[Child]:
-    """The processes of a distributed run, as a launcher starts them: rank by environment variables."""
+def of_ranks(world: int, launcher: str = 'pytorch') -> list[dict[str, str]]:
+    """The environment variables by which a launcher tells the processes of a distributed run their ranks."""
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = str(s.getsockname()[1])
@@ -115,7 +115,12 @@ def ranks(world: int, *flags: str, launcher: str = 'pytorch', pause: float = 0.0
         own = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=world, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
         return {k: str(v) for k, v in own.items()}
 
-    return [Child('--launcher', launcher, *flags, environment=environment(r), pause=pause) for r in range(world)]
+    return [environment(rank) for rank in range(world)]
+
+
+def ranks(world: int, *flags: str, launcher: str = 'pytorch', pause: float = 0.0) -> list[Child]:
+    """The processes of a distributed run, as a launcher starts them."""
+    return [Child('--launcher', launcher, *flags, environment=e, pause=pause) for e in of_ranks(world, launcher)]
 
 
 def losses_by_iteration() -> dict[int, dict]:

@@ -13,8 +13,10 @@ import pdd_arch  # noqa: F401  (applies the shims before any test imports basics
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-# small tensors: more threads cost more than they bring, and far more on a busy machine
+# small tensors: more threads cost more than they bring, and far more on a busy machine; also in processes that tests
+# start, which read the environment
 torch.set_num_threads(1)
+os.environ |= dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1')
 
 
 def pytest_addoption(parser):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from adapt_material import GENERALIST, make_folders
+from programs import Program
 from spandrel import ModelLoader
 
 from pdd_arch.adaptation import child_training
@@ -23,7 +24,7 @@ from pdd_arch.inference import load_network
 from pdd_arch.selection import camera, signals
 from pdd_arch.utils.signals import Stopped
 
-STEPS = 20
+STEPS = 10
 GIVEN = ['photos', '--hr', 'hr', '--generalist', GENERALIST, '--feature-weights', 'features.pth', '--iterations', STEPS]
 
 
@@ -144,10 +145,16 @@ def test_again_nothing_is_done(here, capsys, monkeypatch):
 def test_three_lines_of_python(here):
     from pdd_arch import adapt
 
-    result = adapt('photos', 'hr', here / 'whole', generalist=GENERALIST, feature_weights='features.pth', iterations=20)
+    given = dict(generalist=GENERALIST, feature_weights='features.pth', iterations=STEPS)
+    result = adapt('photos', 'hr', here / 'whole', **given)
     assert result.model.is_file()
     assert result.before.structure == 1
     assert result.statement
+
+
+def start_training(arguments, log, device=None, folder=None):
+    """In the place of the function of that name."""
+    return Program('-m', 'pdd_arch', *arguments, folder=folder, output=log)
 
 
 def test_stopped_and_continued_is_uninterrupted(here, monkeypatch, capfd):
@@ -159,6 +166,7 @@ def test_stopped_and_continued_is_uninterrupted(here, monkeypatch, capfd):
             stops.append(os.kill(os.getpid(), signal.SIGTERM))
 
     monkeypatch.setattr(adaptation.outcome, 'write_preview', stop)
+    monkeypatch.setattr(child_training, 'start_training', start_training)
     assert pdd(*GIVEN, '-o', 'parts') == 128 + signal.SIGTERM
     told = capfd.readouterr().err
     assert 'pdd: stopped by SIGTERM while training. Give the same command to continue.' in told
@@ -188,12 +196,12 @@ def trained(here):
 
 def test_a_damaged_checkpoint_is_named_and_can_be_removed(trained, capsys):
     out = trained('damaged')
-    file = out / 'experiments/adapt/models/net_g_12.pth'
+    file = out / 'experiments/adapt/models/net_g_6.pth'
     file.write_bytes(file.read_bytes()[:1000])
     assert pdd(*GIVEN, '-o', out) == 1
     told = capsys.readouterr().err
-    assert 'net_g_12.pth' in told
-    assert 'Or remove damaged/experiments/adapt/models/net_g_12.pth' in told
+    assert 'net_g_6.pth' in told
+    assert 'Or remove damaged/experiments/adapt/models/net_g_6.pth' in told
     file.unlink()
     assert pdd(*GIVEN, '-o', out) == 0
     assert 'the best of 4 checkpoints' in Path(out, 'adaptation.json').read_text()
@@ -238,4 +246,4 @@ def _pretend_to_train(workspace, name, iterations, _preview, _label):
     """The higher ratio has learned more."""
     folder = workspace.run_folder(name) / 'models'
     folder.mkdir(parents=True)
-    shutil.copy(f'whole/experiments/adapt/models/net_g_{20 if name.endswith("4") else 4}.pth', folder / 'net_g_2.pth')
+    shutil.copy(f'whole/experiments/adapt/models/net_g_{10 if name.endswith("4") else 2}.pth', folder / 'net_g_2.pth')

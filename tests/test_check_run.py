@@ -1,14 +1,12 @@
 """``--check``: says what would run, finds what would stop it, and writes nothing."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
 import torch
 import yaml
 from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options, write_images
+from programs import python
 from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
@@ -108,9 +106,7 @@ def test_a_test(check):
 
 def test_as_a_module(workplace):
     (workplace / 'run.yml').write_text(yaml.safe_dump(run_options()))
-    command = [sys.executable, '-m', 'pdd_arch', 'train', '-opt', 'run.yml', '--check']
-    threads = os.environ | {'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=threads)
+    done = python('-m', 'pdd_arch', 'train', '-opt', 'run.yml', '--check')
     assert done.returncode == 0, done.stderr
     assert 'No error found; nothing was written.' in done.stdout
 

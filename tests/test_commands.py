@@ -18,11 +18,10 @@ from pdd_arch.commands.errors import run
 from pdd_arch.errors import OptionError
 
 SRVGG = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=4, act_type='prelu')
-SINGLE = os.environ | {'OMP_NUM_THREADS': '1'}
 
 
 def command(*args, **kwargs):
-    return subprocess.run(args, capture_output=True, text=True, env=SINGLE, timeout=170, check=False, **kwargs)
+    return subprocess.run(args, capture_output=True, text=True, timeout=170, check=False, **kwargs)
 
 
 def basicsr(*args):

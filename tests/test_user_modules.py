@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from basicsr.utils.registry import LOSS_REGISTRY
 from helpers import release_logger, run_options
+from programs import python
 
 from pdd_arch.commands import pdd_cli
 from pdd_arch.commands.basicsr_cli import main
@@ -122,13 +122,7 @@ def test_script_itself_may_be_named(workplace):
         f.write("\n\nif __name__ == '__main__':\n    import os\n    from basicsr.train import train_pipeline\n")
         f.write('    train_pipeline(os.getcwd())\n')
     write(run_options(**OWN) | {'import': ['my_run']})
-    done = subprocess.run(
-        [sys.executable, 'my_run.py', '-opt', 'run.yml', '--import', './my_run.py'],
-        env=os.environ | {'PYTHONPATH': str(Path(user_modules.__file__).parents[2]), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python('my_run.py', '-opt', 'run.yml', '--import', './my_run.py')
     assert done.returncode == 0, done.stderr
     assert Path('experiments/tiny/models/net_g_latest.pth').is_file()
 
@@ -272,7 +266,7 @@ from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
 
 if __name__ == '__main__':
-    multiprocessing.set_start_method('spawn')
+    multiprocessing.set_start_method('spawn', force=True)
     sys.exit(run('basicsr', main, sys.argv[1:]))
 """
 
@@ -282,16 +276,11 @@ def test_dataset_of_the_users_own_in_data_workers(how, fails, workplace):
     Path('elsewhere').mkdir()
     Path('elsewhere/my_data.py').write_text(f'FAILS = {fails}\n{DATASET}')
     Path('spawn.py').write_text(SPAWN)
-    changes = dict(datasets=dict(train=dict(type='MyDataset', num_worker_per_gpu=1)))
+    # one epoch: each starts workers anew, which takes a spawned one five seconds
+    changes = dict(datasets=dict(train=dict(type='MyDataset', num_worker_per_gpu=1, dataset_enlarge_ratio=5)))
     write(run_options(**changes) | {'import': ['elsewhere/my_data.py']})
     program = ['spawn.py'] if how == 'spawn' else ['-m', 'pdd_arch']
-    done = subprocess.run(
-        [sys.executable, *program, 'train', '-opt', 'run.yml'],
-        env=os.environ | {'PYTHONPATH': str(Path(user_modules.__file__).parents[2]), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python(*program, 'train', '-opt', 'run.yml')
     assert done.returncode == int(fails), done.stderr
     if fails:
         assert "my_data.py line 14: KeyError: 'of my dataset'" in done.stderr.splitlines()[-1]

@@ -1,7 +1,5 @@
 """Scripts of the user's own that call BasicSR's pipelines: they take all flags and end as the commands do."""
 
-import os
-import subprocess
 import sys
 
 import pytest
@@ -9,7 +7,9 @@ import torch
 import yaml
 from basicsr.test import test_pipeline as run_test
 from basicsr.train import train_pipeline
+from child_runs import of_ranks
 from helpers import run_options
+from programs import Program, python
 
 from pdd_arch.basicsr_options import Checked
 from pdd_arch.errors import OptionError
@@ -39,6 +39,7 @@ if __name__ == '__main__':
     train_pipeline(os.getcwd())
 """
 OWN_LOSS = 'train:distill_opt={type: FeatureMeanLoss, layers: [features.0]}'
+COMMAND = ('my_loss.py', '-opt', 'run.yml', '--force_yml', OWN_LOSS)
 
 
 def write(folder, opt=None):
@@ -46,10 +47,8 @@ def write(folder, opt=None):
     (folder / 'my_loss.py').write_text(SCRIPT)
 
 
-def script(*flags, launcher=()):
-    command = [sys.executable, *launcher, 'my_loss.py', '-opt', 'run.yml', '--force_yml', OWN_LOSS, *flags]
-    threads = os.environ | {'OMP_NUM_THREADS': '1'}
-    return subprocess.run(command, capture_output=True, text=True, timeout=170, check=False, env=threads)
+def script(*flags):
+    return python(*COMMAND, *flags)
 
 
 @pytest.fixture
@@ -78,13 +77,12 @@ def test_check_of_a_finished_run_changes_nothing(workplace):
 
 def test_check_in_several_processes_speaks_once(workplace):
     write(workplace)
-    done = script(
-        *('--check', '--launcher', 'pytorch'),
-        launcher=('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29613'),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count('No error found') == 1
-    assert '2 processes, ' in done.stdout
+    together = [Program(*COMMAND, '--check', '--launcher', 'pytorch', environment=e) for e in of_ranks(2)]
+    done = [program.completed() for program in together]
+    assert [d.returncode for d in done] == [0, 0], done
+    printed = ''.join(d.stdout for d in done)
+    assert printed.count('No error found') == 1
+    assert '2 processes, ' in printed
     assert not (workplace / 'experiments').exists()
 
 
