@@ -60,7 +60,6 @@ Imports = Annotated[
     str | Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=100)],
     _Expected('a list of Python files or modules'),
 ]
-Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
 def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', alias: str | None = None) -> Any:
@@ -731,6 +730,9 @@ class Metric(OpenSection):
         shown='higher; lower for metrics known to be so',
     )
     crop_border: Count = _opt('pixels cut from each side before measuring', 0, shown='required by most')
+
+
+Metrics = Annotated[dict[Word, Metric], _Expected('a section per metric')]
 
 
 class ValOptions(Section):
