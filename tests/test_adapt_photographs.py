@@ -180,6 +180,9 @@ def test_identity_changes_with_the_images(folder, images):
     assert identity(inspect(folder)) == before
     cv2.imwrite(str(folder / '9.png'), images[0][:, :100])
     assert identity(inspect(folder)) != before
+    found = inspect(folder)
+    (folder / '9.png').unlink()  # which reading it did not notice
+    assert identity(found) != before
 
 
 @pytest.mark.parametrize('quality', [20, 30, 50, 75, 92, 100])

@@ -37,12 +37,18 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that can be used, its size in pixels when upright, and an earlier file that is nearly the same, if any."""
+    """A file that can be used, and an earlier file that is nearly the same, if any.
+
+    Attributes:
+        height, width: in pixels, when upright.
+        size: in bytes.
+    """
 
     path: Path
     height: int
     width: int
     twin: Path | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
             named['small'].append(f'{shown(name)} ({width} x {height})')
             continue
         twin, quality = _twin(thumbnails, path, image), jpeg_quality(content)
-        found.usable.append(Photograph(path, height, width, twin))
+        found.usable.append(Photograph(path, height, width, twin, len(content)))
         if twin:
             named['twins'].append(shown(name))
         if _looks_upscaled(image):
@@ -122,7 +128,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
 
 def identity(*sets: PhotographSet) -> str:
     """A digest of the names and sizes of all usable files, which changes when the images do."""
-    entries = [(p.path.name, p.height, p.width, p.path.stat().st_size) for found in sets for p in found.usable]
+    entries = [(p.path.name, p.height, p.width, p.size) for found in sets for p in found.usable]
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
 

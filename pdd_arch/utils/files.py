@@ -84,8 +84,13 @@ def is_name_too_long(path: Path) -> bool:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file."""
+    with open(path, 'rb') as file:
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: BinaryIO) -> str:
+    """Hexadecimal SHA-256 of what is left to read of a file."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
