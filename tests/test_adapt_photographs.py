@@ -74,6 +74,8 @@ def test_formats_that_are_not_read_are_named(folder, tmp_path):
     unread = finding(found, 'Convert them')
     assert unread.text.startswith('It holds 2 .heic, 1 .dng, which cannot be read here.')
     assert str(unread).endswith('full quality: a.HEIC, b.heic, c.dng')
+    assert [error.where for error in found.unreadable] == [f'{folder}/{name}' for name in ('a.HEIC', 'b.heic', 'c.dng')]
+    assert all(error.what and error.way_out for error in found.unreadable)
     assert str(finding(found, 'no photograph')) == '1 file is no photograph and is left out: clip.mp4'
     only = tmp_path / 'only'
     only.mkdir()
