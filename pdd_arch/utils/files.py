@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.utils.wording import shown
+from pdd_arch.utils.wording import did_you_mean, shown
 
 #: way out for a file that cannot be used
 REPLACE = 'Replace or remove it.'
@@ -65,6 +65,15 @@ def read_json(path: str | os.PathLike[str], way_out: str = REPLACE) -> dict[str,
     except (ValueError, RecursionError) as error:
         reason = str(error)
     raise DataError(f'cannot be read as JSON ({reason})', where=shown(path), way_out=way_out)
+
+
+def similar_file(path: Path) -> str:
+    """``Did you mean 'x'?`` with the name of another file in the folder of `path`; empty where none is near."""
+    try:
+        others = [name for name in os.listdir(path.parent) if name != path.name]
+    except OSError:
+        return ''
+    return did_you_mean(path.name, others)
 
 
 def is_name_too_long(path: Path) -> bool:
