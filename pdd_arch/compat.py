@@ -96,6 +96,20 @@ def _filter_in_any_memory_format() -> None:
             vars(module)['filter2D'] = filter2D
 
 
+def _build_vgg_without_warnings() -> None:
+    """torchvision 0.13 deprecated ``pretrained=``, with which basicsr/archs/vgg_arch.py builds the network of a
+    perceptual loss: two warnings in each log, and an error once it is removed.
+    """
+    from basicsr.archs import vgg_arch
+    from torchvision.models import get_model
+
+    def builder(name: str) -> Any:
+        return lambda pretrained: get_model(name, weights='IMAGENET1K_V1' if pretrained else None)
+
+    names = [f'vgg{depth}{norm}' for depth in (11, 13, 16, 19) for norm in ('', '_bn')]
+    vgg_arch.vgg = types.SimpleNamespace(**{name: builder(name) for name in names})
+
+
 def apply() -> None:
     """Make BasicSR importable, import it, and repair it. Doing it again, or after a failed import, is harmless."""
     _provide_functional_tensor()
@@ -109,6 +123,7 @@ def apply() -> None:
     _look_up_quietly()
     _pass_on_prefetch_errors()
     _filter_in_any_memory_format()
+    _build_vgg_without_warnings()
 
 
 def _reattach_modules() -> None:

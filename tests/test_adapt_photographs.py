@@ -74,6 +74,8 @@ def test_formats_that_are_not_read_are_named(folder, tmp_path):
     unread = finding(found, 'Convert them')
     assert unread.text.startswith('It holds 2 .heic, 1 .dng, which cannot be read here.')
     assert str(unread).endswith('full quality: a.HEIC, b.heic, c.dng')
+    assert [error.where for error in found.unreadable] == [f'{folder}/{name}' for name in ('a.HEIC', 'b.heic', 'c.dng')]
+    assert all(error.what and error.way_out for error in found.unreadable)
     assert str(finding(found, 'no photograph')) == '1 file is no photograph and is left out: clip.mp4'
     only = tmp_path / 'only'
     only.mkdir()
@@ -180,6 +182,9 @@ def test_identity_changes_with_the_images(folder, images):
     assert identity(inspect(folder)) == before
     cv2.imwrite(str(folder / '9.png'), images[0][:, :100])
     assert identity(inspect(folder)) != before
+    found = inspect(folder)
+    (folder / '9.png').unlink()  # which reading it did not notice
+    assert identity(found) != before
 
 
 @pytest.mark.parametrize('quality', [20, 30, 50, 75, 92, 100])

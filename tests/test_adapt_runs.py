@@ -142,6 +142,24 @@ def test_again_nothing_is_done(here, capsys, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
+@pytest.mark.parametrize('finished', [True, False])
+def test_photographs_that_cannot_be_read_show_in_the_exit_status(trained, capsys, finished):
+    out = Path('whole') if finished else trained('unreadable')
+    bad = [Path('photos/x.heic'), Path('hr/broken.png')]
+    try:
+        for path in bad:
+            path.write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' if path.suffix == '.heic' else b'\x89PNG\r\n\x1a\n')
+        assert pdd(*GIVEN, '-o', out) == 1
+    finally:
+        for path in bad:
+            path.unlink()
+    told = capsys.readouterr()
+    assert f'model: {out}/model.pth' in told.out
+    first, second = told.err.splitlines()[-2:]
+    assert first.startswith('pdd adapt: LEFT OUT: photos/x.heic: is in the format HEIC, which is not read here')
+    assert second.startswith('pdd adapt: LEFT OUT: hr/broken.png: is a truncated or damaged PNG')
+
+
 def test_three_lines_of_python(here):
     from pdd_arch import adapt
 

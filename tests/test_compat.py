@@ -3,11 +3,13 @@
 import importlib
 import subprocess
 import sys
+import warnings
 
 import basicsr.train
 import pytest
 import torch
 import yaml
+from basicsr.archs.vgg_arch import VGGFeatureExtractor
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from basicsr.utils import registry
 
@@ -104,6 +106,18 @@ def test_look_up_of_basicsrs_own_names(capsys):
     assert capsys.readouterr().out == ''
     with pytest.raises(KeyError, match="No object named 'Nothing' found in 'arch' registry!"):
         registry.ARCH_REGISTRY.get('Nothing')
+
+
+def test_network_of_a_perceptual_loss_is_built_without_warnings(monkeypatch):
+    """By BasicSR's class, with the weights that it always had."""
+    asked = []
+    monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', lambda url, **_: asked.append(url) or {})
+    monkeypatch.setattr(torch.nn.Module, 'load_state_dict', lambda *_: None)
+    with warnings.catch_warnings(), torch.device('meta'):
+        warnings.simplefilter('error')
+        network = VGGFeatureExtractor(['conv1_2'], 'vgg19', use_input_norm=False)
+    assert list(network.vgg_net._modules) == ['conv1_1', 'relu1_1', 'conv1_2']
+    assert [url.rpartition('/')[2] for url in asked] == ['vgg19-dcbb9e9d.pth']
 
 
 def test_option_loader_merges(tmp_path):

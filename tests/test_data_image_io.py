@@ -283,6 +283,36 @@ def test_cmyk_jpeg_and_content_against_extension(tmp_path):
     assert abs(read_image(tmp_path / 'a.png')[..., ::-1] - np.asarray(picture) / 255).mean() < 0.02
 
 
+@pytest.mark.parametrize('white', [1, 15, 100, 255, 256, 1023, 4095, 65535])
+@pytest.mark.parametrize('header', ['P2', 'P5', 'P6'])
+def test_white_of_a_pnm_is_what_its_header_says(header, white):
+    """OpenCV leaves the numbers as they are, so that a PNM of 12 bits is all but black."""
+    values = np.rint(np.linspace(0, white, 8 * 10)).astype(np.uint16).reshape(8, 10)
+    start = f'{header}\n# a comment\n10 8\n{white}\n'.encode()
+    stored = values if header != 'P6' else values[..., None].repeat(3, 2)
+    if header == 'P2':
+        content = start + b' '.join(b'%d' % value for value in values.flat)
+    else:
+        content = start + stored.astype('>u2' if white > 255 else 'u1').tobytes()
+    image = decode_raw(content, 'x.pnm')
+    assert image.dtype == (np.uint16 if white > 255 else np.uint8)
+    top = np.iinfo(image.dtype).max
+    error = 1 if header == 'P2' else 0.51  # OpenCV rounds those of text down
+    np.testing.assert_allclose(image[..., 0] / top, values / white, atol=error / top)
+
+
+def test_white_of_a_jpeg_2000_of_12_bits():
+    """One of 16 bits, said to be of 12: the decoder then adds 2 ** 11 and no longer 2 ** 15."""
+    values = np.rint(np.linspace(0, 4095, 48 * 40)).astype(np.uint16).reshape(48, 40)
+    stored = (values + 2**15 - 2**11)[..., None].repeat(3, 2)
+    file = cv2.imencode('.jp2', stored, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1]
+    content = bytearray(file.tobytes())
+    depths = content.index(b'\xff\x4f\xff\x51') + 42
+    content[content.index(b'ihdr') + 14] = content[depths] = content[depths + 3] = content[depths + 6] = 12 - 1
+    image = decode_raw(bytes(content), 'x.jp2')
+    np.testing.assert_array_equal(image[..., 0], np.rint(values * (65535 / 4095)))
+
+
 def test_jpeg_2000_needs_a_recent_opencv(monkeypatch):
     """OpenCV 4.10 crashes on damaged ones."""
     content = encode_pil(Image.fromarray(photograph(20, 30)), 'JPEG2000')

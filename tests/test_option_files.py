@@ -99,7 +99,7 @@ def test_numbers_are_numbers(name):
 
 @pytest.mark.parametrize('name', PAPER)
 def test_paper_values(name):
-    """The values of the paper (section 4.1) and of the released option files."""
+    """The values of the paper and of the released option files."""
     opt = load(name)
     matlab, static = name == 'pdd_realsr_matlab', name in STATIC
     settings = RunOptions.of(opt).train

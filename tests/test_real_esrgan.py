@@ -1,6 +1,7 @@
 """Real-ESRGAN's own option files: its keys, its models in training, and its degradation in ours."""
 
 import random
+import shutil
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 import yaml
 from basicsr.utils import img_process_util
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from helpers import TINY_D, TINY_G, merge, release_logger, run_options, write_images
 
 from pdd_arch.commands.basicsr_cli import main
@@ -181,6 +183,69 @@ def test_lines_that_basicsr_misreads(real_esrgan_place, text, line):
     (real_esrgan_place / 'meta.txt').write_text(text, encoding='utf-8')
     with pytest.raises(PDDError, match=rf'datasets\.train\.meta_info, line {line}: expected the name of an image'):
         check_real_esrgan(RunOptions.of(file_of('RealESRNetModel')))
+
+
+def pairs(**changes) -> dict:
+    """An option file that fine-tunes on pairs of a list."""
+    data = dict(type='RealESRGANPairedDataset', dataroot_gt='val_hr', dataroot_lq='val_lr', meta_info='pairs.txt')
+    train = data | dict.fromkeys(KERNELS) | dict(dataset_enlarge_ratio=4) | changes
+    return file_of(
+        'RealESRGANModel', high_order_degradation=False, datasets=dict(train=train), **dict.fromkeys(RESIZING)
+    )
+
+
+WRONG_PAIRS = {
+    'crop': (dict(gt_size=64), 'smaller than the 64x64 crop'),
+    'crop and scale': (dict(gt_size=30), '30 is not divisible by the scale 4'),
+    'no crop': (dict(gt_size=None), 'datasets.train.gt_size: missing'),
+    'mean alone': (dict(mean=[0.5, 0.5, 0.5]), 'datasets.train.std: missing'),
+    'options of an LMDB': (dict(io_backend=dict(type='disk', readonly=True)), 'io_backend.readonly: is for type: lmdb'),
+    'another backend': (dict(io_backend=dict(type='memcached')), 'expected {type: disk} or {type: lmdb}, found'),
+    'LMDB that is none': (dict(io_backend=dict(type='lmdb')), "is 'lmdb', but datasets.train.dataroot_gt is val_hr"),
+    'names with spaces': (dict(meta_info='spaces.txt'), "line 2: expected the names of a GT and an LR image, `gt, lq`"),
+    'empty line': (dict(meta_info='empty.txt'), 'line 2: expected'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', WRONG_PAIRS)
+def test_pairs_that_the_run_fails_on(real_esrgan_place, case):
+    changes, words = WRONG_PAIRS[case]
+    good = '000.png, 000.png\n'
+    for name, text in dict(pairs=good, spaces=f'{good}000.png 000.png', empty=f'{good}\n').items():
+        (real_esrgan_place / f'{name}.txt').write_text(text)
+    with pytest.raises(PDDError) as found:
+        check_real_esrgan(RunOptions.of(pairs(**changes)))
+    assert words in str(found.value)
+
+
+@pytest.mark.parametrize('text', ['000.png\x0c001.png\n', '000.png\u2028001.png\n', '000.png\x1d001.png'])
+def test_lines_are_those_that_basicsr_reads(real_esrgan_place, text):
+    """Other characters that Python's `splitlines` takes for the end of a line."""
+    (real_esrgan_place / 'meta.txt').write_text(text, encoding='utf-8')
+    with pytest.raises(PDDError, match=r'meta_info, line 1: expected the name of an image'):
+        check_real_esrgan(RunOptions.of(file_of('RealESRNetModel')))
+
+
+@pytest.mark.parametrize('names', [['000', '001'], ['a.b', '001']], ids=['read', 'dots'])
+def test_lmdb(real_esrgan_place, capfd, names):
+    """Of whose names these datasets take what stands before the first dot."""
+    for side, folder in (('gt', 'val_hr'), ('lq', 'val_lr')):
+        images = [f'{name}.png' for name in names]
+        for name in images:
+            shutil.copy(real_esrgan_place / folder / '000.png', real_esrgan_place / f'{side}_{name}')
+        keys = [f'{side}_{name}' for name in images]
+        make_lmdb_from_imgs('.', f'{side}.lmdb', keys, names, map_size=2**22)
+        (real_esrgan_place / f'{side}.lmdb' / 'meta_info.txt').write_text(''.join(f'{n} (9,9,3) 1\n' for n in images))
+    in_lmdb = dict(io_backend=dict(type='lmdb'), meta_info=None, dataroot_gt='gt.lmdb')
+    synthetic = file_of('RealESRNetModel', datasets=dict(train=in_lmdb))
+    for opt in (synthetic, pairs(**in_lmdb, dataroot_lq='lq.lmdb')):
+        if names[0] == 'a.b':
+            with pytest.raises(PDDError, match=r"gt\.lmdb holds the image 'a\.b', which BasicSR looks for as 'a'"):
+                check_real_esrgan(RunOptions.of(opt))
+        else:
+            check_real_esrgan(RunOptions.of(opt))
+    if names[0] == '000':
+        assert train(synthetic) == 0, capfd.readouterr().err
 
 
 def test_filter2d_in_any_memory_format():

@@ -5,6 +5,7 @@ import json
 import re
 from copy import deepcopy
 from pathlib import Path
+from typing import ForwardRef, Literal, get_args, get_origin
 
 import jsonschema
 import pytest
@@ -75,6 +76,22 @@ def test_editors_and_command_refuse_alike(editor, path, value):
     assert list(editor.iter_errors(opt))
     with pytest.raises(OptionError, match=r'\.'.join(path)):
         validated(schema.Options, opt)
+
+
+def names_in(annotation) -> list[str]:
+    """Classes that an annotation names as text."""
+    if isinstance(annotation, str | ForwardRef):
+        return [str(annotation)]
+    if get_origin(annotation) is Literal:
+        return []
+    return [name for argument in get_args(annotation) for name in names_in(argument)]
+
+
+def test_sections_name_classes_themselves():
+    """Python 3.10 looks a name given as text up in the module of a derived class, which need not know it."""
+    sections = [one for one in vars(schema).values() if inspect.isclass(one) and issubclass(one, schema.Section)]
+    texts = {f'{one.__name__}.{k}': names_in(v) for one in sections for k, v in inspect.get_annotations(one).items()}
+    assert {where: names for where, names in texts.items() if names} == {}
 
 
 def test_every_option_has_a_meaning():

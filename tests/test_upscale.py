@@ -18,7 +18,7 @@ from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.inference import LoadedNetwork
 from pdd_arch.photo_files.reading import read_photo
-from pdd_arch.upscaling import inputs
+from pdd_arch.upscaling import inputs, job
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.record import RECORD, Record
 from pdd_arch.utils import atomic
@@ -156,6 +156,45 @@ def test_a_disk_that_is_full_stops_and_leaves_nothing_half(place, monkeypatch, c
         assert pdd('photos', '-o', 'out') == 1
     assert 'cannot be written (No space left on device)' in capsys.readouterr().err
     assert files(place / 'out') == []
+
+
+@pytest.mark.parametrize(
+    ('removed', 'status', 'outputs'), [('a.png', 0, ['a.png', 'b.png', 'c.png']), ('b.png', 1, ['a.png', 'c.png'])]
+)
+def test_a_photograph_that_is_removed_meanwhile(place, monkeypatch, capsys, removed, status, outputs):
+    """While a.png is upscaled, all of which was read already; another fails alone."""
+    write(place / 'photos' / 'c.png', 3)
+
+    def read_and_remove(path):
+        photo = read_photo(path)
+        (place / 'photos' / removed).unlink()
+        return photo
+
+    monkeypatch.setattr(job, 'read_photo', once(read_and_remove))
+    assert (pdd('photos', '-o', 'out'), files(place / 'out')) == (status, outputs)
+    failed = 'pdd upscale: FAILED: photos/b.png: the file does not exist (any more)'
+    assert (failed in capsys.readouterr().err) is bool(status)
+
+
+def once(first):
+    """`first` at the first call, then `read_photo`."""
+    calls = iter([first])
+    return lambda path: next(calls, read_photo)(path)
+
+
+def test_a_photograph_that_is_replaced_meanwhile_is_not_taken_for_done(place, monkeypatch, capsys):
+    def read_and_replace(path):
+        photo = read_photo(path)
+        write(path, 7)
+        return photo
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, 'read_photo', once(read_and_replace))
+        assert pdd('photos', '-o', 'out') == 0
+    assert pdd('photos', '-o', 'out') == 1
+    assert 'out/a.png exists and was made with other options or from another photograph' in capsys.readouterr().err
+    assert pdd('photos', '-o', 'out', '--overwrite') == 0
+    assert '1 written to out, 1 done already' in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- nothing is overwritten

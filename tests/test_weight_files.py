@@ -14,19 +14,21 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers import TINY_D, TINY_G, build, release_logger, run_options
+from helpers import TINY_D, TINY_G, build, release_logger, run_options, write_images
 from PIL import Image
 from safetensors.torch import save_file
 
 from pdd_arch import Upscaler
 from pdd_arch.adaptation.arguments import find_generalist
 from pdd_arch.commands import basicsr_cli
+from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import MissingFileError, PDDError, WeightsError
 from pdd_arch.export.job import export_model
 from pdd_arch.features.feature_net import load_trunk
 from pdd_arch.inference import load_network
 from pdd_arch.inference.methods import trained_network
+from pdd_arch.preflight.networks import require_file
 from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 WHERE, KEY = 'path.pretrain_network_g', 'path.param_key_g'
@@ -254,6 +256,7 @@ LORA = {f'{k}.lora_{side}.weight': torch.zeros(1) for k in 'ab' for side in ('do
 #: name -> name of the file, how it is written, words of the message
 OTHERS = {
     'empty file': ('net.pth', binary(b''), ['is empty (0 bytes)', 'Download or copy it again']),
+    'zeros': ('net.pth', binary(bytes(9999)), ['zero bytes at its beginning', 'Download or copy it again']),
     'page': ('net.pth', text('\n<!DOCTYPE html><title>404</title>'), ['is a web page', 'Download the file itself']),
     'pointer': (
         'net.pth',
@@ -396,3 +399,49 @@ def test_a_list_of_quantized_tensors(tmp_path):
     torch.save({'params': {'weight': quantized}}, tmp_path / 'q.pth')
     with pytest.raises(WeightsError, match=r'quantized, complex.*Give its weights before they were quantized'):
         load_network(tmp_path / 'q.pth')
+
+
+PUBLISHED = 'Give zoo:RealESRGAN_x4plus, which is downloaded and verified.'
+URL = 'https://github.com/xinntao/Real-ESRGAN/releases/download/v0.1.0/RealESRGAN_x4plus.pth'
+MISSING = {
+    URL: (r'address', PUBLISHED),
+    'https://example.org/net.pth': (r'address', 'Download the file, and give its path.'),
+    'RealESRGAN_x4plus.pth': (r'no file|does not exist', PUBLISHED),
+    'zoo:realesrgan_x4plus': (r'is not known', "Did you mean 'RealESRGAN_x4plus'?"),
+    'NET.PTH': (r'no file|does not exist', "Did you mean 'net.pth'?"),
+    'net.pth ': (r'no file|does not exist', "Did you mean 'net.pth'?"),
+    '': (r"an empty text|''", ' weight file'),
+    'bundled:x': (r'bundled:x is not shipped', 'Known: demo_generalist.pth'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('given', MISSING)
+def test_a_name_without_a_file_says_what_to_give(tmp_path, monkeypatch, given):
+    what, way_out = MISSING[given]
+    monkeypatch.chdir(tmp_path)
+    torch.save(STATE, 'net.pth')
+    for read, where in ((load_network, '--model'), (lambda path, key: require_file(key, path), WHERE)):
+        with pytest.raises(MissingFileError, match=what) as caught:
+            read(given, where)
+        assert str(caught.value).startswith(f'{where}: ')
+        assert way_out in caught.value.way_out
+
+
+def test_an_empty_name_is_not_the_default_model(place_of_photographs, capsys):
+    """As a shell gives it for a variable that is not set."""
+    assert run('pdd', main, ['upscale', 'photos', '-o', 'out', '--model', '']) == 1
+    assert 'pdd: error: --model: an empty text is no weight file' in capsys.readouterr().err
+
+
+@pytest.fixture
+def place_of_photographs(tmp_path, monkeypatch):
+    write_images(tmp_path / 'photos', 1, 8, 8)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tensors_of_another_shape_are_no_bug(tmp_path):
+    """Of BasicSR's RRDBNet by their names."""
+    state = build_network(TINY_G).state_dict()
+    torch.save({name: value.transpose(0, -1).contiguous() for name, value in state.items()}, tmp_path / 'net.pth')
+    with pytest.raises(WeightsError, match=r'net\.pth is damaged, or a network that only resembles one'):
+        load_network(tmp_path / 'net.pth')

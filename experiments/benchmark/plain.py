@@ -14,7 +14,7 @@ from pdd_arch.models import PDDModel
 
 
 class PlainModel(PDDModel):
-    """`PDDModel` with a step in the obvious way (paper, section 3; EMA or static teacher, with or without D)."""
+    """`PDDModel` with a step in the obvious way (EMA or static teacher, with or without D)."""
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.iteration = current_iter

@@ -14,7 +14,7 @@ from pdd_arch.adaptation.outcome import Adaptation
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
 from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
-from pdd_arch.errors import MissingFileError
+from pdd_arch.errors import MissingFileError, PDDError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
 from pdd_arch.options.yaml_file import load_options
@@ -122,7 +122,7 @@ def adapt(
             record = workspace.finished()
             if record is not None:
                 say(f'{shown(workspace.root)} is finished; nothing is left to do')
-                return outcome.result_of_record(workspace, record)
+                return outcome.result_of_record(workspace, record, _unreadable(found))
             say(f'continuing in {shown(workspace.root)}')
         return _Job(workspace, settings, machine, network, found, parts, say).run()
 
@@ -246,4 +246,8 @@ class _Job:
             'metrics': metrics | {'improved': improved, 'statement': lines},
         }
         write_json(workspace.record, record)
-        return outcome.result_of_record(workspace, record)
+        return outcome.result_of_record(workspace, record, _unreadable(self.found))
+
+
+def _unreadable(found: Mapping[str, PhotographSet]) -> list[PDDError]:
+    return [error for images in found.values() for error in images.unreadable]

@@ -1,7 +1,7 @@
 """What an adaptation shows: a preview, a statement, a page with before and after, a table of checkpoints."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.workspace import Workspace, taken_from
+from pdd_arch.errors import PDDError
 from pdd_arch.inference import TiledUpscaler
 from pdd_arch.inference.methods import ImageUpscaler
 from pdd_arch.report.html_page import write_page
@@ -54,6 +55,7 @@ class Adaptation:
         statement: what improved and what did not, in sentences.
         iteration: iteration of the chosen checkpoint.
         before, after: signals of the generalist and of the adapted network.
+        unreadable: why photographs and HR photographs were left out, each of which `where` names.
     """
 
     model: Path
@@ -63,15 +65,19 @@ class Adaptation:
     iteration: int
     before: Signals
     after: Signals
+    unreadable: list[PDDError] = field(default_factory=list)
 
 
-def result_of_record(workspace: Workspace, record: Mapping[str, Any]) -> Adaptation:
+def result_of_record(
+    workspace: Workspace, record: Mapping[str, Any], unreadable: Iterable[PDDError] = ()
+) -> Adaptation:
     """The result that a record tells of. Raises DataError where the record lacks something."""
     with taken_from(workspace.record):
         metrics = record['metrics']
         before, after = (Signals(**metrics[name]) for name in ('generalist', 'adapted'))
         iteration, improved, lines = record['chosen']['iteration'], metrics['improved'], metrics['statement']
-    return Adaptation(workspace.model, workspace.page, improved, lines, iteration, before, after)
+    page = workspace.page
+    return Adaptation(workspace.model, page, improved, lines, iteration, before, after, list(unreadable))
 
 
 def statement(before: Signals, after: Signals, pairs: int, photographs: int) -> tuple[bool, list[str]]:

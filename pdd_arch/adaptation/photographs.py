@@ -13,7 +13,7 @@ from PIL import Image
 
 from pdd_arch.data.sources import list_images, require_folder
 from pdd_arch.errors import DataError, PDDError
-from pdd_arch.images.decoding import decode_raw, to_float32
+from pdd_arch.images.decoding import CONVERT, decode_raw, image_size, to_float32
 from pdd_arch.images.names import folder_content
 from pdd_arch.images.structure import format_of
 from pdd_arch.prepare.measures import Thumbnails, near_duplicates
@@ -37,12 +37,18 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that can be used, its size in pixels when upright, and an earlier file that is nearly the same, if any."""
+    """A file that can be used, and an earlier file that is nearly the same, if any.
+
+    Attributes:
+        height, width: in pixels, when upright.
+        size: in bytes.
+    """
 
     path: Path
     height: int
     width: int
     twin: Path | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,18 @@ class Finding:
 
 @dataclass
 class PhotographSet:
-    """What was found in a folder: the files that can be used, by name, and findings, the worst first."""
+    """What was found in a folder.
+
+    Attributes:
+        usable: the files that can be used, by name.
+        findings: what speaks against them, the worst first.
+        unreadable: why others cannot be read; `where` names the photograph.
+    """
 
     folder: Path
     usable: list[Photograph] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    unreadable: list[PDDError] = field(default_factory=list)
 
     def describe(self) -> str:
         sizes = sorted((p.height * p.width, p.width, p.height) for p in self.usable)
@@ -81,8 +94,8 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
     different standards. Raises MissingFileError, or DataError where no image can be used; `what` named the folder.
     """
     folder = Path(folder).expanduser()
-    names, others = _names(folder, what)
-    found, thumbnails = PhotographSet(folder), Thumbnails()
+    names, unread, others = _names(folder, what)
+    found, thumbnails = PhotographSet(folder, unreadable=list(map(_unread, unread))), Thumbnails()
     named: dict[str, list[str]] = defaultdict(list)
     for name in progress(names, len(names), what):
         path = folder / name
@@ -90,6 +103,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
             content = read_content(path)
             image = decode_raw(content, name)
         except PDDError as error:
+            found.unreadable.append(error.with_fields(where=shown(path)))
             named['broken'].append(str(error.with_fields(where=shown(name), way_out='')))
             continue
         height, width = image.shape[:2]
@@ -97,7 +111,7 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
             named['small'].append(f'{shown(name)} ({width} x {height})')
             continue
         twin, quality = _twin(thumbnails, path, image), jpeg_quality(content)
-        found.usable.append(Photograph(path, height, width, twin))
+        found.usable.append(Photograph(path, height, width, twin, len(content)))
         if twin:
             named['twins'].append(shown(name))
         if _looks_upscaled(image):
@@ -122,12 +136,21 @@ def inspect_photographs(folder: str | Path, what: str, least: int, target: bool)
 
 def identity(*sets: PhotographSet) -> str:
     """A digest of the names and sizes of all usable files, which changes when the images do."""
-    entries = [(p.path.name, p.height, p.width, p.path.stat().st_size) for found in sets for p in found.usable]
+    entries = [(p.path.name, p.height, p.width, p.size) for found in sets for p in found.usable]
     return hashlib.sha256(repr(entries).encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
 
-def _names(folder: Path, what: str) -> tuple[list[str], list[Finding]]:
-    """Names of the images in a folder, and findings about what else it holds."""
+def _unread(path: Path) -> PDDError:
+    """Why a photograph of a format that is not read here cannot be read."""
+    try:
+        image_size(path)
+    except PDDError as error:
+        return error.with_fields(where=shown(path))
+    return DataError('is in a format that is not read here', where=shown(path), way_out=CONVERT)
+
+
+def _names(folder: Path, what: str) -> tuple[list[str], list[Path], list[Finding]]:
+    """Names of the images in a folder, photographs in formats that are not read, and findings about what it holds."""
     require_folder(str(folder), what)
     try:
         content = folder_content(folder)
@@ -145,7 +168,7 @@ def _names(folder: Path, what: str) -> tuple[list[str], list[Finding]]:
         text = '1 file is no photograph and is' if count == 1 else f'{count} files are no photographs and are'
         findings.append(Finding(f'{text} left out', tuple(map(shown, content.others))))
     try:
-        return list_images(str(folder), what), findings
+        return list_images(str(folder), what), [folder / name for name in content.unread], findings
     except DataError as error:
         raise error.with_fields(
             way_out='Name a folder that holds images, or copy the images into one folder: sub-folders are not searched.'

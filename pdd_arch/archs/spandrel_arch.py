@@ -69,10 +69,10 @@ def recognised_network(path: str | Path, where: str, say: Callable[[str], None] 
         if {name.partition('.')[0] for name in part} <= {'module', 'netG'}:
             return False  # spandrel would remove it silently
         check_ordinary(part, path, where)
-        if (net := _basicsr_rrdbnet(part)) is not None:
-            recognised[id(part)] = net, net.scale
-            return True
         try:
+            if (net := _basicsr_rrdbnet(part)) is not None:
+                recognised[id(part)] = net, net.scale
+                return True
             loaded = ModelLoader(device='cpu').load_from_state_dict(part)
         except UnsupportedModelError:
             return False

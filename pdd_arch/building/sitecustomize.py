@@ -8,7 +8,11 @@ gets those of its caller, as it did before. Nothing is installed, and older vers
 
 import builtins
 import functools
+import os
 import sys
+
+# pip builds in a folder of its own, from where a relative path leads nowhere
+os.environ['PYTHONPATH'] = os.pathsep.join(map(os.path.abspath, os.environ['PYTHONPATH'].split(os.pathsep)))
 
 if sys.version_info >= (3, 13):
     _exec = builtins.exec

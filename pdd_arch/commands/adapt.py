@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 from pdd_arch.adaptation import adapt
@@ -12,7 +13,7 @@ from pdd_arch.utils.wording import shown
 
 
 def run(args: argparse.Namespace) -> int:
-    """Adapt a network. Returns the exit status 0; errors are raised."""
+    """Adapt a network. Returns 0, or 1 if a photograph was left out because it cannot be read; errors are raised."""
     given = {k: v for k, v in vars(args).items() if k not in ('command', 'debug', 'run', 'photographs', 'hr', 'output')}
     result = adapt(args.photographs, args.hr, args.output, say=say, **given)
     say('')
@@ -20,7 +21,9 @@ def run(args: argparse.Namespace) -> int:
         say(line)
     say(f'\nmodel: {shown(result.model)} (iteration {result.iteration})\nbefore and after: {shown(result.page)}')
     say(f'next: pdd upscale PHOTOS -o UPSCALED --model {shlex.quote(str(args.output))}')
-    return 0
+    for error in result.unreadable:
+        sys.stderr.write(f'pdd adapt: LEFT OUT: {error}\n')
+    return 1 if result.unreadable else 0
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,7 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     help = 'adapt a super-resolution network to the camera, phone or scanner that took your photographs'
     more = (
         'Everything goes to the folder -o: the model, a page that compares before and after, the option file that '
-        'repeats the training. After an interruption the same command continues.'
+        'repeats the training. After an interruption the same command continues. Photographs that cannot be read are '
+        'left out and listed at the end, and the exit status is then 1, although the model is made.'
     )
     example = 'pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera'
     add = add_subcommand(subparsers, 'adapt', run, help, more, example).add_argument

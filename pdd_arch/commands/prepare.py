@@ -83,7 +83,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     more = (
         'Compares the download with the published counts, reads every image, pairs LR with HR, and writes links and '
         'lists (meta-info files) below OUT, where the option files look for them. The source is never changed. An '
-        'interrupted run is continued by the same command. Several sources may be named; all of them are searched.'
+        'interrupted run is continued by the same command. Several sources may be named; all of them are searched. An '
+        'image that cannot be read stops it, with exit status 1, unless --skip-bad says that such images may be left '
+        'out: then they are named, and the exit status is 0.'
     )
     help, example = 'prepare a downloaded dataset for the option files', f'pdd prepare {DATASETS["realsr"][1]}'
     parser = add_subcommand(subparsers, 'prepare', run, help, more, example)
@@ -111,7 +113,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--only', nargs='+', default=[], metavar='PART', help='these parts only, e.g. Canon')
     parser.add_argument('--dry-run', action='store_true', help='check all of it, write nothing')
     parser.add_argument('--quick', action='store_true', help='read headers only, which finds no damage inside a file')
-    parser.add_argument('--skip-bad', action='store_true', help='leave out images with errors instead of stopping')
+    parser.add_argument(
+        '--skip-bad', action='store_true', help='name and leave out images with errors instead of stopping'
+    )
     parser.add_argument('--copy', action='store_true', help='copy images instead of making symbolic links')
     parser.add_argument('--lmdb', action='store_true', help="also make LMDBs, as BasicSR's tool does")
     parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')

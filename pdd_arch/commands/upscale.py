@@ -182,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
             f'NO --model GIVEN: using {DEFAULT_MODEL}, a published generalist that knows nothing of your camera '
             '(`pdd adapt` makes a model that does).'
         )
-    network = load_network(args.model or DEFAULT_MODEL, '--model')
+    network = load_network(DEFAULT_MODEL if args.model is None else args.model, '--model')
     generalist = None if args.compare is None else load_network(args.compare, '--compare')
     theirs = _plan_of_generalist(args, generalist.name, items) if generalist else []
     upscaler = _upscaler(args, network, args.outscale)

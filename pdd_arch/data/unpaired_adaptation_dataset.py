@@ -20,7 +20,7 @@ from pdd_arch.utils.registration import register
 
 @register(DATASET_REGISTRY)
 class UnpairedAdaptationDataset(torch.utils.data.Dataset):
-    """Unpaired adaptation data (paper, sections 3.1 and 4.1).
+    """Unpaired adaptation data, as in the paper.
 
     One sample holds a crop of an HR photograph, its synthetic LR version, and a crop of the same LR size from
     a target-domain photograph. Both photographs are drawn uniformly, each from its own source and

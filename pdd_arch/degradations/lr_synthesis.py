@@ -1,4 +1,4 @@
-"""Making the LR half of a synthetic pair (paper, section 4.1: implementation details).
+"""Making the LR half of a synthetic pair, as in the paper.
 
 Also of methods that the paper compares with: a random blind degradation, and the noise of the target domain.
 """

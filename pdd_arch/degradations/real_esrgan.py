@@ -29,8 +29,10 @@ class RealESRGAN:
     """Blur, resizing, noise and JPEG twice, the second time with a sinc filter before or after JPEG.
 
     Names and defaults are those of Real-ESRGAN's option files ``train_realesrnet_x4plus.yml`` and
-    ``train_realesrgan_x4plus.yml``, whose values the paper gives in section 4.1; names that end in 2 are of the second
-    round. Called with an HR image it gives the LR image: (H, W, 3), float32, [0, 1], sides divisible by `scale` ->
+    ``train_realesrgan_x4plus.yml``. The paper has the same values (paragraph "Degradation details"), but for
+    resizing and the shares of anisotropic kernels. Names that end in 2 are of the second round.
+
+    Called with an HR image it gives the LR image: (H, W, 3), float32, [0, 1], sides divisible by `scale` ->
     (H / scale, W / scale, 3), multiples of 1/255 in [0, 1]. What it draws depends on `rng` alone: BasicSR's components
     draw from the generators of NumPy and Python, which are seeded from `rng` and left as they were.
     """

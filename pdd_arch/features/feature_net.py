@@ -1,4 +1,4 @@
-"""Frozen ImageNet networks as feature extractors (phi in the paper, section 3.2)."""
+"""Frozen ImageNet networks as feature extractors (phi in the paper)."""
 
 import functools
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,8 @@
 What a file becomes (as ``RealESRGANer`` treats its inputs):
 
 * 8-bit values are divided by 255, 16-bit values by 65535. The depth is the one stored in the file; the
-  brightness of the picture plays no part (``RealESRGANer`` takes a dark 16-bit image for an 8-bit one).
+  brightness of the picture plays no part (``RealESRGANer`` takes a dark 16-bit image for an 8-bit one). Other depths
+  (10 or 12 bits of a JPEG 2000, any maximum of a PNM) are brought to the next of these two.
 * Grayscale becomes three equal channels. Alpha is dropped, not blended.
 * EXIF orientation is applied, so a phone photograph stands as every viewer shows it.
 * The format is told by the content, whatever the file is called. Of several pages or frames the first is read.
@@ -36,6 +37,7 @@ from pdd_arch.images.structure import (
     size_problem,
     stored_size,
     structural_problem,
+    white_level,
     without_animation,
 )
 from pdd_arch.utils.files import REPLACE, open_file, read_content
@@ -75,7 +77,15 @@ def decode_raw(content: bytes, source: str, deep: bool = False) -> np.ndarray:
             where=shown(source),
             way_out='Convert it, or remove it.',
         )
-    return turned_upright(image, content, kind)
+    return turned_upright(of_full_range(image, content, kind), content, kind)
+
+
+def of_full_range(image: np.ndarray, content: bytes, kind: str) -> np.ndarray:
+    """An image that OpenCV has decoded, of uint8 or uint16, with the white of its file as the largest value."""
+    most, white = np.iinfo(image.dtype).max, white_level(content, kind)
+    if not white or white == most:
+        return image
+    return np.rint(image * (float(most) / white)).clip(0, most).astype(image.dtype)
 
 
 def _require_readable(content: Content, source: str, deep: bool = False) -> str:
@@ -98,6 +108,8 @@ def _require_readable(content: Content, source: str, deep: bool = False) -> str:
 
 def _imdecode(content: bytes, kind: str) -> tuple[np.ndarray | None, str]:
     """The image as stored, or None and what the decoder says, in brackets or empty."""
+    if kind == 'PNM':  # OpenCV passes over the last number of one of text, unless something follows
+        content = bytes(content) + b'\n'
     if kind == 'PNG':
         content = without_animation(content)
         # with right checksums there is next to nothing to be heard, so threads need not wait for each other

@@ -54,6 +54,8 @@ _SHORT_SIGNATURES = ('BMP', 'PNM', 'PFM')
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_DIRECTORIES, _REDUCED = 50706, 254, 330, 1
 # comments may stand between the numbers
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n)+(\d{1,10})(?:\s|#[^\n]*\n)+(\d{1,10})')
+_PNM_WHITE = re.compile(rb'P([2356])' + rb'(?:\s|#[^\n]*\n)+(\d{1,10})' * 3)
+_JPEG2000_START = b'\xff\x4f\xff\x51'
 
 
 def format_of(content: Content) -> str | None:
@@ -182,7 +184,7 @@ def stored_size(content: Content, kind: str) -> tuple[int, int] | None:
     elif kind == 'JPEG 2000':
         # in a file with boxes, the codestream is behind some of them
         head = bytes(content[: 2**16])
-        at = head.index(b'\xff\x4f\xff\x51') + 8
+        at = head.index(_JPEG2000_START) + 8
         right, bottom, left, top = struct.unpack_from('>IIII', head, at)
         width, height = right - left, bottom - top
     else:
@@ -191,6 +193,23 @@ def stored_size(content: Content, kind: str) -> tuple[int, int] | None:
             return None
         width, height = int(match[1]), int(match[2])
     return abs(height), abs(width)
+
+
+def white_level(content: Content, kind: str) -> int | None:
+    """The largest value of samples that a PNM or JPEG 2000 says it has, which may lie between those of 8 and 16 bits.
+
+    None for other formats, and where it does not say.
+    """
+    if kind == 'PNM':
+        match = _PNM_WHITE.match(bytes(content[: 2**12]))
+        # OpenCV itself brings those of text to the full range, if 8 bits hold it
+        return None if match is None or (match[1] in (b'2', b'3') and int(match[4]) < 256) else int(match[4])
+    if kind == 'JPEG 2000':
+        head = bytes(content[: 2**16])
+        at = head.index(_JPEG2000_START) + 40
+        (components,) = struct.unpack_from('>H', head, at)
+        return 2 ** max(head[at + 2 + 3 * i] % 128 + 1 for i in range(components)) - 1
+    return None
 
 
 def orientation(content: Content, kind: str) -> int:

@@ -8,6 +8,7 @@ from torch import nn
 
 from pdd_arch.archs.spandrel_arch import recognised_network
 from pdd_arch.errors import MissingFileError
+from pdd_arch.utils.files import similar_file
 from pdd_arch.utils.resources import BUNDLED_PREFIX, asset
 from pdd_arch.utils.wording import did_you_mean, shown
 from pdd_arch.weights import zoo
@@ -16,6 +17,10 @@ from pdd_arch.weights.file_kinds import in_folder
 
 #: the model in a folder that `pdd adapt` has made, and what it notes about it
 ADAPTED_MODEL, ADAPTATION = 'model.pth', 'adaptation.json'
+_KNOWN = (
+    'Give a weight file (.pth or .safetensors), a folder made by `pdd adapt`, or a published network: '
+    f'{", ".join(zoo.ZOO)}.'
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,14 @@ def load_network(model: str | Path, where: str = 'model') -> LoadedNetwork:
 def _find(source: str, where: str) -> tuple[str, str, Path]:
     """What to read, its short name, and the file that this is."""
     if source.startswith(BUNDLED_PREFIX):
-        file = asset(source.removeprefix(BUNDLED_PREFIX))
+        try:
+            file = asset(source.removeprefix(BUNDLED_PREFIX))
+        except MissingFileError as error:
+            raise error.within(where, ': ') from None
         return source, file.stem, file
+    if not source or zoo.is_address(source):
+        found = f'the address {source}' if source else 'an empty text'
+        raise MissingFileError(f'{found} is no weight file', where=where, way_out=zoo.instead_of(source) or _KNOWN)
     path = Path(os.path.expanduser(source))
     if zoo.is_zoo(source) or (source in zoo.ZOO and not path.exists()):
         name = source.removeprefix(zoo.ZOO_PREFIX)
@@ -83,7 +94,6 @@ def _find(source: str, where: str) -> tuple[str, str, Path]:
         raise MissingFileError(
             f'there is no file {shown(path)}',
             where=where,
-            way_out=f'{did_you_mean(source, zoo.ZOO)} Give a weight file (.pth or .safetensors), a folder made by '
-            f'`pdd adapt`, or a published network: {", ".join(zoo.ZOO)}.'.strip(),
+            way_out=zoo.instead_of(source) or f'{did_you_mean(source, zoo.ZOO) or similar_file(path)} {_KNOWN}'.strip(),
         )
     return str(path), path.stem, path

@@ -28,7 +28,7 @@ CHOICES = {
 
 @register(LOSS_REGISTRY)
 class PairwiseDistanceLoss(DistillationLoss):
-    """Inter-model and intra-model distance distillation (paper, sections 3.2 and 3.3).
+    """Inter-model and intra-model distance distillation.
 
     Args:
         inter_layers: weights lambda_k of the inter-model term by layer.

@@ -1,6 +1,6 @@
 """The mathematics of pairwise distance distillation, as pure functions of tensors.
 
-Notation (paper, section 3): S student, G teacher, t and s their outputs on target-domain and synthetic input, in names
+Notation (of the paper): S student, G teacher, t and s their outputs on target-domain and synthetic input, in names
 ``real`` and ``syn``; f a feature map (N, C, h, w). Everything works in float32 and float64.
 """
 
@@ -40,7 +40,7 @@ def frobenius_of_parts(norms: torch.Tensor) -> torch.Tensor:
     return norms[0] if norms.numel() == 1 else frobenius(norms)
 
 
-# ---------------------------------------------------------------- inter-model distance (paper, section 3.2)
+# ---------------------------------------------------------------- inter-model distance
 #: of feature maps f_S and f_G (N, C, h, w): (N, C, C) for Gram matrices, else elementwise
 INTER_DISTANCES: dict[str, Comparison] = {
     'gram_change': lambda student, teacher: gram_matrix(student - teacher),
@@ -65,7 +65,7 @@ def inter_model_loss(
     return frobenius(delta(student_real, teacher_real) - delta(student_syn, teacher_syn))
 
 
-# ---------------------------------------------------------------- intra-model distance (paper, section 3.3)
+# ---------------------------------------------------------------- intra-model distance
 def intra_fro(real: torch.Tensor, synthetic: torch.Tensor) -> torch.Tensor:
     """Frobenius norm of the difference over the batch, a scalar in float64.
 

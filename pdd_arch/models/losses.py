@@ -17,7 +17,7 @@ FeatureLoss = DistillationLoss | FeaturePerceptualLoss | ExtraLoss
 
 @dataclass
 class Losses:
-    """The terms of the objective (paper, section 3), of ``train.*_opt``; None: the term is absent."""
+    """The terms of the objective, of ``train.*_opt``; None: the term is absent."""
 
     distillation: DistillationLoss | None = None
     perceptual: FeaturePerceptualLoss | None = None

@@ -1,4 +1,4 @@
-"""Pairwise distance distillation as a BasicSR model (paper, section 3)."""
+"""Pairwise distance distillation as a BasicSR model."""
 
 import warnings
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""One iteration of pairwise distance distillation (paper, section 3)."""
+"""One iteration of pairwise distance distillation."""
 
 from collections import OrderedDict
 from collections.abc import Mapping

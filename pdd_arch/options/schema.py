@@ -60,7 +60,6 @@ Imports = Annotated[
     str | Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=100)],
     _Expected('a list of Python files or modules'),
 ]
-Metrics = Annotated[dict[Word, 'Metric'], _Expected('a section per metric')]
 
 
 def _opt(meaning: str, default: Any = ..., shown: str = '', example: str = '', alias: str | None = None) -> Any:
@@ -164,7 +163,7 @@ _OWN_NET = 'repeats `train.feature_net`; must not differ from it'
 
 
 class PairwiseDistanceOptions(Section):
-    """The paper's loss (sections 3.2 and 3.3)."""
+    """The paper's loss."""
 
     type: Literal['PairwiseDistanceLoss'] = _opt('this loss')
     inter_layers: Layers = _pairwise('inter_layers', 'lambda_k: weights of the inter-model term by layer')
@@ -349,7 +348,7 @@ Scheduler = Annotated[
 
 # ---------------------------------------------------------------- train
 class TrainOptions(Section):
-    """How the student is adapted (paper: method in section 3, values in section 4.1)."""
+    """How the student is adapted."""
 
     teacher: Literal['ema', 'static'] = _opt(
         'the teacher: `ema`, a moving average of the student, or `static`, a second network, frozen', 'ema'
@@ -500,32 +499,34 @@ _Qualities = Annotated[
     list[Number], _TWO, _between(1, 100, operator.le), _Expected('two numbers from 1 to 100, the first not larger')
 ]
 _real_esrgan = _signature(RealESRGAN)
-#: where Real-ESRGAN's defaults are from; the paper is Wang et al., ICCVW 2021
-_4_1, _FILES = '(Real-ESRGAN, section 4.1)', "(Real-ESRGAN's option files)"
+#: where Real-ESRGAN's defaults are from: Wang et al., ICCVW 2021, paragraph "Degradation details", or the option files
+_PAPER, _FILES = "(Real-ESRGAN's paper)", "(Real-ESRGAN's option files)"
 
 
 class RealESRGANKernels(Section):
     """Blur kernels of Real-ESRGAN's degradation, by the names that its dataset has for them."""
 
     blur_kernel_size: _KernelSize = _real_esrgan(
-        'blur_kernel_size', f'largest side of a blur kernel; sides are drawn from {SMALLEST_KERNEL} to it {_4_1}'
+        'blur_kernel_size', f'largest side of a blur kernel; sides are drawn from {SMALLEST_KERNEL} to it {_PAPER}'
     )
-    kernel_list: _Kernels = _real_esrgan('kernel_list', f'kinds of blur kernels of the first round {_4_1}')
+    kernel_list: _Kernels = _real_esrgan('kernel_list', f'kinds of blur kernels of the first round {_PAPER}')
     kernel_prob: _KernelWeights = _real_esrgan('kernel_prob', f'their weights {_FILES}')
-    sinc_prob: Probability = _real_esrgan('sinc_prob', f'probability of a sinc filter in place of such a kernel {_4_1}')
-    blur_sigma: _Sigmas = _real_esrgan('blur_sigma', f'standard deviations of the kernels, in pixels {_4_1}')
-    betag_range: _Shapes = _real_esrgan('betag_range', f'shapes of the generalized Gaussian kernels {_4_1}')
-    betap_range: _Shapes = _real_esrgan('betap_range', f'shapes of the plateau kernels {_4_1}')
-    blur_kernel_size2: _KernelSize = _real_esrgan(
-        'blur_kernel_size2', f'as `blur_kernel_size`, in the second round and of the final sinc filter {_4_1}'
+    sinc_prob: Probability = _real_esrgan(
+        'sinc_prob', f'probability of a sinc filter in place of such a kernel {_PAPER}'
     )
-    kernel_list2: _Kernels = _real_esrgan('kernel_list2', f'kinds of blur kernels of the second round {_4_1}')
+    blur_sigma: _Sigmas = _real_esrgan('blur_sigma', f'standard deviations of the kernels, in pixels {_PAPER}')
+    betag_range: _Shapes = _real_esrgan('betag_range', f'shapes of the generalized Gaussian kernels {_PAPER}')
+    betap_range: _Shapes = _real_esrgan('betap_range', f'shapes of the plateau kernels {_PAPER}')
+    blur_kernel_size2: _KernelSize = _real_esrgan(
+        'blur_kernel_size2', f'as `blur_kernel_size`, in the second round and of the final sinc filter {_PAPER}'
+    )
+    kernel_list2: _Kernels = _real_esrgan('kernel_list2', f'kinds of blur kernels of the second round {_PAPER}')
     kernel_prob2: _KernelWeights = _real_esrgan('kernel_prob2', f'their weights {_FILES}')
-    sinc_prob2: Probability = _real_esrgan('sinc_prob2', f'as `sinc_prob`, in the second round {_4_1}')
-    blur_sigma2: _Sigmas = _real_esrgan('blur_sigma2', f'as `blur_sigma`, in the second round {_4_1}')
-    betag_range2: _Shapes = _real_esrgan('betag_range2', f'as `betag_range`, in the second round {_4_1}')
-    betap_range2: _Shapes = _real_esrgan('betap_range2', f'as `betap_range`, in the second round {_4_1}')
-    final_sinc_prob: Probability = _real_esrgan('final_sinc_prob', f'probability of the final sinc filter {_4_1}')
+    sinc_prob2: Probability = _real_esrgan('sinc_prob2', f'as `sinc_prob`, in the second round {_PAPER}')
+    blur_sigma2: _Sigmas = _real_esrgan('blur_sigma2', f'as `blur_sigma`, in the second round {_PAPER}')
+    betag_range2: _Shapes = _real_esrgan('betag_range2', f'as `betag_range`, in the second round {_PAPER}')
+    betap_range2: _Shapes = _real_esrgan('betap_range2', f'as `betap_range`, in the second round {_PAPER}')
+    final_sinc_prob: Probability = _real_esrgan('final_sinc_prob', f'probability of the final sinc filter {_PAPER}')
 
 
 class RealESRGANResizing(Section):
@@ -536,30 +537,32 @@ class RealESRGANResizing(Section):
     )
     resize_range: _Factors = _real_esrgan('resize_range', f'factors of resizing {_FILES}')
     gaussian_noise_prob: Probability = _real_esrgan(
-        'gaussian_noise_prob', f'probability of Gaussian noise; otherwise Poisson noise is added {_4_1}'
+        'gaussian_noise_prob', f'probability of Gaussian noise; otherwise Poisson noise is added {_PAPER}'
     )
-    noise_range: _Noise = _real_esrgan('noise_range', f'standard deviations of Gaussian noise, of 255 {_4_1}')
-    poisson_scale_range: _Scales = _real_esrgan('poisson_scale_range', f'factors on Poisson noise {_4_1}')
+    noise_range: _Noise = _real_esrgan('noise_range', f'standard deviations of Gaussian noise, of 255 {_PAPER}')
+    poisson_scale_range: _Scales = _real_esrgan('poisson_scale_range', f'factors on Poisson noise {_PAPER}')
     gray_noise_prob: Probability = _real_esrgan(
-        'gray_noise_prob', f'probability that the noise is the same in all channels {_4_1}'
+        'gray_noise_prob', f'probability that the noise is the same in all channels {_PAPER}'
     )
-    jpeg_range: _Qualities = _real_esrgan('jpeg_range', f'qualities of JPEG {_4_1}')
-    second_blur_prob: Probability = _real_esrgan('second_blur_prob', f'probability of blur in the second round {_4_1}')
+    jpeg_range: _Qualities = _real_esrgan('jpeg_range', f'qualities of JPEG {_PAPER}')
+    second_blur_prob: Probability = _real_esrgan(
+        'second_blur_prob', f'probability of blur in the second round {_PAPER}'
+    )
     resize_prob2: _Weights3 = _real_esrgan('resize_prob2', f'as `resize_prob`, in the second round {_FILES}')
     resize_range2: _Factors = _real_esrgan(
         'resize_range2', f'as `resize_range`, in the second round, counted from the size of the LR image {_FILES}'
     )
     gaussian_noise_prob2: Probability = _real_esrgan(
-        'gaussian_noise_prob2', f'as `gaussian_noise_prob`, in the second round {_4_1}'
+        'gaussian_noise_prob2', f'as `gaussian_noise_prob`, in the second round {_PAPER}'
     )
-    noise_range2: _Noise = _real_esrgan('noise_range2', f'as `noise_range`, in the second round {_4_1}')
+    noise_range2: _Noise = _real_esrgan('noise_range2', f'as `noise_range`, in the second round {_PAPER}')
     poisson_scale_range2: _Scales = _real_esrgan(
-        'poisson_scale_range2', f'as `poisson_scale_range`, in the second round {_4_1}'
+        'poisson_scale_range2', f'as `poisson_scale_range`, in the second round {_PAPER}'
     )
     gray_noise_prob2: Probability = _real_esrgan(
-        'gray_noise_prob2', f'as `gray_noise_prob`, in the second round {_4_1}'
+        'gray_noise_prob2', f'as `gray_noise_prob`, in the second round {_PAPER}'
     )
-    jpeg_range2: _Qualities = _real_esrgan('jpeg_range2', f'as `jpeg_range`, in the second round {_4_1}')
+    jpeg_range2: _Qualities = _real_esrgan('jpeg_range2', f'as `jpeg_range`, in the second round {_PAPER}')
 
 
 class LRSynthesisOptions(RealESRGANKernels, RealESRGANResizing):
@@ -731,6 +734,9 @@ class Metric(OpenSection):
         shown='higher; lower for metrics known to be so',
     )
     crop_border: Count = _opt('pixels cut from each side before measuring', 0, shown='required by most')
+
+
+Metrics = Annotated[dict[Word, Metric], _Expected('a section per metric')]
 
 
 class ValOptions(Section):

@@ -16,7 +16,7 @@ _LOSSES = ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt', 'extra_losse
 
 
 class AdaptationSettings(TrainOptions):
-    """The ``train`` section as the training reads it (paper: method section 3, values section 4.1).
+    """The ``train`` section as the training reads it.
 
     Every option has a value; `feature_net` is the network that all losses share.
     """

@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from pdd_arch.errors import DataError
 from pdd_arch.images.decoder_messages import messages_of_decoder
-from pdd_arch.images.decoding import CONVERT, decode_raw, image_size, turned_upright
+from pdd_arch.images.decoding import CONVERT, decode_raw, image_size, of_full_range, turned_upright
 from pdd_arch.images.structure import FORMATS, HEAD_BYTES, MAX_PIXELS, format_of, not_read, without_animation
 from pdd_arch.photo_files.photo import XMP_KEYWORD, Metadata, Photo, read_metadata
 from pdd_arch.utils.files import REPLACE, open_file, read_content
@@ -67,7 +67,7 @@ def decode_photo(content: bytes, source: str) -> Photo:
 
     The pixels stand upright, and no metadata say otherwise. The values are those of the file: a profile is kept, not
     applied. Exceptions are CMYK, which becomes sRGB (through its profile, if it has one), and premultiplied alpha,
-    which is divided out. Images of fewer than 8 bits get 8, a palette becomes colours.
+    which is divided out. Images of fewer than 8 bits get 8, of 9 to 15 bits 16; a palette becomes colours.
 
     Raises:
         DataError: it cannot be read (`pdd_arch.images.decoding.decode_raw`), or is of a kind that would lose its
@@ -226,6 +226,7 @@ def _alpha_of_16_bits(image: Image.Image, content: bytes, kind: str) -> np.ndarr
     with messages_of_decoder():  # which have been passed on before
         raw = cv2.imdecode(numbers, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     assert raw is not None  # its colours have been decoded
+    raw = of_full_range(raw, content, kind)
     if raw.ndim == 3 and raw.shape[2] == 4:
         alpha = raw[..., 3]
     else:  # a gray image with one transparent level

@@ -20,6 +20,7 @@ from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_network
 from pdd_arch.preflight.data import samples_of_a_step
 from pdd_arch.training.resume import state_candidates
+from pdd_arch.utils.files import similar_file
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.resources import resolve_bundled
 from pdd_arch.utils.wording import show
@@ -70,11 +71,17 @@ def require_file(where: str, value: object) -> None:
         raise e.within(where, ': ') from None
     if not os.path.isfile(path):
         problem = 'is a folder' if os.path.isdir(path) else 'does not exist'
+        if zoo.is_address(value):
+            problem = 'is an address, and nothing is downloaded from there'
         raise MissingFileError(
             f'{show(value)} {problem} (looked from {os.getcwd()})',
             where=where,
-            way_out='Write ~ for none.' if value == 'None' else 'Give the path of an existing weight file.',
+            way_out='Write ~ for none.' if value == 'None' else zoo.instead_of(value) or _similar(path),
         )
+
+
+def _similar(path: str) -> str:
+    return f'{similar_file(Path(path))} Give the path of an existing weight file.'.strip()
 
 
 def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:

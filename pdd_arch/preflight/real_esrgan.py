@@ -9,7 +9,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.section import check_kernels
-from pdd_arch.data.sources import require_folder
+from pdd_arch.data.sources import LmdbSource, data_root, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images.decoding import image_size
 from pdd_arch.options.messages import validated
@@ -18,7 +18,7 @@ from pdd_arch.options.schema import BasicOptions, PositiveCount, RealESRGANKerne
 from pdd_arch.preflight.networks import require_file
 from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.registration import registered_as
-from pdd_arch.utils.wording import did_you_mean, shown
+from pdd_arch.utils.wording import did_you_mean, show, shown
 
 #: side of the images that the dataset cuts out or pads to
 _SIDE = 400
@@ -154,56 +154,82 @@ def _check_dataset(data: Mapping[str, Any]) -> None:
     for number in ('', '2'):
         check_kernels(kernels, number, where)
     _complete(_Augmentation, data, where)
-    for _, (name,) in _listed(data, ('dataroot_gt',), where):
+    if _in_lmdb(data, ('gt',), where):
+        source = _lmdb(data, 'gt', where)
+        for index in range(len(source)):
+            source.check(index)
+        return
+    for (name,) in _listed(data, ('gt',), where):
         image_size(name)
 
 
 def _check_pairs(data: Mapping[str, Any]) -> None:
     where = 'datasets.train'
     _complete(_Augmentation, data, where)
-    if data.get('meta_info') is None:
-        check_paired_dataset({**data, 'type': 'PairedImageDataset', 'meta_info_file': None}, where)
-        return
-    for line, names in _listed(data, ('dataroot_gt', 'dataroot_lq'), where):
-        gt, lq = map(image_size, names)
-        if gt != tuple(side * data['scale'] for side in lq):
-            raise DataError(
-                f'{lq[0]}x{lq[1]} pixels (height x width), but its GT {shown(names[0])} has {gt[0]}x{gt[1]}',
-                where=f'{where}.meta_info, line {line}: {shown(names[1])}',
-                way_out='Correct `scale`, or the list.',
-            )
+    as_pairs = {**data, 'type': 'PairedImageDataset', 'meta_info_file': None}
+    if _in_lmdb(data, ('gt', 'lq'), where):
+        for side in ('gt', 'lq'):
+            _lmdb(data, side, where)
+    elif data.get('meta_info') is not None:
+        for _ in _listed(data, ('gt', 'lq'), where):
+            pass
+        as_pairs['meta_info_file'] = data['meta_info']
+    check_paired_dataset(as_pairs, where)
 
 
-def _listed(data: Mapping[str, Any], roots: tuple[str, ...], where: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, paths) of a list, split as BasicSR splits it; an LMDB has its own list, which is left to BasicSR."""
-    if not isinstance(data.get('io_backend'), Mapping) or data['io_backend'].get('type') not in ('disk', 'lmdb'):
-        raise OptionError('missing', where=f'{where}.io_backend', way_out='Write `io_backend: {type: disk}`.')
-    for root in roots:
-        if not isinstance(data.get(root), str):
-            raise OptionError('missing', where=f'{where}.{root}', expected='a folder of images or an LMDB')
-        require_folder(data[root], f'{where}.{root}')
-    if data['io_backend']['type'] == 'lmdb':
-        return
-    key, file = f'{where}.meta_info', data.get('meta_info')
+def _in_lmdb(data: Mapping[str, Any], sides: tuple[str, ...], where: str) -> bool:
+    """Whether a dataset reads LMDBs, all of its folders being there and its ``io_backend`` one that it takes."""
+    backend = data.get('io_backend')
+    if not isinstance(backend, Mapping) or backend.get('type') not in ('disk', 'lmdb'):
+        found = 'nothing' if backend is None else show(backend)
+        raise OptionError(where=f'{where}.io_backend', expected='{type: disk} or {type: lmdb}', found=found)
+    for side in sides:
+        root = data_root(data, side, where)[0]
+        require_folder(root, f'{where}.dataroot_{side}')
+        if backend['type'] == 'lmdb' and not root.endswith('.lmdb'):
+            way_out = f'Write {root.rstrip("/")}.'
+            raise OptionError(f'{root} does not end in .lmdb', where=f'{where}.dataroot_{side}', way_out=way_out)
+    if backend['type'] == 'disk' and (options := [name for name in backend if name != 'type']):
+        raise OptionError('is for type: lmdb only', where=f'{where}.io_backend.{options[0]}', way_out='Remove it.')
+    return bool(backend['type'] == 'lmdb')
+
+
+def _lmdb(data: Mapping[str, Any], side: str, where: str) -> LmdbSource:
+    """An LMDB each of whose keys is what these datasets take for it: the name up to its first dot."""
+    root, key, _ = data_root(data, side, where)
+    source = LmdbSource(root, key)
+    if dotted := next((name for name in source.names if '.' in name), None):
+        raise DataError(
+            f'{shown(root)} holds the image {dotted!r}, which BasicSR looks for as {dotted.partition(".")[0]!r}',
+            where=key,
+            way_out='Make the LMDB anew, from names without dots before the extension.',
+        )
+    return source
+
+
+def _listed(data: Mapping[str, Any], sides: tuple[str, ...], where: str) -> Iterator[list[str]]:
+    """The paths of each line of a list, split as BasicSR splits it."""
+    key, file, roots = f'{where}.meta_info', data.get('meta_info'), [data[f'dataroot_{side}'] for side in sides]
     if not isinstance(file, str):
         raise OptionError('missing', where=key, expected='a text file that lists the images')
+    expected, rule = 'the name of an image', 'a name up to the first space'
+    if len(sides) > 1:
+        expected, rule = 'the names of a GT and an LR image, `gt, lq`', 'two names with a comma and a space between'
     try:
         with open(file) as opened:  # in the encoding that BasicSR reads it with
-            lines = opened.read().splitlines()
+            lines = list(opened)
     except (OSError, UnicodeDecodeError) as e:
         raise MissingFileError(f'{shown(file)} cannot be read ({e})', where=key, way_out='Correct the path.') from None
     if not lines:
         raise DataError(f'{shown(file)} lists no image', where=key, way_out='Write one name a line.')
     for number, line in enumerate(lines, 1):
-        # one name is taken up to the first space, two are split at comma and space
-        names = line.strip().split(', ') if len(roots) > 1 else line.strip().split(' ')[:1]
-        paths = [osp.join(data[root], name) for root, name in zip(roots, names, strict=False)]
-        if len(names) != len(roots) or not all(map(osp.isfile, paths)):
-            expected = 'the names of a GT and an LR image, `gt, lq`' if len(roots) > 1 else 'the name of an image'
+        names = line.strip().split(', ') if len(sides) > 1 else line.strip().split(' ')[:1]
+        paths = [osp.join(root, name) for root, name in zip(roots, names, strict=False)]
+        if len(names) != len(sides) or not all(map(osp.isfile, paths)):
             raise DataError(
                 where=f'{key}, line {number}',
-                expected=f'{expected}, below {shown(data[roots[0]])}',
-                found=repr(line[:200]),
-                way_out='BasicSR reads each line of the list, and names up to the first space. Correct the list.',
+                expected=f'{expected}, below {" and ".join(map(shown, roots))}',
+                found=repr(line.rstrip('\n')[:200]) if line.strip() else 'an empty line',
+                way_out=f'Real-ESRGAN reads {rule} in each line, without a byte-order mark. Correct the list.',
             )
-        yield number, paths
+        yield paths

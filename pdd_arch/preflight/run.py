@@ -25,6 +25,7 @@ from pdd_arch.preflight.networks import (
 )
 from pdd_arch.preflight.outputs import check_logger, check_outputs
 from pdd_arch.preflight.real_esrgan import check_real_esrgan
+from pdd_arch.preflight.saved_images import check_saved_names
 from pdd_arch.preflight.without_effect import options_without_effect
 from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.weights.checkpoints import OpenedWeights
@@ -70,6 +71,7 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
             if found.losses is not None:
                 found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)
             check_metric_weights(options, fetch)
+        check_saved_names(options)
     return found
 
 

@@ -22,6 +22,7 @@ from pdd_arch.prepare.layouts import Conversion
 from pdd_arch.prepare.locate import FoundPart
 from pdd_arch.prepare.verify import Facts
 from pdd_arch.utils.atomic import PARTIAL, temporary_beside, whole_file, write_text, writing
+from pdd_arch.utils.files import open_file
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.output import progress
 from pdd_arch.utils.wording import shown
@@ -175,7 +176,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    wanted = source.stat()
+    with open_file(source) as file:
+        wanted = os.fstat(file.fileno())
     if target.is_file() and not target.is_symlink():
         there = target.stat()
         if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):

@@ -10,7 +10,7 @@ from pdd_arch.photo_files.reading import photo_size, read_photo
 from pdd_arch.photo_files.writing import check_size, encode_photo
 from pdd_arch.upscaling.engine import PhotoUpscaler
 from pdd_arch.upscaling.inputs import Item
-from pdd_arch.upscaling.record import Record
+from pdd_arch.upscaling.record import Record, SourceState
 from pdd_arch.utils.atomic import whole_file, writing
 from pdd_arch.utils.files import is_name_too_long
 from pdd_arch.utils.wording import shown
@@ -69,6 +69,7 @@ def run_job(
         notes: list[str] = []
         error = None
         try:
+            source = SourceState.of(item.source)
             content, notes = _upscaled(upscaler, item, quality, partial(progress, item))
         except OptionError:  # would be the same for all
             raise
@@ -83,7 +84,7 @@ def run_job(
                     item.target.parent.mkdir(parents=True, exist_ok=True)
                     with whole_file(item.target) as unfinished:
                         unfinished.write_bytes(content)
-                        record.add(item.name, item.source, settings, content)
+                        record.add(item.name, source, settings, content)
                 except OSError as reason:
                     if reason.errno != errno.ENAMETOOLONG:  # any other would be the same for all
                         raise

@@ -5,15 +5,37 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from pdd_arch.errors import OptionError
-from pdd_arch.utils.files import sha256_of
+from pdd_arch.errors import DataError, OptionError
+from pdd_arch.utils.files import REPLACE, open_file, sha256_of, sha256_of_open
 from pdd_arch.utils.locks import folder_held
 from pdd_arch.utils.wording import shown
 
 RECORD = '.pdd_upscale.jsonl'
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """What tells whether a photograph is still the one that an output was made from."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> 'SourceState':
+        """The present state of a file. Raises MissingFileError, or DataError where it cannot be read."""
+        with open_file(path) as file:
+            status = os.fstat(file.fileno())
+            try:
+                return cls(path, status.st_size, status.st_mtime_ns, sha256_of_open(file))
+            except OSError as error:
+                what = f'cannot be read ({error.strerror})'
+                raise DataError(what, where=shown(path), way_out=REPLACE) from None
 
 
 class Record:
@@ -79,20 +101,22 @@ class Record:
         except OSError:  # there is none, or a file cannot be read: its turn will tell
             return False
 
-    def add(self, name: str, source: Path, settings: Mapping[str, object], content: bytes) -> None:
-        """Record that `content` is about to get the name `name`, made from `source` with `settings` (plain values)."""
+    def add(self, name: str, source: SourceState, settings: Mapping[str, object], content: bytes) -> None:
+        """Record that `content` is about to get the name `name`, made from `source` with `settings` (plain values).
+
+        `source` is as it was before it was read: it may have been changed or removed since.
+        """
         if self._folder is None:
             return
-        status = source.stat()
         entry = dict(
             version=_VERSION,
             output=name,
             output_bytes=len(content),
             output_sha256=hashlib.sha256(content).hexdigest(),
-            source=os.fspath(source),
-            source_bytes=status.st_size,
-            source_mtime_ns=status.st_mtime_ns,
-            source_sha256=sha256_of(source),
+            source=os.fspath(source.path),
+            source_bytes=source.size,
+            source_mtime_ns=source.mtime_ns,
+            source_sha256=source.sha256,
             settings=_digest(settings),
         )
         with (self._folder / RECORD).open('a+b') as lines:

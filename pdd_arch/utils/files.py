@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.utils.wording import shown
+from pdd_arch.utils.wording import did_you_mean, shown
 
 #: way out for a file that cannot be used
 REPLACE = 'Replace or remove it.'
@@ -67,6 +67,15 @@ def read_json(path: str | os.PathLike[str], way_out: str = REPLACE) -> dict[str,
     raise DataError(f'cannot be read as JSON ({reason})', where=shown(path), way_out=way_out)
 
 
+def similar_file(path: Path) -> str:
+    """``Did you mean 'x'?`` with the name of another file in the folder of `path`; empty where none is near."""
+    try:
+        others = [name for name in os.listdir(path.parent) if name != path.name]
+    except OSError:
+        return ''
+    return did_you_mean(path.name, others)
+
+
 def is_name_too_long(path: Path) -> bool:
     """Whether the file system refuses the name of a file, which need not be there, for its length.
 
@@ -84,8 +93,13 @@ def is_name_too_long(path: Path) -> bool:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file."""
+    with open(path, 'rb') as file:
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: BinaryIO) -> str:
+    """Hexadecimal SHA-256 of what is left to read of a file."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()

@@ -26,13 +26,13 @@ def asset(name: str) -> Path:
     """Path of a file in ``pdd_arch/assets``; MissingFileError where there is none."""
     path = PACKAGE / 'assets' / name
     if not path.is_file():
-        known = sorted(p.name for p in (PACKAGE / 'assets').glob('*') if p.is_file())
+        known = sorted(p.name for p in (PACKAGE / 'assets').glob('*') if p.is_file() and p.suffix != '.md')
         raise _not_shipped(f'{BUNDLED_PREFIX}{name} is not shipped', name, known)
     return path
 
 
 def _not_shipped(what: str, name: str, known: list[str]) -> MissingFileError:
-    return MissingFileError(what, way_out=f'{did_you_mean(name, known)} Known: {known}'.strip())
+    return MissingFileError(what, way_out=f'{did_you_mean(name, known)} Known: {", ".join(known)}'.strip())
 
 
 def resolve_bundled(path: str) -> str:

@@ -41,8 +41,11 @@ def weight_file(path: str | Path, where: str = 'weights') -> Path:
         return zoo.fetch(str(path), where)
     file = Path(resolve_bundled(os.path.expanduser(str(path))))
     if not file.is_file():
+        problem = 'is a folder, not a file' if file.is_dir() else 'does not exist'
+        if file.exists() and not file.is_dir():
+            problem = 'is a pipe or device, not a file'
         raise MissingFileError(
-            f'{path} {"is a folder, not a file" if file.is_dir() else "does not exist"}',
+            f'{path} {problem}',
             where=where,
             way_out=in_folder(file) if file.is_dir() else f'Give the path of {A_WEIGHT_FILE}.',
         )

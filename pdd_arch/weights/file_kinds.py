@@ -79,6 +79,8 @@ def _other_kind(file: Path, head: bytes, another: str) -> tuple[str, str] | None
     """What a file is, if no weights, and the way out."""
     if not head:
         return 'empty (0 bytes)', 'Download or copy it again.'
+    if not head.strip(b'\0'):
+        return f'nothing but zero bytes at its beginning ({len(head)})', 'Download or copy it again.'
     for pattern, what, way_out in _BEGINNINGS:
         if pattern.match(head):
             return what, _beside(file) or way_out if way_out == _EXPORTED else way_out or another

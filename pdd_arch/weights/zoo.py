@@ -5,6 +5,7 @@ The hashes were not computed from the files by this project: they are those that
 each entry, state for the same address. A file that differs is refused.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,20 @@ ZOO: Mapping[str, Generalist] = {
 def is_zoo(path: object) -> bool:
     """Whether a path of an option file names a published network."""
     return str(path).startswith(ZOO_PREFIX)
+
+
+def is_address(path: str) -> bool:
+    """Whether what should be a path is an address (``https://...``), from which nothing is downloaded."""
+    return re.match(r'[a-z][a-z0-9+.-]*://', path, re.IGNORECASE) is not None
+
+
+def instead_of(path: str) -> str:
+    """The way out for a path or an address without a file, such as the ``zoo:NAME`` that is the same; may be empty."""
+    file = path.rpartition('/')[2]
+    name = next((n for n, entry in ZOO.items() if file in (n, f'{n}.pth', entry.url.rpartition('/')[2])), None)
+    if name is not None:
+        return f'Give {ZOO_PREFIX}{name}, which is downloaded and verified.'
+    return 'Download the file, and give its path.' if is_address(path) else ''
 
 
 def generalist(path: str, where: str = 'weights') -> Generalist:
