@@ -1,15 +1,22 @@
-"""BasicSR's datasets of images: they read what the check of their options has read, and name what is unreadable."""
+"""BasicSR's datasets of images: they read what the check of their options has read, and name what is unreadable.
+
+What they draw for a training sample depends on its position only.
+"""
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import cv2
+import numpy as np
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from pdd_arch.data.paired_check import LmdbClient, explain_unreadable, open_pair, open_single, reads_names
+from pdd_arch.data.positioned_index import PositionedIndex
 from pdd_arch.data.sources import LmdbSource
+from pdd_arch.utils.random_state import global_generators_seeded
 
 
 def reading_as_checked(init: Callable[..., None]) -> Callable[..., None]:
@@ -52,5 +59,24 @@ def naming_unreadable_images(getitem: Callable[..., Any]) -> Callable[..., Any]:
             if error := explain_unreadable(e, paths):
                 raise error from None
             raise
+
+    return get
+
+
+def drawing_by_position(getitem: Callable[..., Any]) -> Callable[..., Any]:
+    """``__getitem__`` of a dataset of BasicSR, which draws from seed, epoch and position of a sample alone.
+
+    It draws from the generators of NumPy and Python, whose state depends on what the data worker has drawn before.
+    """
+
+    @functools.wraps(getitem)
+    def get(self: Any, index: int) -> Any:
+        # a thread that prefetches shares the generators with the model
+        alone = threading.current_thread() is threading.main_thread()
+        if not isinstance(index, PositionedIndex) or not alone:
+            return getitem(self, index)
+        entropy = (self.opt.get('manual_seed') or 0, index.epoch, index.position)
+        with global_generators_seeded(int(np.random.SeedSequence(entropy).generate_state(1)[0])):
+            return getitem(self, index)
 
     return get

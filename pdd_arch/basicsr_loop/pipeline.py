@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -29,6 +30,9 @@ from pdd_arch.errors import NumbersError, PDDError, WeightsError
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.signals import Stopped, signals_to
+
+#: of a metric in the log of a validation
+_BEST = re.compile(r'\s*Best: \S+ @ .* iter$', re.MULTILINE)
 
 
 def explained_if_uncaught(
@@ -88,7 +92,7 @@ def interruptible(train_pipeline: Callable[[str], None]) -> Callable[[str], None
 def _rescue(run: TrainingRun, error: Exception) -> None:
     """Save the state of the last whole iteration, unless the failure has made that impossible."""
     # several processes would have to agree on it, and one of them is in trouble
-    in_step = getattr(run.model, 'in_step', True)
+    in_step = getattr(run.model, 'in_step', run.in_step)
     if run.model is None or processes.world_size() > 1 or in_step or not run.finished_iteration:
         return
     if isinstance(error, WeightsError | NumbersError):
@@ -114,19 +118,41 @@ def _one_line_for_a_lost_log() -> contextlib.AbstractContextManager[None]:
     return replaced([(logging.FileHandler, 'handleError', handle_error)])
 
 
+def without_best_results(test_pipeline: Callable[[str], None]) -> Callable[[str], None]:
+    """The pipeline, whose log has no best results: of one validation they are its own, at the iteration ``NAME``."""
+
+    @functools.wraps(test_pipeline)
+    def pipeline(root_path: str) -> None:
+        with _log_filtered_by(_take_best_out):
+            test_pipeline(root_path)
+
+    return pipeline
+
+
+def _take_best_out(record: logging.LogRecord) -> bool:
+    if str(record.msg).startswith('Validation '):
+        record.msg = _BEST.sub('', record.msg)
+    return True
+
+
 @contextlib.contextmanager
-def _no_false_warning(run: TrainingRun) -> Iterator[None]:
+def _log_filtered_by(passes: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Within the block BasicSR's log has only what passes."""
+    logger = logging.getLogger('basicsr')
+    logger.addFilter(passes)
+    try:
+        yield
+    finally:
+        logger.removeFilter(passes)
+
+
+def _no_false_warning(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
     """BasicSR's loop warns of several validation sets at each validation, whatever the model."""
 
     def is_true(record: logging.LogRecord) -> bool:
         return not (str(record.msg).startswith('Multiple validation datasets') and isinstance(run.model, SRModel))
 
-    logger = logging.getLogger('basicsr')
-    logger.addFilter(is_true)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_true)
+    return _log_filtered_by(is_true)
 
 
 def bound_to(run: TrainingRun) -> contextlib.AbstractContextManager[None]:
