@@ -3,6 +3,7 @@
 What they draw for a training sample depends on its position only.
 """
 
+import copy
 import functools
 import os
 import threading
@@ -24,7 +25,9 @@ def reading_as_checked(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def construct(self: Any, opt: dict[str, Any]) -> None:
-        opt = {'use_hflip': False, 'use_rot': False, **opt}  # which it reads without a default
+        opt = copy.copy(opt)
+        for flip in ('use_hflip', 'use_rot'):  # which it reads without a default
+            opt.setdefault(flip, False)
         key = f'datasets.{opt.get("phase", "val")}'
         if not reads_names(opt, key):
             init(self, opt)

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from pdd_arch.distributed import processes
 from pdd_arch.features import FeatureNet
 from pdd_arch.training.checkpoints import OpenCheckpoint
+from pdd_arch.training.option_section import OptionSection
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.utils.locks import Lock
 from pdd_arch.utils.random_state import RandomState, restore_random_state
@@ -143,7 +144,7 @@ class TrainingRun:
         raise Stopped(signum, f'after iteration {finished}, whose state is saved. Continue with --auto_resume.')
 
 
-class BasicSROptions(dict[str, Any]):
+class BasicSROptions(OptionSection):
     """BasicSR's option dictionary and the run that it belongs to.
 
     Deep copies share the run: BasicSR copies the options before it builds a model.
