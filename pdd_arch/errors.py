@@ -57,6 +57,10 @@ class OptionError(PDDError, ValueError):
     """An option file (or a keyword of a loss, dataset or metric) is wrong."""
 
 
+class MissingOptionError(OptionError, KeyError):
+    """An option that a class reads is not given."""
+
+
 class DataError(PDDError, ValueError):
     """An image, a dataset or its layout is wrong."""
 

@@ -1,6 +1,7 @@
 """Every wrong input ends in one clear line that names the file or key and the way out, before anything starts."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -606,14 +607,15 @@ def test_state_that_is_none(basicsr, workplace):
 
 
 def test_bug_is_one_line_and_shows_its_traceback_with_debug(basicsr, monkeypatch):
-    monkeypatch.setattr('pdd_arch.basicsr_options.check', lambda *_: 1 / 0)
+    monkeypatch.setattr('pdd_arch.basicsr_options.check', Mock(side_effect=ZeroDivisionError('division by zero')))
     assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError: division by zero', '--debug')
     with pytest.raises(ZeroDivisionError):
         basicsr(run_options(), '--debug')
 
 
 def test_bug_in_the_middle_of_a_run_leaves_its_traceback_in_the_log(basicsr, workplace, monkeypatch):
-    monkeypatch.setattr('pdd_arch.models.PDDModel.optimize_parameters', lambda *_: 1 / 0)
+    bug = ZeroDivisionError('division by zero')
+    monkeypatch.setattr('pdd_arch.models.training_step.TrainingStep.run', Mock(side_effect=bug))
     assert_refused(basicsr(run_options()), 'unexpected ZeroDivisionError', started=True)
     (log,) = (workplace / 'experiments/tiny').glob('*.log')
     assert 'Traceback' in log.read_text()

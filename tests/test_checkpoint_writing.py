@@ -14,7 +14,7 @@ from child_runs import Child, losses_by_iteration, resumable_options, write_opti
 from helpers import build, options, step
 
 from pdd_arch.errors import NumbersError, WeightsError
-from pdd_arch.models.checkpointer import prune
+from pdd_arch.training.checkpoints import prune
 from pdd_arch.training.resume import load_resume_state
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 from pdd_arch.utils.atomic import PARTIAL, remove_partial_files

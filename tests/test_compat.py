@@ -15,7 +15,8 @@ from basicsr.utils import registry
 
 import pdd_arch
 from pdd_arch import compat
-from pdd_arch.basicsr_loop import PositionedSampler, install
+from pdd_arch.basicsr_loop import install
+from pdd_arch.basicsr_loop.data_loading import PositionedSampler
 from pdd_arch.commands.errors import explain_if_uncaught
 from pdd_arch.errors import OptionError
 from pdd_arch.options.yaml_file import load_options

@@ -11,7 +11,7 @@ import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from pdd_arch.basicsr_loop import PositionedSampler
+from pdd_arch.basicsr_loop.data_loading import PositionedSampler
 from pdd_arch.data.positioned_index import PositionedIndex, positioned
 from pdd_arch.data.section import DatasetSection, validate_sources
 from pdd_arch.data.sources import open_source

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from helpers import options, run_options
 
-from pdd_arch.basicsr_loop import copy_option_file
+from pdd_arch.basicsr_loop.outputs import copy_option_file
 from pdd_arch.errors import OptionError
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.yaml_file import load_options

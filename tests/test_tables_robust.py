@@ -157,7 +157,7 @@ def test_an_unforeseen_failure_stops_its_row_only(table_folder, monkeypatch, cap
 
     monkeypatch.setattr(runner, 'validation_pairs', fails_on_b)
     assert tables('--only', 'bicubic') == 1
-    assert 'b_bicubic: unexpected ZeroDivisionError: by zero' in capsys.readouterr().err
+    assert re.search('b_bicubic: .*ZeroDivisionError: by zero', capsys.readouterr().err)
     table = json.loads(Path('out/table.json').read_text())
     assert [len(r['seeds']) for r in table['rows'] if r['name'] == 'bicubic'] == [1, 0]
     assert not Path('out/cells/b_bicubic.json').exists()

@@ -167,7 +167,7 @@ def test_models_of_basicsr_as_well(basicsr, mixed):
 
 
 def test_the_warning_stays_for_other_models(monkeypatch):
-    from pdd_arch.basicsr_loop import _no_false_warning
+    from pdd_arch.basicsr_loop.pipeline import _no_false_warning
     from pdd_arch.training.run_state import TrainingRun
 
     seen = []

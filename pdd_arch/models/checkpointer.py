@@ -1,7 +1,6 @@
 """How the networks and the training state of a run are written and read back."""
 
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,19 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from pdd_arch.distributed import processes
-from pdd_arch.errors import NumbersError, OptionError, PDDError, WeightsError
+from pdd_arch.errors import NumbersError, OptionError, PDDError
 from pdd_arch.models.deployed_weights import DeployedWeights
 from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
 from pdd_arch.models.validator import Validator
+from pdd_arch.training.checkpoints import OpenCheckpoint, cannot_continue, continue_schedules, prune
 from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.random_state import RandomState, random_state
 from pdd_arch.weights.checkpoints import state_dict_hash
-from pdd_arch.weights.writing import CheckpointWriter, write_checkpoint
+from pdd_arch.weights.writing import write_checkpoint
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
-
-_NETWORK_FILE = re.compile(r'net_[a-z]+_(\d+)\.pth')
 
 
 @dataclass
@@ -88,14 +86,11 @@ class Checkpointer:
     def _write(self, epoch: int, iteration: int, generators: list[RandomState]) -> None:
         paths = self.opt['path']
         state_file = Path(paths['training_states'], f'{iteration}.state')
-        files = {}
-        with CheckpointWriter() as writer:
+        with OpenCheckpoint({'random': generators}) as checkpoint:
             for label, parts in self.networks.saved().items():
-                file = Path(paths['models'], f'{label}_{iteration}.pth')
-                files[label] = {'file': file.name, 'sha256': writer.add(_content(parts), file)}
-            state = self.training_state(epoch, iteration) | {'networks': files, 'random': generators}
-            writer.add(state, state_file)
-            writer.publish(replacing=state_file)
+                checkpoint.add_network(label, _content(parts), Path(paths['models'], f'{label}_{iteration}.pth'))
+            checkpoint.set_state(self.training_state(epoch, iteration), state_file)
+            checkpoint.publish()
         keep = (self.opt.get('logger') or {}).get('keep_checkpoints')
         if keep:
             for name in prune(Path(paths['models']), state_file.parent, keep, self.validator.best_iteration()):
@@ -103,15 +98,14 @@ class Checkpointer:
 
     def training_state(self, epoch: int, iteration: int) -> dict[str, Any]:
         """Everything the next iteration depends on besides networks and random generators; plain containers only."""
-        position, followed = self.run.position, self.run.started
         return {
-            'epoch': position.epoch if followed else epoch,
+            'epoch': epoch,
             'iter': iteration,
+            **self.run.saved_position(),
             'optimizers': [o.state_dict() for o in self.optimizers],
             'schedulers': [s.state_dict() for s in self.schedulers],
             'training_weights': self.weights.in_training(),
             'scaler': self.steps.scaler.state_dict(),
-            'position': {'epoch': position.epoch, 'samples': position.samples} if followed else None,
             # the loop saves before it validates: whoever resumes from here validates first
             'validated': self.validator.validated == iteration,
             'best_metrics': self.validator.best,
@@ -134,12 +128,8 @@ class Checkpointer:
             self._resume(state, file)
         except PDDError:
             raise
-        except Exception as e:  # whatever optimizers and schedulers make of a damaged state
-            raise WeightsError(
-                f'{file} cannot be continued from ({type(e).__name__}: {" ".join(str(e).split())[:200]})',
-                where='path.resume_state',
-                way_out='It is damaged, or of another run; take an earlier one.',
-            ) from e
+        except Exception as e:  # whatever is made of a damaged state
+            raise cannot_continue(file, e) from e
 
     def _resume(self, state: Mapping[str, Any], file: str) -> None:
         recorded = state.get('teacher')
@@ -149,21 +139,7 @@ class Checkpointer:
                 where='path.pretrain_network_teacher',
                 way_out='Give the same weights, or start a new run under another name.',
             )
-        for kind, own in (('optimizers', self.optimizers), ('schedulers', self.schedulers)):
-            if len(state[kind]) != len(own):
-                raise OptionError(
-                    f'{file} holds {len(state[kind])} {kind}, this run has {len(own)} (network_g and network_d)',
-                    where='path.resume_state',
-                    way_out='Resume with the networks that the state was written with.',
-                )
-        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
-            # torch puts whatever a state holds into the scheduler, also in the place of its methods
-            methods = [k for k in saved if callable(getattr(type(scheduler), str(k), None))]
-            if methods:
-                raise WeightsError(f'{file} is not of a run: a scheduler has {methods[0]!r}', where='path.resume_state')
-            scheduler.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
-            optimizer.load_state_dict(saved)
+        continue_schedules(state, self.optimizers, self.schedulers, file)
         ignored = self.opt['path'].get('ignore_resume_networks') or ()
         kept = state.get('training_weights') or [None] * len(self.optimizers)
         names = zip(('network_g', 'network_d'), kept, strict=False)
@@ -174,28 +150,6 @@ class Checkpointer:
         counts = state.get('nonfinite') or {'in_a_row': 0, 'total': 0}
         self.steps.in_a_row, self.steps.total = counts['in_a_row'], counts['total']
         self.validator.restore_best(state.get('best_metrics') or {})
-
-
-def prune(models: Path, states: Path, keep: int, best: int | None) -> list[str]:
-    """Remove the checkpoints of all but the `keep` newest iterations and `best`; returns the names of the files.
-
-    ``net_*_latest.pth`` and other files stay. A state goes before its networks: at any moment every state that is
-    there has them.
-    """
-    state_files = {int(f.stem): f for f in states.glob('*.state') if f.stem.isdecimal()}
-    networks: dict[int, list[Path]] = {}
-    for file in models.glob('net_*.pth'):
-        if match := _NETWORK_FILE.fullmatch(file.name):
-            networks.setdefault(int(match[1]), []).append(file)
-    iterations = sorted(state_files.keys() | networks.keys(), reverse=True)
-    removed = []
-    for iteration in iterations[keep:]:
-        if iteration == best:
-            continue
-        for file in (*([state_files[iteration]] if iteration in state_files else []), *networks.get(iteration, [])):
-            file.unlink(missing_ok=True)
-            removed.append(file.name)
-    return removed
 
 
 def _content(parts: Mapping[str, nn.Module]) -> dict[str, dict[str, torch.Tensor]]:

@@ -22,6 +22,7 @@ from pdd_arch.errors import NumbersError, OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.models.checkpointer import Checkpointer
 from pdd_arch.models.forward_pass import Batch, Terms
+from pdd_arch.models.loading import load_weights
 from pdd_arch.models.losses import Losses
 from pdd_arch.models.networks import Networks, bare
 from pdd_arch.models.nonfinite import GuardedSteps
@@ -31,7 +32,6 @@ from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.options.signatures import check_network, optimizer_class, scheduler_class
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.registration import register
-from pdd_arch.weights.checkpoints import check_finite, check_fits, state_dict_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
@@ -201,19 +201,9 @@ class PDDModel(SRModel):
         Raises:
             MissingFileError, WeightsError: see `pdd_arch.weights.checkpoints`.
         """
-        option = f'path.pretrain_network_{letter}'
-        net, logger = bare(net), get_root_logger()
-        content = self.run.opened_weights.read(load_path, option)
-        state = state_dict_of(content, param_key, load_path, option, net, f'path.param_key_{letter}')
-        check_finite(state, load_path, option)
-        if param_key == 'params_ema' and param_key not in content and 'params' in content:
-            logger.warning(f'{load_path} has no {param_key}; its params are used.')
-        logger.info(f'Loading {type(net).__name__} from {load_path}, with param key: [{param_key}].')
-        if strict:
-            check_fits(net, state, load_path, option)
-        else:
-            self._print_different_keys_loading(net, state, strict)
-        net.load_state_dict(state, strict=strict)
+        option, key_option = f'path.pretrain_network_{letter}', f'path.param_key_{letter}'
+        others = ('params',) if param_key == 'params_ema' else ()
+        load_weights(self, net, load_path, strict, param_key, option, self.run.opened_weights, key_option, others)
 
     def setup_optimizers(self) -> None:
         """One optimizer for S and one for D; parameters frozen by their network are left alone."""
@@ -313,22 +303,18 @@ class PDDModel(SRModel):
     def validation(
         self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
     ) -> None:
-        """As BasicSR's, under the number of the iteration that is validated, and without an effect on the training.
+        """As BasicSR's, without an effect on the training: its loader draws from the random generators.
 
-        BasicSR numbers the validation at the end of the training one or two too high, and its loader draws from the
-        random generators. A new best result in ``logger.keep_best`` is saved at once.
+        A new best result in ``logger.keep_best`` is saved at once.
         """
-        iteration = min(current_iter, self.iteration) if self.is_train else current_iter
-        validation = partial(super().validation, dataloader, iteration, tb_logger, save_img)
+        validation = partial(super().validation, dataloader, current_iter, tb_logger, save_img)
         with self.checkpointer.weights.in_place() if self.is_train else nullcontext():
-            self.validator.validate(validation, iteration)
+            self.validator.validate(validation, current_iter)
         if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
             self.save(self.run.position.epoch, self.iteration)
 
     def test(self) -> None:
         """Upscale ``self.lq`` to ``self.output``, see `Validator.upscale`."""
-        if self.is_train and processes.world_size() == 1:
-            self.run.stop_during_validation()
         self.output = self.validator.upscale(self.lq)
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:

@@ -1,6 +1,5 @@
 """Validation: upscaling of its images, and the best results so far."""
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,13 +8,10 @@ import torch
 from torch import nn
 
 from pdd_arch.inference import forward_tiled, required_multiple
-from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.options.schema import ValOptions
+from pdd_arch.training.best_results import BestResults, best_iteration, still_measured
 from pdd_arch.utils.color import match_color
 from pdd_arch.utils.random_state import random_state_kept
-
-#: by dataset and metric: ``better`` (``higher`` or ``lower``), ``val`` and ``iter``
-BestResults = dict[str, dict[str, dict[str, Any]]]
 
 
 class Validator:
@@ -62,23 +58,9 @@ class Validator:
 
     def best_iteration(self) -> int | None:
         """Iteration of the best result in ``logger.keep_best``; None before the first validation."""
-        dataset, _, metric = (self.keep_best or '').rpartition('/')
-        for name, records in self.best.items():
-            if metric in records and dataset in ('', name):
-                iteration: int = records[metric]['iter']
-                return iteration if iteration > 0 else None
-        return None
+        return best_iteration(self.best, self.keep_best)
 
     def restore_best(self, saved: BestResults) -> None:
         """Take over the best results of an earlier part of the run, of the metrics that are still measured."""
         given = {name: metric.given() for name, metric in (self._options.metrics or {}).items()}
-        for dataset, records in saved.items():
-            metrics = metrics_of_set(given, self._sections.get(dataset, {}), f'datasets.{dataset}')
-            if not records.keys() & metrics.keys():
-                continue
-            own = self.best.setdefault(dataset, {})
-            for metric, options in metrics.items():
-                better = options.get('better', 'higher')
-                none_yet = {'better': better, 'val': -math.inf if better == 'higher' else math.inf, 'iter': -1}
-                record = records.get(metric)
-                own[metric] = dict(record) if record is not None and record['better'] == better else none_yet
+        self.best.update(still_measured(saved, given, self._sections))

@@ -21,8 +21,8 @@ from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import ExtraLossOptions, TrainOptions
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_arguments
+from pdd_arch.utils.origin import error_in_user_code
 from pdd_arch.utils.registration import registered_as
-from pdd_arch.utils.user_modules import error_of_user_module
 
 #: losses that another option is for, and which
 _BELONG_ELSEWHERE = {
@@ -119,7 +119,7 @@ def _try_out(extra: ExtraLoss, loss: nn.Module, side: int, device: str) -> None:
     except PDDError:
         raise
     except Exception as e:  # whatever a loss makes of two images
-        if error := error_of_user_module(e):
+        if error := error_in_user_code(e):
             raise OptionError(error.what, where=f'{extra.where}: {error.where}', way_out=error.way_out) from e
         raise OptionError(
             f'{type(loss).__name__} fails on images of {side}x{side} pixels ({type(e).__name__}: '

@@ -22,8 +22,7 @@ from pdd_arch.preflight.networks import weights_to_fetch
 from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
-from pdd_arch.utils.user_code import in_code_of_the_user
-from pdd_arch.utils.user_modules import error_of_user_module
+from pdd_arch.utils.origin import error_in_user_code
 from pdd_arch.utils.wording import show_key
 
 
@@ -197,12 +196,12 @@ def _memory(opened: Preflight) -> str:
     except OptionError:
         raise
     except Exception as e:
-        if error := error_of_user_module(e):  # its code need not be able to do without data
-            return f'no estimate: in a pass without data, {error.where}: {error.what}'
+        of_user = error_in_user_code(e)
         # an operation that cannot do without data; torch names its device without data then
         if isinstance(e, NotImplementedError) or 'meta' in str(e):
-            return f'no estimate: {type(e).__name__} in a pass without data'
-        if in_code_of_the_user(e):
+            what = f'{of_user.where}: {of_user.what}' if of_user else type(e).__name__
+            return f'no estimate: in a pass without data, {what}'
+        if of_user:
             raise
         size, reason = getattr(opened.options.pdd.datasets['train'], 'gt_size', None), ' '.join(str(e).split())[:300]
         raise OptionError(

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
 from pdd_arch.features import FeatureNet
+from pdd_arch.training.checkpoints import OpenCheckpoint
+from pdd_arch.training.option_section import OptionSection
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.utils.locks import Lock
 from pdd_arch.utils.random_state import RandomState, restore_random_state
@@ -53,6 +55,9 @@ class TrainingRun:
     first_epoch: int = 0
     first_iteration: int = 1
     iteration: int = 0  # whose batch was handed out last
+    trained: int = 0  # the last iteration that a model has finished, where it does not count itself
+    in_step: bool = False  # whether one is under way, so that networks and optimizers do not belong together
+    validated: int | None = None  # the last iteration that was validated on all sets
     batch_samples: int = 0  # samples of a batch, over all ranks
     total_iterations: int = 0  # of the whole run, 0 while unknown
     pending_validation: int | None = None  # iteration whose validation an interruption has prevented
@@ -65,6 +70,7 @@ class TrainingRun:
     data_identity: str | None = None
     stop: StopRequest = field(default_factory=StopRequest)
     imports: list[str] = field(default_factory=list)  # of the option file and ``--import``, where the latter was given
+    checkpoint: OpenCheckpoint | None = None  # that a model of BasicSR is saving
     record: TrainingRecord | None = None  # on rank 0, once the run's folder exists
     opened_weights: OpenedWeights = field(default_factory=OpenedWeights)  # read before the model is built
     feature_net: FeatureNet | None = None  # of the losses, where it was built before the model is
@@ -72,12 +78,18 @@ class TrainingRun:
     @property
     def finished_iteration(self) -> int:
         """The last iteration that is wholly done, when asked between two; 0: none."""
-        # BasicSR's loop takes one batch more than it trains with; models of BasicSR do not count
-        return getattr(self.model, 'iteration', min(self.iteration, self.total_iterations))
+        # not the loop's own count, which goes on in the empty epochs at the end; models of BasicSR do not count
+        return getattr(self.model, 'iteration', self.trained)
 
     def samples_to_skip(self, epoch: int) -> int:
         """Samples of an epoch, over all ranks, that an earlier part of the run has consumed."""
         return self.resumed.samples if self.resumed is not None and self.resumed.epoch == epoch else 0
+
+    def saved_position(self) -> dict[str, Any]:
+        """Where the run is in its data, as entries of a state; ``epoch`` only where the loop has begun."""
+        if not self.started:
+            return {'position': None}
+        return {'epoch': self.position.epoch, 'position': asdict(self.position)}
 
     def begin_epoch(self, epoch: int) -> None:
         """Called when the loader of an epoch has started, before its first batch."""
@@ -108,7 +120,7 @@ class TrainingRun:
             for loader in self.val_loaders:
                 self.model.validation(loader, pending, self.tb_logger, self.model.opt['val']['save_img'])
         finished = self.finished_iteration
-        if self.model is not None and 0 < self.total_iterations <= finished and hasattr(self.model, 'iteration'):
+        if self.model is not None and 0 < self.total_iterations <= finished:
             # the end gets a state as well, to go on from; later BasicSR's loop will have begun another epoch
             self.model.save(self.position.epoch, finished)
         self.stop.watch_launcher()
@@ -132,7 +144,7 @@ class TrainingRun:
         raise Stopped(signum, f'after iteration {finished}, whose state is saved. Continue with --auto_resume.')
 
 
-class BasicSROptions(dict[str, Any]):
+class BasicSROptions(OptionSection):
     """BasicSR's option dictionary and the run that it belongs to.
 
     Deep copies share the run: BasicSR copies the options before it builds a model.

@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -19,9 +18,6 @@ from pdd_arch.utils.wording import show, shown
 HOW_TO_IMPORT = (
     'A class of your own is known once its file is imported: --import FILE.py, or import: [FILE.py] in the option file.'
 )
-#: a frame in the text of a traceback, as data workers hand it on
-_FRAME = re.compile(r'File "(.+?)", line (\d+)')
-
 #: real paths of modules whose import has begun: those of this process, and those of them that are not done
 _files: set[str] = set()
 _under_way: set[str] = set()
@@ -42,20 +38,9 @@ def import_user_modules(names: str | Iterable[str]) -> None:
             _import(name)
 
 
-def error_of_user_module(error: BaseException) -> PDDError | None:
-    """What a user is told of an error in the code of an imported module; None where it comes from elsewhere."""
-    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-    lines = str(error).strip().splitlines()
-    text = f'{type(error).__name__}: {error}'
-    if any('Original Traceback' in line for line in lines):  # of a data worker
-        frames, text = [(m[1], int(m[2])) for m in _FRAME.finditer(str(error))], lines[-1]
-    own = [i for i, (file, _) in enumerate(frames) if os.path.realpath(file) in _files]
-    if not own or any(Path(file).is_relative_to(PACKAGE) for file, _ in frames[own[-1] :]):
-        return None  # what the module has called of this package is not the module's fault
-    file, line = frames[own[-1]]
-    return PDDError(
-        ' '.join(text.split())[:500], where=_place(file, line), way_out='--debug shows the whole traceback.'
-    )
+def is_user_module(file: str) -> bool:
+    """Whether a file (its real path) was imported as a module of the user, wherever it is."""
+    return file in _files
 
 
 def _import(name: str) -> None:
@@ -158,7 +143,7 @@ def _failure(error: BaseException, name: str, file: str) -> OptionError:
     place, folder = shown(name), os.path.dirname(file)
     text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        place, text = _place(error.filename, error.lineno), f'{type(error).__name__}: {error.msg}'
+        place, text = place_in_file(error.filename, error.lineno), f'{type(error).__name__}: {error.msg}'
     else:
         for frame in traceback.extract_tb(error.__traceback__):
             path = Path(os.path.realpath(frame.filename))
@@ -168,7 +153,7 @@ def _failure(error: BaseException, name: str, file: str) -> OptionError:
                 and not frame.filename.startswith('<')
                 and (str(path) == file or (path.is_relative_to(folder) and not installed))
             ):
-                place = _place(frame.filename, frame.lineno)
+                place = place_in_file(frame.filename, frame.lineno)
     return OptionError(
         ' '.join(text.split())[:500],
         where=place,
@@ -176,7 +161,8 @@ def _failure(error: BaseException, name: str, file: str) -> OptionError:
     )
 
 
-def _place(file: str, line: int | None) -> str:
+def place_in_file(file: str, line: int | None) -> str:
+    """File and line for a message, from the current folder where the file is below it."""
     path = Path(file)
     try:
         path = path.relative_to(os.getcwd())

@@ -1,0 +1,45 @@
+"""Models that call ``.cuda()`` themselves, on the device that the options ask for."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class _WithoutCuda(TorchFunctionMode):
+    """Within it what is sent to a GPU stays on, or is made on, the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        kwargs = kwargs or {}
+        if str(kwargs.get('device')).startswith('cuda'):
+            kwargs = kwargs | {'device': 'cpu'}
+        return func(*args, **kwargs)
+
+
+def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """``build_model`` whose models work on the CPU with ``num_gpu: 0``, also those that call ``.cuda()`` themselves."""
+
+    @functools.wraps(build_model)
+    def build(opt: dict[str, Any]) -> Any:
+        if opt['num_gpu'] != 0 or opt['model_type'] == 'PDDModel':  # which follows num_gpu
+            return build_model(opt)
+        with _WithoutCuda():
+            model = build_model(opt)
+        for name in ('feed_data', 'optimize_parameters', 'validation'):
+            setattr(model, name, _without_cuda(getattr(model, name)))
+        return model
+
+    return build
+
+
+def _without_cuda(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def on_the_cpu(*args: Any, **kwargs: Any) -> Any:
+        with _WithoutCuda():
+            return method(*args, **kwargs)
+
+    return on_the_cpu
