@@ -96,6 +96,28 @@ def _filter_in_any_memory_format() -> None:
             vars(module)['filter2D'] = filter2D
 
 
+def _align_without_cuda() -> None:
+    """``BasicVSRPlusPlus`` of basicsr 1.4.2 leaves its alignment out where there is no GPU, and warns: the network is
+    another one, which no checkpoint fits. Its deformable convolution is torchvision's, which runs on the CPU too.
+    """
+    import torch
+    from basicsr.archs.basicvsrpp_arch import BasicVSRPlusPlus
+
+    plain = BasicVSRPlusPlus.__init__
+    if hasattr(plain, '__wrapped__'):
+        return
+
+    @functools.wraps(plain)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        is_available, torch.cuda.is_available = torch.cuda.is_available, lambda: True
+        try:
+            plain(self, *args, **kwargs)
+        finally:
+            torch.cuda.is_available = is_available
+
+    BasicVSRPlusPlus.__init__ = construct
+
+
 def apply() -> None:
     """Make BasicSR importable, import it, and repair it. Doing it again, or after a failed import, is harmless."""
     _provide_functional_tensor()
@@ -109,6 +131,7 @@ def apply() -> None:
     _look_up_quietly()
     _pass_on_prefetch_errors()
     _filter_in_any_memory_format()
+    _align_without_cuda()
 
 
 def _reattach_modules() -> None:

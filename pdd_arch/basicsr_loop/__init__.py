@@ -11,7 +11,8 @@ For good, by `install`:
                                      byte-order marks for names, holds LMDBs open
 ``*Dataset.__getitem__`` of images   an unreadable image ends in an error that does not name it
 ``SRModel.nondist_validation``       all sets have all metrics; one that has no number for an image ends the run
-``*.build_model``                    Real-ESRGAN's models put their parts on a GPU whatever ``num_gpu`` says
+``*.build_model``                    models put their parts on a GPU whatever ``num_gpu`` says; without one a model for
+                                     videos changes the clip that it works on
 ==================================== ==================================================================================
 
 For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:
