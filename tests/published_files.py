@@ -2,7 +2,7 @@
 
 Sizes are scaled down: networks of a few channels, crops of a few pixels, 8 iterations, no GPU and no data workers. Some
 of the files changed their keys between releases (``use_flip``, ``pretrain_model_g``, ``strict_load``, ``fix_iter``);
-here they have those that the classes of these releases read. A run that starts from another file's weights names that run.
+here they have those that the classes of these releases read. A run that starts from weights of another names that run.
 
 `TRAINING` and `TESTING` map the file's path below ``options/`` to its options; `published_data` writes their data.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+from helpers import merge
 from published_data import LISTS
 from test_real_esrgan import KERNELS, RESIZING
 
@@ -562,3 +563,45 @@ def _named(files: Iterator[tuple[str, Section]]) -> dict[str, Section]:
 #: options of each file, by its path below ``options/`` and without ``.yml``
 TRAINING = _named(_training_files()) | _named(_real_esrgan_files())
 TESTING = _named(_testing_files())
+
+
+#: cannot run as they are published: what the check says
+FAULTY = {
+    'train/RCAN/train_RCAN_x2': 'network_g',  # its network is for another scale
+    'train/HiFaceGAN/train_hifacegan': "train.feature_matching_opt.type: no loss 'GANFeatLoss' is registered",
+    'train/StyleGAN/train_StyleGAN2_256_Cmul2_FFHQ': "needs BasicSR's compiled CUDA extension",
+    'test/RCAN/test_RCAN': 'val: missing, expected a section',
+}
+
+
+def structure(options: dict[str, Any]) -> tuple[str, ...]:
+    """The classes that a training consists of, and where its data lie."""
+    train, data = options['train'], options['datasets']['train']
+    parts = sorted(section['type'] for section in train.values() if isinstance(section, dict) and 'type' in section)
+    networks = [options[key]['type'] for key in ('network_g', 'network_d') if key in options]
+    return (options['model_type'], data['type'], data['io_backend']['type'], *networks, *parts)
+
+
+#: by structure the last file, which starts from another's weights where one does
+TRAINED = sorted({structure(o): path for path, o in TRAINING.items() if path not in FAULTY}.values())
+TRAINED.remove('train/BasicVSRPP/train_BasicVSRPP_REDS')  # 15 s; tests/test_registries.py has a step of its network
+
+
+def _without_files() -> Iterator[tuple[str, Section]]:
+    """What no file trains as it is published: with one made of those."""
+    yield 'RCAN', merge(TRAINING['train/RCAN/train_RCAN_x2'], dict(network_g=_rcan(2)))
+    compact = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=4, num_conv=1, upscale=4)
+    file = _image(4, 48, compact, _MULTI_STEP)
+    yield 'SRVGGNetCompact', merge(file, dict(train=dict(pixel_opt=dict(type='MSELoss'))))
+    septuplets = merge(_vimeo90k('BIx4'), dict(type='Vimeo90KDataset', num_frame=7, flip_sequence=None))
+    file = _edvr_training(8) | dict(model_type='VideoBaseModel', network_g=_edvr(7))
+    yield 'Vimeo90KDataset', file | dict(datasets=dict(train=septuplets, val=_vimeo90k_test('BIx4')))
+    yield 'HiFaceGANModel', merge(_hifacegan(), dict(train=dict(feature_matching_opt=None)))
+    adversarial = dict(network_d=_UNET_D, train=dict(optim_d=_ADAM, gan_opt=_GAN, net_d_iters=1, net_d_init_iters=0))
+    yield 'VideoGANModel', merge(_edvr_training(8) | dict(model_type='VideoGANModel'), adversarial)
+    file = TRAINING['train/BasicVSR/train_BasicVSR_REDS'] | dict(model_type='VideoRecurrentGANModel')
+    yield 'VideoRecurrentGANModel', merge(merge(file, adversarial), dict(train=dict(lr_flow=1e-5)))
+
+
+#: options by what they train
+UNPUBLISHED = {name: {**file, 'name': name} for name, file in _without_files()}
