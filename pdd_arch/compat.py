@@ -110,6 +110,28 @@ def _build_vgg_without_warnings() -> None:
     vgg_arch.vgg = types.SimpleNamespace(**{name: builder(name) for name in names})
 
 
+def _align_without_cuda() -> None:
+    """``BasicVSRPlusPlus`` of basicsr 1.4.2 leaves its alignment out where there is no GPU, and warns: the network is
+    another one, which no checkpoint fits. Its deformable convolution is torchvision's, which runs on the CPU too.
+    """
+    import torch
+    from basicsr.archs.basicvsrpp_arch import BasicVSRPlusPlus
+
+    plain = BasicVSRPlusPlus.__init__
+    if hasattr(plain, '__wrapped__'):
+        return
+
+    @functools.wraps(plain)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        is_available, torch.cuda.is_available = torch.cuda.is_available, lambda: True
+        try:
+            plain(self, *args, **kwargs)
+        finally:
+            torch.cuda.is_available = is_available
+
+    BasicVSRPlusPlus.__init__ = construct
+
+
 def apply() -> None:
     """Make BasicSR importable, import it, and repair it. Doing it again, or after a failed import, is harmless."""
     _provide_functional_tensor()
@@ -124,6 +146,7 @@ def apply() -> None:
     _pass_on_prefetch_errors()
     _filter_in_any_memory_format()
     _build_vgg_without_warnings()
+    _align_without_cuda()
 
 
 def _reattach_modules() -> None:

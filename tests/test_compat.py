@@ -9,6 +9,7 @@ import basicsr.train
 import pytest
 import torch
 import yaml
+from basicsr.archs import build_network
 from basicsr.archs.vgg_arch import VGGFeatureExtractor
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from basicsr.utils import registry
@@ -124,6 +125,23 @@ def test_network_of_a_perceptual_loss_is_built_without_warnings(monkeypatch):
 def test_option_loader_merges(tmp_path):
     (tmp_path / 'a.yml').write_text('base: &b {x: 1, y: 2}\nother: {<<: *b, y: 3}\n')
     assert load_options(tmp_path / 'a.yml')['other'] == {'x': 1, 'y': 3}
+
+
+def test_option_loader_copies_aliases(tmp_path):
+    """BasicSR takes ``type`` out of the section of an optimizer: the discriminator's would have none."""
+    (tmp_path / 'run.yml').write_text('optim_g: &adam {type: Adam, betas: [0.9, 0.99]}\noptim_d: *adam\n')
+    opt = load_options(tmp_path / 'run.yml')
+    assert opt['optim_d'] == opt['optim_g']
+    assert opt['optim_d'] is not opt['optim_g']
+    assert opt['optim_d']['betas'] is not opt['optim_g']['betas']
+
+
+def test_alignment_of_basicsvr_plus_plus_without_a_gpu(monkeypatch, recwarn):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    network = build_network(dict(type='BasicVSRPlusPlus', mid_channels=8, num_blocks=1))
+    assert network.is_with_alignment
+    assert not torch.cuda.is_available()
+    assert not [w for w in recwarn if 'Deformable alignment' in str(w.message)]
 
 
 def test_import_without_what_only_posix_has():

@@ -1,166 +1,97 @@
-"""Everything that BasicSR and Real-ESRGAN register: usable, trained in a test, or not supported for a reason.
+"""Everything that BasicSR and Real-ESRGAN register: trained in a test, or not supported for a reason."""
 
-A name that is in none of the tables fails: whoever adds one, or updates BasicSR, says what becomes of it.
-"""
-
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import basicsr.archs
 import numpy as np
 import pytest
 import torch
 import yaml
+from basicsr.data import build_dataset
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
-from basicsr.utils import registry
-from helpers import TINY_D, TINY_G, merge
-from test_real_esrgan import file_of, real_esrgan_place, train  # noqa: F401  (a fixture)
-
-OWN = 'registered by this package; its own tests'
-REAL_ESRGAN = 'trained in tests/test_real_esrgan.py'
-EXTENSION = "needs BasicSR's compiled CUDA extension (an installation of BasicSR with BASICSR_EXT=True)"
-VIDEO = 'for sequences of frames; its datasets read the layout of one video benchmark'
-FACES = 'for faces, with a layout and a loop of its own'
-OF_VIDEO = 'reads the layout of one video benchmark'
-
-# ---------------------------------------------------------------- models
-_GAN = {k: file_of('RealESRGANModel')['train'][k] for k in ('optim_d', 'gan_opt')}
-_SWINIR = dict(
-    type='SwinIR', upscale=4, img_size=8, window_size=4, embed_dim=8, depths=[1], num_heads=[2], mlp_ratio=2,
-    upsampler='pixelshuffledirect', in_chans=3, img_range=1.0, resi_connection='1conv',
-)  # fmt: skip
-#: changes to an option file with pairs
-TRAINED = {
-    'SRModel': {},
-    'SwinIRModel': dict(network_g=None),
-    'SRGANModel': dict(network_d=TINY_D, train=_GAN),
-    'ESRGANModel': dict(network_d=TINY_D, train=_GAN),
-}
-MODELS = {
-    'PDDModel': OWN,
-    'RealESRNetModel': REAL_ESRGAN,
-    'RealESRGANModel': REAL_ESRGAN,
-    'StyleGAN2Model': EXTENSION,
-    'HiFaceGANModel': FACES,
-    'EDVRModel': VIDEO,
-    **dict.fromkeys(['VideoBaseModel', 'VideoGANModel', 'VideoRecurrentModel', 'VideoRecurrentGANModel'], VIDEO),
-}
-
-# ---------------------------------------------------------------- datasets
-DATASETS = {
-    'UnpairedAdaptationDataset': OWN,
-    'PairedImageDataset': 'trained below',
-    'SingleImageDataset': 'for validation; tests/test_pdd_model.py',
-    'RealESRGANDataset': REAL_ESRGAN,
-    'RealESRGANPairedDataset': REAL_ESRGAN,
-    'FFHQDataset': FACES,
-    **dict.fromkeys(['REDSDataset', 'REDSRecurrentDataset', 'Vimeo90KDataset', 'Vimeo90KRecurrentDataset'], OF_VIDEO),
-    **dict.fromkeys(['VideoTestDataset', 'VideoTestDUFDataset', 'VideoTestVimeo90KDataset'], OF_VIDEO),
-    'VideoRecurrentTestDataset': OF_VIDEO,
-}
-
-# ---------------------------------------------------------------- losses, metrics, networks
-#: options, and what the loss is called with beside an image
-USABLE_LOSSES = {
-    'L1Loss': ({}, 'image'),
-    'MSELoss': ({}, 'image'),
-    'CharbonnierLoss': ({}, 'image'),
-    'WeightedTVLoss': ({}, None),
-    'GANLoss': (dict(gan_type='vanilla'), True),
-    'MultiScaleGANLoss': (dict(gan_type='vanilla'), True),
-}
-LOSSES = {
-    'PerceptualLoss': 'computed on the shared feature network; tests/test_losses.py',
-    **dict.fromkeys(['PairwiseDistanceLoss', 'HaarWaveletLoss', 'FeatureDistillationLoss'], OWN),
-    **dict.fromkeys(['ContrastiveDistillationLoss', 'OutputDistillationLoss'], OWN),
-}
-USABLE_METRICS = ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
-OF_TENSORS = 'takes batches of tensors, validation has images'
-METRICS = {
-    'calculate_psnr_pt': OF_TENSORS,
-    'calculate_ssim_pt': OF_TENSORS,
-    **dict.fromkeys(['calculate_lpips', 'calculate_dists', 'calculate_feature_distance', 'calculate_iqa'], OWN),
-}
-USABLE_NETWORKS = {
-    'RRDBNet': {k: v for k, v in TINY_G.items() if k != 'type'},
-    'SRVGGNetCompact': dict(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=1, upscale=4),
-    'MSRResNet': dict(num_in_ch=3, num_out_ch=3, num_feat=8, num_block=1, upscale=4),
-    'EDSR': dict(num_in_ch=3, num_out_ch=3, num_feat=8, num_block=1, upscale=4),
-    'RCAN': dict(num_in_ch=3, num_out_ch=3, num_feat=16, num_group=1, num_block=1, upscale=4),
-    'SwinIR': {k: v for k, v in _SWINIR.items() if k != 'type'},
-    'RIDNet': dict(in_channels=3, mid_channels=16, out_channels=3),
-    'ECBSR': dict(num_in_ch=3, num_out_ch=3, num_block=1, num_channel=8, with_idt=False, act_type='prelu', scale=4),
-}
-NETWORKS = {
-    'SpandrelNet': OWN,
-    'UNetDiscriminatorSN': 'a discriminator; trained below',
-    'VGGStyleDiscriminator': 'a discriminator; tests/test_pdd_model.py',
-    'VGGFeatureExtractor': "part of BasicSR's PerceptualLoss",
-    'BasicVSRPlusPlus': f'{VIDEO}; without CUDA it leaves its alignment out, and warns',
-    'DFDNet': FACES,
-    'StyleGAN2Generator': EXTENSION,
-    'StyleGAN2Discriminator': EXTENSION,
-    'HiFaceGAN': FACES,
-    'HiFaceGANDiscriminator': FACES,
-    **dict.fromkeys(['BasicVSR', 'IconVSR', 'EDVR', 'DUF', 'SpyNet', 'TOFlow'], VIDEO),
-}
+from published_files import TRAINING
+from published_place import data_of, published_place, small_parts  # noqa: F401  (fixtures)
+from registered_classes import KINDS, LOSSES, METRICS, NETWORKS, TESTS, UNSUPPORTED, registered, rows, table
+from test_real_esrgan import file_of, real_esrgan_place  # noqa: F401  (a fixture)
 
 
-@pytest.mark.parametrize(
-    ('where', 'known'),
-    [
-        (registry.MODEL_REGISTRY, {*TRAINED, *MODELS}),
-        (registry.DATASET_REGISTRY, {*DATASETS}),
-        (registry.LOSS_REGISTRY, {*USABLE_LOSSES, *LOSSES}),
-        (registry.METRIC_REGISTRY, {*USABLE_METRICS, *METRICS}),
-        (registry.ARCH_REGISTRY, {*USABLE_NETWORKS, *NETWORKS}),
-    ],
-    ids=lambda value: getattr(value, '_name', ''),
-)
-def test_every_name_has_its_place(where, known):
-    # of a test of this process: what is registered by a script
-    theirs = {k for k, v in where if v.__module__.split('.')[0] in ('basicsr', 'realesrgan', 'pdd_arch')}
-    assert {name.removesuffix('_basicsr') for name in theirs} == known
+def test_every_name_has_its_place():
+    """Whoever adds a name, or updates BasicSR, says what becomes of it; and of those that are gone."""
+    nowhere = [row.name for row in rows() if not (row.trained or row.unsupported)]
+    assert not nowhere
+    names = set().union(*map(registered, KINDS))
+    assert {*NETWORKS, *LOSSES, *METRICS, *TESTS, *UNSUPPORTED} <= names
 
 
-@pytest.mark.parametrize('model', TRAINED)
-def test_trains(real_esrgan_place, capfd, model):  # noqa: F811
-    pairs = dict(
-        name='pairs', type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr', gt_size=32,
-        io_backend=dict(type='disk'), use_hflip=True, use_rot=True, num_worker_per_gpu=0, batch_size_per_gpu=1,
-        dataset_enlarge_ratio=4,
-    )  # fmt: skip
-    opt = merge(file_of('RealESRNetModel', model_type=model), TRAINED[model])
-    opt['datasets']['train'] = pairs
-    opt.setdefault('network_g', _SWINIR)
-    assert train(opt, '--check') == 0, capfd.readouterr().err
-    assert train(opt) == 0, capfd.readouterr().err
-    assert (real_esrgan_place / 'experiments/tiny/models/net_g_2.pth').is_file()
+def test_the_table_is_up_to_date():
+    file = Path(__file__).parents[1] / 'experiments' / 'results' / 'registered_classes.md'
+    assert file.read_text(encoding='utf-8') == table(), 'run: python experiments/registries.py'
 
 
-@pytest.mark.parametrize('name', USABLE_LOSSES)
+@pytest.mark.parametrize('name', TESTS)
+def test_tests_that_are_named(name):
+    """They are there, and the name stands in them or in what they share."""
+    folder = Path(__file__).parent
+    texts = [(folder / f'{file}.py').read_text(encoding='utf-8') for file in (TESTS[name], 'helpers')]
+    assert any(name in text for text in texts)
+
+
+@pytest.mark.parametrize('name', LOSSES)
 def test_losses(name):
-    options, target = USABLE_LOSSES[name]
+    options, target = LOSSES[name]
     image = torch.rand(2, 3, 8, 8, requires_grad=True)
     others = {'image': (torch.rand(2, 3, 8, 8),), None: ()}.get(target, (target,))
     build_loss(dict(type=name, **options))(image, *others).backward()
     assert torch.isfinite(image.grad).all()
 
 
-@pytest.mark.parametrize('name', USABLE_METRICS)
+@pytest.mark.parametrize('name', METRICS)
 def test_metrics(name):
     images = np.random.default_rng(0).integers(0, 256, (2, 208, 208, 3), np.uint8)
     data = dict(img=images[0]) if name == 'calculate_niqe' else dict(img=images[0], img2=images[1])
     assert np.isfinite(calculate_metric(data, dict(type=name, crop_border=4)))
 
 
-@pytest.mark.parametrize('name', USABLE_NETWORKS)
+@pytest.mark.parametrize('name', NETWORKS)
 def test_networks(name):
-    network = basicsr.archs.build_network(dict(type=name, **USABLE_NETWORKS[name]))
-    output = network(torch.rand(1, 3, 16, 16))
+    options, shape = NETWORKS[name]
+    network = basicsr.archs.build_network(dict(type=name, **options))
+    output = network(torch.rand(1, *shape))
     output.mean().backward()
-    assert output.shape[-1] in (16, 64)
+    assert output.shape[-1] in (shape[-1], 4 * shape[-1])
+    learns = [p.grad is not None for p in network.parameters() if p.requires_grad]
+    assert all(learns)
+
+
+# ---------------------------------------------------------------- why some are not supported
+@pytest.mark.parametrize('name', ['calculate_psnr_pt', 'calculate_ssim_pt'])
+def test_metrics_of_tensors(name):
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    with pytest.raises(IndexError):
+        calculate_metric(dict(img=images[0], img2=images[1]), dict(type=name, crop_border=4))
+
+
+def test_ffhq(published_place):  # noqa: F811
+    options = TRAINING['train/StyleGAN/train_StyleGAN2_256_Cmul2_FFHQ']
+    published_place(options)
+    dataset = build_dataset({**options['datasets']['train'], 'phase': 'train'})
+    assert {*dataset[0]} == {'gt', 'gt_path'}
+    assert dataset[0]['gt'].shape == (3, 16, 16)
+
+
+def test_spynet_gives_a_flow():
+    flow = basicsr.archs.build_network(dict(type='SpyNet'))(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+    flow.mean().backward()
+    assert flow.shape == (1, 2, 64, 64)
+
+
+def test_dfdnet_asks_for_positions():
+    forward = inspect.signature(basicsr.archs.dfdnet_arch.DFDNet.forward)
+    assert forward.parameters['part_locations'].default is inspect.Parameter.empty
 
 
 def test_the_extension_is_needed():

@@ -18,7 +18,8 @@ For good, by `install`:
 ``BaseModel.load_network``,          run code in the file; errors name neither file nor option; assertions
 ``.resume_training``
 ``SRModel.nondist_validation``       all sets have all metrics; one that has no number for an image ends the run
-``*.build_model``                    Real-ESRGAN's models put their parts on a GPU whatever ``num_gpu`` says
+``*.build_model``                    models put their parts on a GPU whatever ``num_gpu`` says; without one a model for
+                                     videos changes the clip that it works on
 ==================================== ==================================================================================
 
 For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, which the options carry to the model:

@@ -29,6 +29,7 @@ def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callabl
             return build_model(opt)
         with _WithoutCuda():
             model = build_model(opt)
+        model.feed_data = _with_own_tensors(model.feed_data)
         for name in ('feed_data', 'optimize_parameters', 'validation'):
             setattr(model, name, _without_cuda(getattr(model, name)))
         return model
@@ -43,3 +44,16 @@ def _without_cuda(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(*args, **kwargs)
 
     return on_the_cpu
+
+
+def _with_own_tensors(feed_data: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """``feed_data`` that gives the model tensors of its own, as sending them to a GPU does.
+
+    `VideoRecurrentModel` changes the shape of a clip in place after it has given it to itself.
+    """
+
+    @functools.wraps(feed_data)
+    def feed(data: dict[str, Any]) -> None:
+        feed_data({k: v.view_as(v) if isinstance(v, torch.Tensor) else v for k, v in data.items()})
+
+    return feed

@@ -110,7 +110,7 @@ def parse_yaml(text: str) -> object:
     """
     where = way_out = ''
     try:
-        return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
+        return _written_out(yaml.load(text, Loader=OptionLoader))  # a SafeLoader
     except yaml.YAMLError as e:
         mark = getattr(e, 'problem_mark', None)
         problem = str(getattr(e, 'problem', None) or getattr(e, 'reason', None) or e)
@@ -127,6 +127,13 @@ def parse_yaml(text: str) -> object:
         # what the safe loader lets out for a value that is not of its tag: !!int x, 2024-99-99
         problem = f'a value that does not fit its tag: {e}'
     raise OptionError(' '.join(problem.split())[:300], where=where, way_out=way_out)
+
+
+def _written_out(value: Any) -> Any:
+    """The value with a copy for each alias: what BasicSR or ``--force_yml`` changes in one section is of that alone."""
+    if isinstance(value, dict):
+        return {key: _written_out(entry) for key, entry in value.items()}
+    return [_written_out(entry) for entry in value] if isinstance(value, list) else value
 
 
 def load_options(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""The option files that BasicSR and Real-ESRGAN publish: checked and run on the CPU.
+
+All are checked. Of files that differ in numbers only, one is trained.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from published_files import FAULTY, HALF, TESTING, TOTAL, TRAINED, TRAINING, UNPUBLISHED
+from published_place import command, data_of, published_place, small_parts  # noqa: F401  (fixtures)
+
+from pdd_arch.training.record import read_record
+
+_NOT_CHECKED_YET = pytest.mark.xfail(strict=True, reason='networks and losses of other models are not checked yet')
+_NOT_RECORDED_YET = pytest.mark.xfail(
+    strict=True, reason='metrics of a video, a tensor of its frames, cannot be recorded yet'
+)
+
+
+def marks_of(options: dict[str, Any]) -> Any:
+    return _NOT_RECORDED_YET if 'Video' in options['datasets'].get('val', {}).get('type', '') else ()
+
+
+def test_most_structures_are_trained():
+    assert len(TRAINED) >= 15
+
+
+@pytest.mark.parametrize('path', sorted({*TRAINING, *TESTING} - {*FAULTY}))
+def test_check(published_place, capfd, path):  # noqa: F811
+    published_place(TRAINING.get(path) or TESTING[path])
+    assert command('train' if path in TRAINING else 'test', '--check') == 0, capfd.readouterr().err
+    out = capfd.readouterr().out
+    assert 'No error' in out
+    assert 'WARNING' not in out
+    assert not Path('results').exists()
+    assert not Path('experiments', path.rpartition('/')[2]).exists()
+
+
+@pytest.mark.parametrize(
+    'path', [pytest.param(path, marks=() if path in TESTING else _NOT_CHECKED_YET) for path in FAULTY]
+)
+def test_check_of_files_that_cannot_run(published_place, capfd, path):  # noqa: F811
+    published_place(TRAINING.get(path) or TESTING[path])
+    assert command('train' if path in TRAINING else 'test', '--check') == 1
+    error = capfd.readouterr().err
+    assert FAULTY[path] in error
+    assert 'may be a bug' not in error
+
+
+@pytest.mark.parametrize(
+    'path',
+    [pytest.param(path, marks=marks_of(TRAINING[path])) for path in TRAINED],
+)
+def test_trains_and_resumes(published_place, capfd, path):  # noqa: F811
+    published_place(TRAINING[path])
+    check_training(TRAINING[path], capfd)
+
+
+@pytest.mark.parametrize('name', [pytest.param(name, marks=marks_of(UNPUBLISHED[name])) for name in UNPUBLISHED])
+def test_what_no_file_trains_as_published(published_place, capfd, name):  # noqa: F811
+    published_place(UNPUBLISHED[name])
+    assert command('train', '--check') == 0, capfd.readouterr().err
+    check_training(UNPUBLISHED[name], capfd)
+
+
+def check_training(options: dict[str, Any], capfd) -> None:
+    """``run.yml`` trains half of its iterations, then the others, with checkpoints, states and validations."""
+    assert command('train', '--force_yml', f'train:total_iter={HALF}') == 0, capfd.readouterr().err
+    folder = Path('experiments', options['name'])
+    before = _weights(folder / f'models/net_g_{HALF}.pth')
+    assert command('train', '--auto_resume') == 0, capfd.readouterr().err
+    after = _weights(folder / f'models/net_g_{TOTAL}.pth')
+    assert any(not torch.equal(after[key], before[key]) for key in after)
+    assert torch.load(folder / f'training_states/{TOTAL}.state', weights_only=True)['iter'] == TOTAL
+    history = read_record(folder)
+    assert history.end is not None
+    assert history.iteration == TOTAL
+    validated = {o['name'] for phase, o in options['datasets'].items() if phase != 'train'} if 'val' in options else ()
+    assert {*history.validation} == {*validated}
+    for results in history.validation.values():
+        assert {*results} == {*options['val']['metrics']}
+        assert all({*values} == {HALF, TOTAL} for values in results.values())
+
+
+def _weights(file: Path) -> dict[str, torch.Tensor]:
+    return torch.load(file, weights_only=True)['params']
+
+
+@pytest.mark.parametrize('path', [path for path in TESTING if path not in FAULTY])
+def test_tests(published_place, capfd, path):  # noqa: F811
+    options = TESTING[path]
+    published_place(options)
+    assert command('test') == 0, capfd.readouterr().err
+    made = list(Path('results', options['name'], 'visualization').rglob('*.png'))
+    assert len(made) >= len(options['datasets'])
+    (log,) = Path('results', options['name']).glob('test_*.log')
+    for metric in options['val'].get('metrics', ()):
+        assert f'# {metric}: ' in log.read_text()
