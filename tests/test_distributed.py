@@ -1,5 +1,6 @@
 """Several processes, and a batch in several parts: the losses and weights of one process with the whole batch."""
 
+import functools
 import os
 import socket
 from pathlib import Path
@@ -101,6 +102,12 @@ def train(opt: dict, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.f
     return {'losses': losses, 'weights': weights}
 
 
+@functools.cache
+def in_one(case: str) -> dict:
+    """Results of a case's options from one process with the whole batch."""
+    return train(case_options(case))
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -167,7 +174,7 @@ def assert_same(found: dict, wanted: dict, rtol: float = 1e-9) -> None:
 
 @pytest.mark.parametrize('case', CASES)
 def test_two_processes_are_one(two_processes, default_dtype, case):
-    whole = train(case_options(case))
+    whole = in_one(case)
     assert len(whole['losses'][-1]) > 2
     first, second = two_processes[case]
     assert_same(first, whole)
@@ -187,16 +194,16 @@ def test_two_processes_are_one_in_float32(two_processes_float32, default_dtype, 
 
 @pytest.mark.parametrize('case', CASES)
 def test_accumulated_parts_are_the_whole(default_dtype, case):
-    assert_same(train(case_options(case, train=dict(accumulate=2))), train(case_options(case)))
+    assert_same(train(case_options(case, train=dict(accumulate=2))), in_one(case))
 
 
 def test_processes_and_parts_together(two_processes, default_dtype):
-    assert_same(two_processes['accumulated too'][0], train(case_options('ema, everything')))
+    assert_same(two_processes['accumulated too'][0], in_one('ema, everything'))
 
 
 def test_local_form_is_another_objective(two_processes, default_dtype):
     """The mean of the processes' own norms is smaller than the norm of the whole by about the root of their number."""
-    whole = train(case_options('ema, everything'))['losses'][1]
+    whole = in_one('ema, everything')['losses'][1]
     local = two_processes['local'][0]['losses'][1]
     assert local['l_inter'] < 0.9 * whole['l_inter']
     assert local['l_intra'] == pytest.approx(whole['l_intra'], rel=1e-9)
