@@ -118,6 +118,7 @@ def test_paper_values(name):
     assert settings.gan_on_real is True
     assert (settings.net_d_iters, settings.net_d_init_iters) == (1, 300)
     assert settings.precision == 'fp32'
+    assert settings.channels_last is True
     assert settings.feature_net == FeatureNetOptions(type='vgg19', weights='imagenet')
 
     assert train['distill_opt'] == {

@@ -134,7 +134,7 @@ def test_choices_are_those_of_the_code():
     assert choices(schema.FeatureNetOptions, 'type') == set(NETWORK_TYPES)
     assert choices(schema.LRSynthesisOptions, 'resize') == set(lr_synthesis.KERNELS)
     assert choices(schema.LRSynthesisOptions, 'degradation') == {'real_esrgan'}
-    assert choices(schema.TrainOptions, 'precision') == set(PRECISIONS)
+    assert choices(schema.TrainOptions, 'precision') == {'auto', *PRECISIONS}
 
 
 # ---------------------------------------------------------------- defaults

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from pdd_arch.utils.host import processor_name
+
 DTYPES = {'float32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
@@ -50,7 +52,7 @@ def ceilings(device: str, dtype: str = 'float32') -> dict[str, float]:
 def description(device: str) -> dict[str, str | int]:
     """The machine in words."""
     found = {
-        'device': torch.cuda.get_device_name() if device == 'cuda' else _cpu_name(),
+        'device': torch.cuda.get_device_name() if device == 'cuda' else processor_name(),
         'threads': torch.get_num_threads(),
         'python': platform.python_version(),
         'torch': torch.__version__,
@@ -58,11 +60,3 @@ def description(device: str) -> dict[str, str | int]:
     if device == 'cuda':
         found |= {'cuda': torch.version.cuda or '', 'tf32': str(torch.backends.cudnn.allow_tf32)}
     return found
-
-
-def _cpu_name() -> str:
-    try:
-        with open('/proc/cpuinfo') as f:
-            return next(line.split(':', 1)[1].strip() for line in f if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -1,10 +1,13 @@
 """An adaptation from beginning to end."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pdd_arch.adaptation import arguments, outcome
 from pdd_arch.adaptation.arguments import Generalist
@@ -16,10 +19,12 @@ from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_opti
 from pdd_arch.adaptation.workspace import Settings, Split, Workspace, split
 from pdd_arch.errors import MissingFileError, PDDError
 from pdd_arch.inference import TiledUpscaler
+from pdd_arch.inference.load import load_network
 from pdd_arch.inference.methods import bicubic_upscaler, image_upscaler
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.report.page import read_rgb
 from pdd_arch.selection import Choice, Signals, choose
+from pdd_arch.training.speed_trial import Measured, fastest
 from pdd_arch.utils.atomic import write_json
 from pdd_arch.utils.files import sha256_of
 from pdd_arch.utils.wording import shown
@@ -183,7 +188,20 @@ class _Job:
         if file.is_file():  # memory may have been freer then
             return load_options(file)
         pixels = sum(p.height * p.width for part in self.parts.values() for p in part.train)
-        return run_options(settings, self.generalist.scale, self.machine, name, pixels)
+        opt = run_options(settings, self.generalist.scale, self.machine, name, pixels)
+        conditions = self._measured.chosen
+        opt['train'] |= {'precision': conditions.precision, 'threads': conditions.threads}
+        return opt
+
+    @functools.cached_property
+    def _measured(self) -> Measured:
+        """How the generalist trains fastest here; written to the option file, so that a repeated run does the same."""
+        device, (crop, _) = torch.device(self.machine.device), PRESETS[self.settings.preset].sizes[self.machine.device]
+        net = load_network(self.generalist.weights, '--generalist').net
+        net = net.requires_grad_().to(device).to(memory_format=torch.channels_last)
+        measured = fastest(net, crop, device, 'auto', 'auto')
+        self.say(f'trained in {measured}')
+        return measured
 
     def _train_and_judge(self, name: str, opt: Mapping[str, Any], judge: Judge) -> _Run:
         file = self.workspace.option_file(name)
@@ -232,6 +250,7 @@ class _Job:
         outcome.write_photographs_page(workspace, held_out, upscalers, run.measured, notes)
         write_checkpoint({'params_ema': read_checkpoint(run.checkpoint)['params_ema']}, workspace.model)
         kind, weights = self.settings.features
+        train = load_options(workspace.option_file(_MAIN_RUN))['train']
         metrics = {'generalist': asdict(before), 'adapted': asdict(run.best)}
         record = {
             'generalist': self.generalist.described(),
@@ -239,7 +258,8 @@ class _Job:
             **{k: {'usable': len(f.usable), 'found': [x.text for x in f.findings]} for k, f in self.found.items()},
             'options': {k: v for k, v in asdict(self.settings).items() if k not in _NOT_RECORDED}
             | {'features': [kind, Path(weights).name]}
-            | {'inter_weight': ratio, 'option_file': f'{_MAIN_RUN}.yml'},
+            | {'inter_weight': ratio, 'option_file': f'{_MAIN_RUN}.yml'}
+            | {name: value for name, value in train.items() if name in ('precision', 'threads', 'channels_last')},
             'camera': asdict(judge.camera),
             'chosen': {'iteration': iteration, 'reason': reason},
             **({'tuning': {str(r): asdict(s) for r, s in tuning.items()}} if tuning else {}),

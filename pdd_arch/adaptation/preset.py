@@ -16,7 +16,7 @@ from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.networks import open_networks
 from pdd_arch.utils.atomic import write_text
-from pdd_arch.utils.host_memory import available_host_memory
+from pdd_arch.utils.host import available_host_memory
 from pdd_arch.utils.resources import option_file
 
 # shares of the free memory that training may take, and that decoded photographs may
@@ -125,8 +125,6 @@ def _set_training(train: dict[str, Any], own_features: str, settings: Settings) 
     if train.get('net_d_init_iters'):  # in a short run the student is to learn as well
         train['net_d_init_iters'] = min(train['net_d_init_iters'], settings.iterations // 10)
     train['channels_last'] = True
-    # half precision was measured on CPUs only (experiments/results/benchmark), where it is slower
-    train['precision'] = 'fp32'
 
 
 def _fits(opt: Mapping[str, Any], free: int) -> bool:

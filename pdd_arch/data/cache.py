@@ -10,7 +10,7 @@ from basicsr.utils import get_root_logger
 
 from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import DataError
-from pdd_arch.utils.host_memory import available_host_memory
+from pdd_arch.utils.host import available_host_memory
 
 
 class CachedSource(ImageSource):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.inference.upscaler import TiledUpscaler
-from pdd_arch.utils.host_memory import available_host_memory
+from pdd_arch.utils.host import available_host_memory
 from pdd_arch.utils.wording import show
 
 AUTO = 'auto'

@@ -112,6 +112,7 @@ class Checkpointer:
             'nonfinite': {'in_a_row': self.steps.in_a_row, 'total': self.steps.total},
             'teacher': self._teacher_hash,
             'data': self.run.data_identity,
+            'conditions': self.run.conditions,
             'options': recorded_options(self.opt),
         }
 

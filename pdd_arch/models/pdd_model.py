@@ -31,10 +31,14 @@ from pdd_arch.models.validator import Validator
 from pdd_arch.options.settings import AdaptationSettings, val_options
 from pdd_arch.options.signatures import check_network, optimizer_class, scheduler_class
 from pdd_arch.training.run_state import TrainingRun
+from pdd_arch.training.speed_trial import Conditions, fastest
 from pdd_arch.utils.registration import register
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
+
+#: side in HR pixels of the image that ``auto`` is measured with, where the training data have no crop
+_TRIAL_SIDE = 192
 
 
 @register(MODEL_REGISTRY)
@@ -99,8 +103,9 @@ class PDDModel(SRModel):
     # ---------------------------------------------------------------- set-up
     def init_training_settings(self) -> None:
         """Build the other networks, losses, optimizers and schedules; called by BasicSR once S exists."""
-        settings, opt = self.settings, self.opt
-        assert settings is not None
+        opt = self.opt
+        assert self.settings is not None
+        self.settings = settings = self._without_auto(self.settings)
         if not _has_weights(opt, 'g'):
             get_root_logger().warning(
                 'path.pretrain_network_g is not set: the student starts from RANDOM weights. Adaptation is meant to '
@@ -128,6 +133,25 @@ class PDDModel(SRModel):
                 f'train.net_d_init_iters: {settings.net_d_init_iters}, but there is no network_d: nothing is trained '
                 'in these iterations.'
             )
+
+    def _without_auto(self, settings: AdaptationSettings) -> AdaptationSettings:
+        """The settings with the conditions that ``auto`` stands for: those of the resumed run, or measured now."""
+        if 'auto' in (settings.precision, settings.threads):
+            if self.run.conditions is None:
+                side = self.opt.get('datasets', {}).get('train', {}).get('gt_size', _TRIAL_SIDE) // self.opt['scale']
+                measured = fastest(bare(self.net_g), side, self.device, settings.precision, settings.threads)
+                self.run.conditions = measured.recorded()
+                get_root_logger().info(f'Trained in {measured}.')
+                if self.run.record is not None:
+                    self.run.record.add('conditions', iteration=0, **self.run.conditions)
+            else:
+                get_root_logger().info(f'Trained in {Conditions.of(self.run.conditions)}, as before this state.')
+            asked = {'precision': settings.precision, 'threads': settings.threads}
+            chosen = {name: self.run.conditions[name] for name, value in asked.items() if value == 'auto'}
+            settings = settings.model_copy(update=chosen)
+        if isinstance(settings.threads, int) and self.device.type == 'cpu':
+            torch.set_num_threads(settings.threads)
+        return settings
 
     def _apply_memory_format(self, net: nn.Module) -> nn.Module:
         if self.settings is not None and self.settings.channels_last:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import DataError, OptionError
+from pdd_arch.inference import PRECISIONS
 from pdd_arch.losses import DistillationLoss, FeaturePerceptualLoss, Views
 from pdd_arch.losses.extra import PAIRS, ExtraLoss
 from pdd_arch.models.forward_pass import Batch, Features, ForwardPass, Terms, TorchGenerators
@@ -25,8 +26,6 @@ from pdd_arch.options.settings import AdaptationSettings
 
 #: t' and s'; None where no loss compares s'
 TeacherOutputs = tuple[torch.Tensor, torch.Tensor | None]
-
-_PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 class LossInputs(NamedTuple):
@@ -350,7 +349,7 @@ class TrainingStep:
 
     def _autocast(self) -> AbstractContextManager[None]:
         precision = self.settings.precision
-        return torch.autocast(self.device.type, dtype=_PRECISIONS[precision], enabled=precision != 'fp32')
+        return torch.autocast(self.device.type, dtype=PRECISIONS[precision], enabled=precision != 'fp32')
 
     def _run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """Forward pass in the chosen precision; the output is at least float32, as the losses are."""

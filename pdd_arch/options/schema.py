@@ -394,10 +394,18 @@ class TrainOptions(Section):
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = _opt(
         'iterations of linear warm-up of the learning rate; -1: none', -1
     )
-    precision: Literal['fp32', 'bf16', 'fp16'] = _opt(
-        "number format of the networks' forward passes; losses stay in float32", 'fp32'
+    precision: Literal['auto', 'fp32', 'bf16', 'fp16'] = _opt(
+        "number format of the networks' forward passes; losses stay in float32. `auto`: fp32 or bf16, whichever is "
+        'measured to be faster on this machine when the run starts; a resumed run keeps the choice',
+        'fp32',
     )
-    channels_last: bool = _opt('memory format of the networks', False)
+    threads: PositiveCount | Literal['auto'] | None = _opt(
+        'threads of the CPU in each process; `auto`: one or all, measured as for `precision`', None, shown="torch's"
+    )
+    channels_last: bool = _opt(
+        'memory format of the networks: faster, and equal up to rounding; false: to the bit as the reference code',
+        False,
+    )
     compile: bool | Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = _opt(
         'run the networks through torch.compile; a name is its mode (reduce-overhead: CUDA graphs)', False
     )

@@ -129,7 +129,7 @@ def estimate_memory(options: RunOptions, networks: Mapping[str, nn.Module]) -> M
     states = _bytes(student) * _numbers_kept('optim_g', train)
     if net_d is not None and train.optim_d is not None:
         states += _bytes(net_d) * _numbers_kept('optim_d', train)
-    half = 1.0 if train.precision == 'fp32' else 0.55  # losses stay in float32
+    half = 1.0 if train.precision in ('fp32', 'auto') else 0.55  # losses stay in float32
     return Memory(
         weights=_bytes(*nets.values(), feature_net, *([student] if train.ema_decay else [])),
         gradients=_bytes(*trained.values()),

@@ -149,7 +149,8 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
     epochs = f', {math.ceil(train.total_iter / per_epoch):,} epochs of {per_epoch:,}' if length else ''
     yield 'iterations', f'{train.total_iter:,}{epochs}'
     yield 'learning rate', _schedule(train)
-    yield 'precision', train.precision
+    automatic = ' (fp32 or bf16, measured when the run starts)' if train.precision == 'auto' else ''
+    yield 'precision', f'{train.precision}{automatic}'
 
 
 def _loss(section: Section) -> str:

@@ -226,7 +226,8 @@ def _verified_networks(path: Path, state: State, paths: Mapping[str, Any], ignor
 
 
 def _continue_from(state: State, run: TrainingRun) -> None:
-    """Hand position and random generators to the loop."""
+    """Hand position and random generators to the loop, and what was measured for ``auto`` to the model."""
+    run.conditions = state.get('conditions')
     run.first_epoch, run.first_iteration, run.iteration = state['epoch'], state['iter'] + 1, state['iter']
     position, generators = state.get('position'), state.get('random')
     if position is None or generators is None:

@@ -74,6 +74,7 @@ class TrainingRun:
     record: TrainingRecord | None = None  # on rank 0, once the run's folder exists
     opened_weights: OpenedWeights = field(default_factory=OpenedWeights)  # read before the model is built
     feature_net: FeatureNet | None = None  # of the losses, where it was built before the model is
+    conditions: dict[str, Any] | None = None  # measured for ``auto``, in this run or before the state it resumes from
 
     @property
     def finished_iteration(self) -> int:

@@ -1,10 +1,20 @@
-"""How much memory of the host is available."""
+"""The host: its processor, and how much of its memory is available."""
 
+import platform
 import re
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+
+def processor_name() -> str:
+    """Name of the processor, such as ``AMD EPYC``."""
+    with suppress(OSError), Path('/proc/cpuinfo').open() as lines:
+        for line in lines:
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.processor()
 
 
 def available_host_memory() -> int:
