@@ -1,5 +1,6 @@
 """Scripts of the user's own that call BasicSR's pipelines: they take all flags and end as the commands do."""
 
+import os
 import re
 import sys
 
