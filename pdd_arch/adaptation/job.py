@@ -1,8 +1,10 @@
 """An adaptation from beginning to end."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from pdd_arch.adaptation import arguments, outcome
 from pdd_arch.adaptation.arguments import Generalist
 from pdd_arch.adaptation.child_training import checkpoints, train
-from pdd_arch.adaptation.judge import Judge
+from pdd_arch.adaptation.judge import Judge, Material, averaged_network
 from pdd_arch.adaptation.outcome import Adaptation
 from pdd_arch.adaptation.photographs import PhotographSet, identity, inspect_photographs
 from pdd_arch.adaptation.preset import PRESETS, Machine, run_options, write_options
@@ -132,6 +134,22 @@ def adapt(
         return _Job(workspace, settings, machine, network, found, parts, say).run()
 
 
+@contextlib.contextmanager
+def judging_thread(machine: Machine) -> Iterator[ThreadPoolExecutor]:
+    """One thread for the estimate of the camera and the judging of checkpoints, beside the training.
+
+    Within the block torch takes half of the cores in this process: the training needs the others.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(machine.cores // 2, 1))
+    beside = ThreadPoolExecutor(1, 'judge', initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    try:
+        yield beside
+    finally:
+        beside.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
 @dataclass(frozen=True)
 class _Run:
     """A training that has ended: its signals by iteration (0: the generalist), and the checkpoint that was chosen."""
@@ -172,15 +190,17 @@ class _Job:
             f'{self.settings.iterations} steps, each on {data["batch_size_per_gpu"]} crops of both, '
             f'{data["gt_size"] // opt["scale"]} pixels of a photograph a side, {opt["train"]["precision"]}'
         )
-        self.say('estimating from the photographs how the camera degrades them')
-        judge = Judge.prepare(self.workspace, photographs, hr, opt, self.machine.device)
-        self.say(f'  {judge.camera}')
-        ratio, tuning = self.settings.ratio, self._tune(judge) if self.settings.tune else {}
-        if tuning:
-            ratio = max(tuning, key=lambda r: tuning[r].score)
-            self.say(f'ratio of the distances chosen: {ratio:g}')
-            opt = self._options(_MAIN_RUN, replace(self.settings, inter_weight=ratio))
-        return self._finish(judge, self._train_and_judge(_MAIN_RUN, opt, judge), ratio, tuning)
+        material = Material.read(self.workspace, photographs, hr, opt['scale'])
+        with judging_thread(self.machine) as beside:
+            judge = beside.submit(Judge.prepare, self.workspace, material, opt, self.machine.device)
+            ratio, tuning = self.settings.ratio, self._tune(judge, beside) if self.settings.tune else {}
+            if tuning:
+                ratio = max(tuning, key=lambda r: tuning[r].score)
+                self.say(f'ratio of the distances chosen: {ratio:g}')
+                opt = self._options(_MAIN_RUN, replace(self.settings, inter_weight=ratio))
+            run = self._train_and_judge(_MAIN_RUN, opt, judge, beside)
+        self.say(f'estimated from the photographs: {judge.result().camera}')
+        return self._finish(judge.result(), run, ratio, tuning)
 
     def _options(self, name: str, settings: Settings) -> dict[str, Any]:
         """Options of a run; those that it was begun with, if it was."""
@@ -203,35 +223,48 @@ class _Job:
         self.say(f'trained in {measured}')
         return measured
 
-    def _train_and_judge(self, name: str, opt: Mapping[str, Any], judge: Judge) -> _Run:
+    def _train_and_judge(
+        self, name: str, opt: Mapping[str, Any], judge: Future[Judge], beside: ThreadPoolExecutor
+    ) -> _Run:
+        """Train, and judge each checkpoint beside the training as soon as it is there."""
         file = self.workspace.option_file(name)
         if not file.is_file():
             command = f'basicsr train -opt {file.name}'
             write_options(opt, file, f'Written by `pdd adapt`. To repeat this run, in this folder:\n    {command}')
         photograph = read_rgb(self.parts['photographs'].held_out[0].path)[..., ::-1]
         device = self.machine.device
-        others = (bicubic_upscaler(opt['scale']), image_upscaler(judge.network(None), device))
-
-        def preview(_iteration: int, path: Path) -> None:
-            student = image_upscaler(judge.network(path), device)
-            outcome.write_preview(self.workspace.preview, photograph, (*others, student))
-
+        others = (bicubic_upscaler(opt['scale']), image_upscaler(averaged_network(opt, None, device), device))
         every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
-        train(self.workspace, name, last, preview, 'adapting' if name == _MAIN_RUN else name)
-        # a stop has saved one as well, which an uninterrupted run has not
+
+        def on_checkpoint(iteration: int, path: Path) -> None:
+            student = image_upscaler(averaged_network(opt, path, device), device)
+            outcome.write_preview(self.workspace.preview, photograph, (*others, student))
+            if judge.done():
+                judge.result()  # its error ends the training
+            # a stop saves one as well, which an uninterrupted run has not; a GPU has no room for another network
+            if device == 'cpu' and (iteration % every == 0 or iteration == last):
+                beside.submit(self._measure, judge, name, {iteration: path}, progress=False)
+
+        train(self.workspace, name, last, on_checkpoint, 'adapting' if name == _MAIN_RUN else name)
         saved = {k: path for k, path in checkpoints(self.workspace, name).items() if k % every == 0 or k == last}
-        measured = judge.measure(self.workspace, name, saved)
+        # what failed in between fails again here, where it is heard
+        measured = beside.submit(self._measure, judge, name, saved).result()
         choice = choose({k: v for k, v in measured.items() if k})
         return _Run(measured, choice, saved[choice.key])
 
-    def _tune(self, judge: Judge) -> dict[float, Signals]:
+    def _measure(
+        self, judge: Future[Judge], name: str, saved: Mapping[int, Path], progress: bool = True
+    ) -> dict[int, Signals]:
+        return judge.result().measure(self.workspace, name, saved, progress)
+
+    def _tune(self, judge: Future[Judge], beside: ThreadPoolExecutor) -> dict[float, Signals]:
         """The best checkpoint's signals of a short run with each ratio."""
         found = {}
         for ratio in RATIOS:
             name = f'{_MAIN_RUN}_ratio_{ratio:g}'.replace('.', '_')
             iterations = max(self.settings.iterations // _TUNE_SHARE, 1)
             opt = self._options(name, replace(self.settings, iterations=iterations, inter_weight=ratio))
-            run = self._train_and_judge(name, opt, judge)
+            run = self._train_and_judge(name, opt, judge, beside)
             found[ratio] = run.best
             self.say(f'ratio {ratio:g}: {run.choice.reason}')
         return found
@@ -243,7 +276,11 @@ class _Job:
         before, held_out = run.measured[0], self.parts['photographs'].held_out
         improved, lines = outcome.statement(before, run.best, len(judge.held_out.hr), len(judge.held_out.photographs))
         upscalers = {
-            name: TiledUpscaler(judge.network(weights), self.generalist.scale, device=self.machine.device)
+            name: TiledUpscaler(
+                averaged_network(judge.opt, weights, self.machine.device),
+                self.generalist.scale,
+                device=self.machine.device,
+            )
             for name, weights in (('generalist', None), ('adapted', run.checkpoint))
         }
         notes = [*lines, f'Iteration {iteration} was chosen: {reason}.']

@@ -1,5 +1,6 @@
 """Judging the networks of runs by signals that need no ground truth; what was measured is kept."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pdd_arch.errors import WeightsError
 from pdd_arch.features import FeatureNet
 from pdd_arch.images.decoding import read_image
 from pdd_arch.inference.methods import tensor_upscaler, trained_network
+from pdd_arch.losses import DistillationLoss
 from pdd_arch.metrics.feature_distance import network_options
 from pdd_arch.selection import CameraEstimate, HeldOut, Signals, estimate_camera, hold_out
 from pdd_arch.selection.camera import BLOCK
@@ -30,6 +32,37 @@ _PHOTOGRAPHS, _SCENES, _ESTIMATE_CROP = 96, 64, 64
 
 
 @dataclass(frozen=True)
+class Material:
+    """What a camera is estimated from, and what networks are judged by: crops (h, w, 3) BGR in [0, 1].
+
+    Attributes:
+        photographs, scenes: of the photographs and the HR images that are trained with; empty where `camera` is known.
+        held_out_photographs, held_out_hr: of the others.
+        camera: an estimate that was kept.
+    """
+
+    photographs: list[np.ndarray]
+    scenes: list[np.ndarray]
+    held_out_photographs: list[np.ndarray]
+    held_out_hr: list[np.ndarray]
+    camera: CameraEstimate | None
+
+    @classmethod
+    def read(cls, workspace: Workspace, photographs: Split, hr: Split, scale: int) -> 'Material':
+        """Read all of it. DataError or MissingFileError for an image or a kept estimate that cannot be read."""
+        camera, crops, scenes = None, [], []
+        if workspace.camera.is_file():
+            with taken_from(workspace.camera):
+                camera = CameraEstimate(**read_json(workspace.camera, MADE_ANEW))
+        else:
+            crops = [_crop(p, _ESTIMATE_CROP, BLOCK) for p in _spread(photographs.train, _PHOTOGRAPHS)]
+            scenes = [_crop(p, _ESTIMATE_CROP * scale, scale) for p in _spread(hr.train, _SCENES)]
+        lr_images = [_crop(p, CROP, BLOCK, filled=True) for p in photographs.held_out]
+        hr_images = [_crop(p, CROP * scale, scale, filled=True) for p in hr.held_out]
+        return cls(crops, scenes, lr_images, hr_images, camera)
+
+
+@dataclass(frozen=True)
 class Judge:
     """Measures networks on held-out images; `opt` are the options of a run, for the networks and the distances."""
 
@@ -39,66 +72,70 @@ class Judge:
     device: str
 
     @classmethod
-    def prepare(
-        cls, workspace: Workspace, photographs: Split, hr: Split, opt: Mapping[str, Any], device: str
-    ) -> 'Judge':
-        """Estimate the camera from the training images, unless that is done, and crop the held-out ones.
-
-        Raises DataError or MissingFileError for an image or a kept estimate that cannot be read.
-        """
-        scale = opt['scale']
-        if workspace.camera.is_file():
-            with taken_from(workspace.camera):
-                camera = CameraEstimate(**read_json(workspace.camera, MADE_ANEW))
-        else:
-            crops = [_crop(p, _ESTIMATE_CROP, BLOCK) for p in _spread(photographs.train, _PHOTOGRAPHS)]
-            scenes = [_crop(p, _ESTIMATE_CROP * scale, scale) for p in _spread(hr.train, _SCENES)]
-            camera = estimate_camera(crops, scenes, scale)
+    def prepare(cls, workspace: Workspace, material: Material, opt: Mapping[str, Any], device: str) -> 'Judge':
+        """Estimate the camera, unless that is done, and let it take pictures of the held-out HR images."""
+        camera = material.camera
+        if camera is None:
+            camera = estimate_camera(material.photographs, material.scenes, opt['scale'])
             write_json(workspace.camera, asdict(camera))
-        lr_images = [_crop(p, CROP, BLOCK, filled=True) for p in photographs.held_out]
-        hr_images = [_crop(p, CROP * scale, scale, filled=True) for p in hr.held_out]
-        return cls(hold_out(lr_images, hr_images, camera, scale), camera, opt, device)
+        held_out = hold_out(material.held_out_photographs, material.held_out_hr, camera, opt['scale'])
+        return cls(held_out, camera, opt, device)
 
-    def measure(self, workspace: Workspace, name: str, checkpoints: Mapping[int, Path]) -> dict[int, Signals]:
+    def measure(
+        self, workspace: Workspace, name: str, checkpoints: Mapping[int, Path], progress: bool = True
+    ) -> dict[int, Signals]:
         """Signals of the generalist (0) and of a run's checkpoints; what was measured before is not measured again.
 
-        Raises WeightsError for a checkpoint, and DataError for kept signals, that cannot be read or written.
+        With `progress` a bar is shown. Raises WeightsError for a checkpoint, and DataError for kept signals, that
+        cannot be read or written.
         """
         file = workspace.root / f'{name}_signals.json'
         known = read_json(file, MADE_ANEW) if file.is_file() else {}
-        train = self.opt['train']
-        features = FeatureNet(**network_options(train['feature_net'], None))
-        distances = build_loss({**train['distill_opt'], 'feature_net': train['feature_net']})
         networks: dict[int, Path | None] = {0: None, **checkpoints}
-        generalist: Outputs | None = None
         found = {}
-        for iteration, path in tqdm(networks.items(), desc='judging', unit='checkpoint', disable=None, leave=False):
+        hidden = None if progress else True  # None: unless there is a terminal
+        for iteration, path in tqdm(networks.items(), desc='judging', unit='checkpoint', disable=hidden, leave=False):
             stamp = '' if path is None else f'{path.stat().st_size} {path.stat().st_mtime_ns}'
             entry = known.get(str(iteration))
             if not isinstance(entry, dict) or entry.get('stamp') != stamp:
-                generalist = generalist or self._outputs(None)
-                outputs = generalist if path is None else self._outputs(path)
-                signals = self.held_out.measure(outputs, generalist, features, distances)
+                outputs = self._generalist if path is None else self._outputs(path)
+                signals = self.held_out.measure(outputs, self._generalist, self._features, self._distances)
                 entry = known[str(iteration)] = {'stamp': stamp, 'signals': asdict(signals)}
                 write_json(file, known)
             with taken_from(file):
                 found[iteration] = Signals(**entry['signals'])
         return found
 
-    def network(self, checkpoint: Path | None) -> nn.Module:
-        """The averaged network of a checkpoint, or the generalist (None). Raises WeightsError."""
-        try:
-            return trained_network(self.opt['network_g'], checkpoint, 'params_ema', self.device, 'checkpoint')
-        except WeightsError as error:
-            if checkpoint is None:
-                raise
-            raise error.with_fields(
-                way_out=f'{error.way_out} Or remove {shown(checkpoint)} and give the same command again: the choice is '
-                'then among the other checkpoints.'
-            ) from None
+    @functools.cached_property
+    def _generalist(self) -> Outputs:
+        return self._outputs(None)
+
+    @functools.cached_property
+    def _features(self) -> FeatureNet:
+        return FeatureNet(**network_options(self.opt['train']['feature_net'], None))
+
+    @functools.cached_property
+    def _distances(self) -> DistillationLoss:
+        train = self.opt['train']
+        loss: DistillationLoss = build_loss({**train['distill_opt'], 'feature_net': train['feature_net']})
+        return loss
 
     def _outputs(self, checkpoint: Path | None) -> Outputs:
-        return self.held_out.upscale(tensor_upscaler(self.network(checkpoint), self.device))
+        net = averaged_network(self.opt, checkpoint, self.device)
+        return self.held_out.upscale(tensor_upscaler(net, self.device))
+
+
+def averaged_network(opt: Mapping[str, Any], checkpoint: Path | None, device: str) -> nn.Module:
+    """The averaged network of a run's checkpoint, or its generalist (None). Raises WeightsError."""
+    try:
+        return trained_network(opt['network_g'], checkpoint, 'params_ema', device, 'checkpoint')
+    except WeightsError as error:
+        if checkpoint is None:
+            raise
+        raise error.with_fields(
+            way_out=f'{error.way_out} Or remove {shown(checkpoint)} and give the same command again: the choice is '
+            'then among the other checkpoints.'
+        ) from None
 
 
 def _spread(photographs: Sequence[Photograph], count: int) -> list[Photograph]:
