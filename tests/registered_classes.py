@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from basicsr.utils import registry
-from published_files import FAULTY, TESTING, TRAINED, TRAINING, UNPUBLISHED
+from published_files import FAULTY, TESTED, TESTING, TRAINED, TRAINING, UNPUBLISHED
 
 KINDS = {
     'model': registry.MODEL_REGISTRY,
@@ -110,7 +110,7 @@ def rows() -> Iterator[Row]:
     refused = _count(file for path, file in files.items() if path in FAULTY)
     checked = _count([*(file for path, file in files.items() if path not in FAULTY), *UNPUBLISHED.values()])
     trained = _count([*(TRAINING[path] for path in TRAINED), *UNPUBLISHED.values()])
-    tested = _count(file for path, file in TESTING.items() if path not in FAULTY)
+    tested = _count(TESTING[path] for path in TESTED)
     tried = {'arch': NETWORKS, 'loss': LOSSES, 'metric': METRICS}
     for kind in KINDS:
         for name in sorted(registered(kind), key=str.lower):
