@@ -44,6 +44,7 @@ METRICS = ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
 #: of this package, which is checked more closely, and what of BasicSR is tried elsewhere; by test file
 TESTS = {
     'PDDModel': 'test_pdd_model',
+    'RealESRNetModel': 'test_real_esrgan',
     'UnpairedAdaptationDataset': 'test_data_unpaired_dataset',
     'SpandrelNet': 'test_generalists',
     'PairwiseDistanceLoss': 'test_losses',
