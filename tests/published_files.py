@@ -574,17 +574,30 @@ FAULTY = {
 }
 
 
-def structure(options: dict[str, Any]) -> tuple[str, ...]:
-    """The classes that a training consists of, and where its data lie."""
-    train, data = options['train'], options['datasets']['train']
-    parts = sorted(section['type'] for section in train.values() if isinstance(section, dict) and 'type' in section)
+#: keys that stand in files, and that the classes of these releases do not read
+UNREAD = ('use_shuffle', 'interval_list', 'padding', 'save_img', 'suffix', 'crop_border', 'gt_size')
+
+
+def structure(options: Section) -> tuple[object, ...]:
+    """The classes of a run, and where its data lie."""
+    sets = {(section['type'], section['io_backend']['type']) for section in options['datasets'].values()}
+    of_training = options.get('train', {}).values()
+    parts = sorted(section['type'] for section in of_training if isinstance(section, dict) and 'type' in section)
     networks = [options[key]['type'] for key in ('network_g', 'network_d') if key in options]
-    return (options['model_type'], data['type'], data['io_backend']['type'], *networks, *parts)
+    return (options['model_type'], *sorted(sets), *networks, *parts)
 
 
-#: by structure the last file, which starts from another's weights where one does
-TRAINED = sorted({structure(o): path for path, o in TRAINING.items() if path not in FAULTY}.values())
-TRAINED.remove('train/BasicVSRPP/train_BasicVSRPP_REDS')  # 15 s; tests/test_registries.py has a step of its network
+def _one_of_each(files: dict[str, Section]) -> list[str]:
+    """By structure the last file, which starts from weights of another where one does."""
+    return sorted({structure(options): path for path, options in files.items() if path not in FAULTY}.values())
+
+
+TESTED, TRAINED = _one_of_each(TESTING), _one_of_each(TRAINING)
+#: take seconds, and their classes are trained elsewhere: in tests/test_registries.py, with other files, and in
+#: tests/test_real_esrgan.py
+for _path in ('BasicVSRPP/train_BasicVSRPP_REDS', 'BasicVSR/train_IconVSR_Vimeo90K_BIx4'):
+    TRAINED.remove(f'train/{_path}')
+TRAINED.remove('train_realesrnet_x2plus')
 
 
 def _without_files() -> Iterator[tuple[str, Section]]:

@@ -1,6 +1,6 @@
 """The option files that BasicSR and Real-ESRGAN publish: checked and run on the CPU.
 
-All are checked. Of files that differ in numbers only, one is trained.
+Of files that differ in numbers only, one is run, which begins with the check; the others are checked with ``--check``.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from published_files import FAULTY, HALF, TESTING, TOTAL, TRAINED, TRAINING, UNPUBLISHED
+from published_files import FAULTY, HALF, TESTED, TESTING, TOTAL, TRAINED, TRAINING, UNPUBLISHED, UNREAD
 from published_place import command, data_of, published_place, small_parts  # noqa: F401  (fixtures)
 
 from pdd_arch.training.record import read_record
@@ -23,17 +23,19 @@ def marks_of(options: dict[str, Any]) -> Any:
     return _NOT_RECORDED_YET if 'Video' in options['datasets'].get('val', {}).get('type', '') else ()
 
 
-def test_most_structures_are_trained():
-    assert len(TRAINED) >= 15
+def test_most_structures_are_run():
+    assert len(TRAINED) >= 14
+    assert len(TESTED) >= 15
 
 
-@pytest.mark.parametrize('path', sorted({*TRAINING, *TESTING} - {*FAULTY}))
+@pytest.mark.parametrize('path', sorted({*TRAINING, *TESTING} - {*FAULTY, *TRAINED, *TESTED}))
 def test_check(published_place, capfd, path):  # noqa: F811
     published_place(TRAINING.get(path) or TESTING[path])
     assert command('train' if path in TRAINING else 'test', '--check') == 0, capfd.readouterr().err
     out = capfd.readouterr().out
     assert 'No error' in out
-    assert 'WARNING' not in out
+    for line in out.splitlines():
+        assert 'WARNING' not in line or any(key in line for key in UNREAD)
     assert not Path('results').exists()
     assert not Path('experiments', path.rpartition('/')[2]).exists()
 
@@ -61,7 +63,6 @@ def test_trains_and_resumes(published_place, capfd, path):  # noqa: F811
 @pytest.mark.parametrize('name', [pytest.param(name, marks=marks_of(UNPUBLISHED[name])) for name in UNPUBLISHED])
 def test_what_no_file_trains_as_published(published_place, capfd, name):  # noqa: F811
     published_place(UNPUBLISHED[name])
-    assert command('train', '--check') == 0, capfd.readouterr().err
     check_training(UNPUBLISHED[name], capfd)
 
 
@@ -88,7 +89,7 @@ def _weights(file: Path) -> dict[str, torch.Tensor]:
     return torch.load(file, weights_only=True)['params']
 
 
-@pytest.mark.parametrize('path', [path for path in TESTING if path not in FAULTY])
+@pytest.mark.parametrize('path', TESTED)
 def test_tests(published_place, capfd, path):  # noqa: F811
     options = TESTING[path]
     published_place(options)
