@@ -17,7 +17,7 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.registry import METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from child_runs import differences, final_state
 from helpers import TINY_D, merge, release_logger, run_options, write_images
 from safetensors.torch import save_file
@@ -276,7 +276,14 @@ def test_signal_in_a_validation_does_not_wait_for_its_end(place, monkeypatch):
     assert basicsr(opt) == 143
     assert len(looked_at) == 1  # of two images
     assert files('training_states') == {'3.state'}
-    assert not torch.load(ROOT / 'training_states/3.state', weights_only=True)['validated']
+    state = torch.load(ROOT / 'training_states/3.state', weights_only=True)
+    assert not state['validated']
+    shutil.move('experiments', 'stopped')
+    monkeypatch.setattr(SRModel, 'test', plain)
+    assert basicsr(options(logger=dict(save_checkpoint_freq=3), train=dict(total_iter=3))) == 0
+    before_validation = torch.load(ROOT / 'training_states/3.state', weights_only=True)
+    assert differences(state['random'], before_validation['random']) == []
+    shutil.rmtree('experiments'), shutil.move('stopped', 'experiments')
     assert basicsr(opt, '--auto_resume') == 0
     assert [event['iteration'] for event in record('validation')] == [3, 6, 9, 9]
 
@@ -337,3 +344,58 @@ def test_a_test_has_no_number_of_an_iteration(place, capfd, model):
 def of_pdd_model() -> dict:
     opt = run_options(datasets=dict(train=dict(dataroot_lq='lr', batch_size_per_gpu=2, dataset_enlarge_ratio=1)))
     return merge(opt, dict(val=dict(save_img=False)))
+
+
+# ---------------------------------------------------------------- other kinds of models
+class MiddleFrame(torch.nn.Module):
+    """Upscales the middle one of (N, frames, 3, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = build_network(SRVGG)
+
+    def forward(self, x):
+        return self.net(x[:, x.shape[1] // 2])
+
+
+def of_videos() -> dict:
+    for side, folder in ((48, 'gt'), (12, 'lq')):
+        for clip in ('calendar', 'city'):
+            Path(folder, clip).mkdir(parents=True)
+            write_images(Path(folder, clip), 3, side, side, seed=side)
+    clips = dict(
+        name='Vid4', type='VideoTestDataset', dataroot_gt='gt', dataroot_lq='lq', cache_data=False, num_frame=3,
+        padding='replicate', io_backend=dict(type='disk'),
+    )  # fmt: skip
+    loader = dict(num_worker_per_gpu=0, batch_size_per_gpu=2)
+    opt = options('VideoBaseModel', train=dict(total_iter=4), val=dict(val_freq=2))
+    opt |= dict(datasets=dict(train=clips | loader, val=clips), network_g=dict(type='MiddleFrame'))
+    opt['logger'] |= dict(keep_checkpoints=1, keep_best='psnr')
+    return opt
+
+
+def test_a_model_of_videos(place, monkeypatch, capfd):
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'MiddleFrame', MiddleFrame)
+    opt = of_videos()
+    at_iteration(monkeypatch, 3, terminate)
+    assert basicsr(opt) == 143, capfd.readouterr().err
+    assert basicsr(opt, '--auto_resume') == 0, capfd.readouterr().err
+    assert [event['iteration'] for event in record('validation')] == [2, 4, 4]
+    assert all(0 < event['metrics']['psnr'] < 100 for event in record('validation'))
+    assert set(re.findall(r'@ (\d+) iter', log_text())) <= {'2', '4'}
+    best = torch.load(ROOT / 'training_states/4.state', weights_only=True)['best_metrics']['Vid4']['psnr']
+    assert files('training_states') == {'4.state', f'{best["iter"]}.state'}
+
+
+class OnlyWeights(SRModel):
+    """Saves one network, under names of its own, and no state."""
+
+    def save(self, epoch, current_iter):
+        self.save_network(self.net_g, 'net_mine', current_iter, param_key='weights')
+
+
+def test_a_model_with_a_way_of_its_own_to_save(place, monkeypatch, capfd):
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, 'OnlyWeights', OnlyWeights)
+    assert basicsr(options('OnlyWeights', logger=dict(keep_checkpoints=2))) == 0, capfd.readouterr().err
+    assert files('models') == {'net_mine_8.pth', 'net_mine_9.pth', 'net_mine_latest.pth'}
+    assert [event['file'] for event in record('checkpoint')][-2:] == ['net_mine_9.pth', 'net_mine_latest.pth']

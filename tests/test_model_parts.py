@@ -97,10 +97,6 @@ def test_validator(networks):
     validator.restore_best({'pairs': saved})
     assert validator.best_iteration() == 5
     assert validator.best['pairs']['niqe'] == {'better': 'lower', 'val': float('inf'), 'iter': -1}
-    before = torch.get_rng_state()
-    validator.validate(lambda: torch.rand(3), 7)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert validator.validated == 7
 
 
 # ---------------------------------------------------------------- overflows in fp16

@@ -13,7 +13,7 @@ from pdd_arch.training.best_results import best_iteration
 from pdd_arch.training.checkpoints import OpenCheckpoint, prune
 from pdd_arch.training.comparison import recorded_options
 from pdd_arch.training.run_state import BasicSROptions, TrainedModel, TrainingRun
-from pdd_arch.utils.random_state import random_state, random_state_kept
+from pdd_arch.utils.random_state import RandomState, random_state, restore_random_state
 
 
 def build_model_of_run(build_model: Callable[[BasicSROptions], TrainedModel], opt: BasicSROptions) -> TrainedModel:
@@ -44,8 +44,9 @@ class FollowedModel:
     def __init__(self, model: Any, run: TrainingRun, opt: Mapping[str, Any]) -> None:
         self.model, self.run, self.opt = model, run, opt
         self.plain: dict[str, Callable[..., Any]] = {}
+        self.keep_best: str | None = (opt.get('logger') or {}).get('keep_best')
         self._recorded: set[str] = set()
-        self._validating = False
+        self._before_validation: RandomState | None = None  # while one is under way
 
     def take_methods(self) -> None:
         """From now on the model's methods are those of this object, which call its own."""
@@ -61,10 +62,9 @@ class FollowedModel:
 
     def record_checkpoint(self, current_iter: int, files: list[str] | None = None) -> None:
         """Add the checkpoint of an iteration (-1: the end of the training) to the record, once."""
-        iteration, name = (
-            (self.run.finished_iteration, 'latest') if current_iter == -1 else (current_iter, current_iter)
-        )
-        file = (files or [f'net_g_{name}.pth'])[0]
+        at_end = current_iter == -1
+        iteration = self.run.finished_iteration if at_end else current_iter
+        file = files[0] if files else f'net_g_{"latest" if at_end else iteration}.pth'
         if self.run.record is not None and file not in self._recorded:  # a model may be asked to save twice
             self.run.record.add('checkpoint', iteration=iteration, file=file)
         self._recorded.add(file)
@@ -72,19 +72,28 @@ class FollowedModel:
     def validation(self, dataloader: Any, current_iter: int, *args: Any, **kwargs: Any) -> None:
         """``model.validation`` under the number of the iteration that is validated, an event of the record.
 
-        At the end of the training BasicSR's number is too high by that of the empty epochs.
+        At the end of the training BasicSR's number is too high by that of the empty epochs. The loader of the images
+        draws from the random generators, which has no effect on the training. A new best result in
+        ``logger.keep_best`` is saved at once.
         """
         iteration = min(current_iter, self.run.finished_iteration)
-        self._validating = True
+        self._before_validation = before = random_state()
         try:
             self.plain['validation'](dataloader, iteration, *args, **kwargs)
         finally:
-            self._validating = False
+            self._before_validation = None
+            restore_random_state(before)
         if dataloader is self.run.val_loaders[-1]:
             self.run.validated = iteration
         if self.run.record is not None:
             name, metrics = dataloader.dataset.opt['name'], self._results()
             self.run.record.add('validation', iteration=iteration, dataset=name, metrics=metrics)
+        if self.keep_best and processes.from_first(self.best_iteration()) == iteration:
+            self.model.save(self.run.position.epoch, iteration)
+
+    def best_iteration(self) -> int | None:
+        """Iteration of the best result in ``logger.keep_best``; None where there is none."""
+        return best_iteration(getattr(self.model, 'best_metric_results', {}), self.keep_best)
 
     def _results(self) -> dict[str, float]:
         """The metrics of the validation that has come to its end, by name."""
@@ -98,7 +107,8 @@ class FollowedModel:
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
         """``model.test``, before which a signal ends the validation where there is one process."""
-        if self._validating and processes.world_size() == 1:
+        if self._before_validation is not None and self.run.stop.signum and processes.world_size() == 1:
+            restore_random_state(self._before_validation)  # the state is that of the training
             self.run.stop_during_validation()
         return self.plain['test'](*args, **kwargs)
 
@@ -106,8 +116,7 @@ class FollowedModel:
 class FollowedModelOfBasicSR(FollowedModel):
     """Gives a model of BasicSR what `PDDModel` has of its own.
 
-    Its checkpoints are whole, complete enough to go on from exactly, and as many as ``logger.keep_checkpoints`` and
-    ``logger.keep_best`` say. A validation has no effect on the random generators.
+    Its checkpoints are whole, complete enough to go on from exactly, and as many as ``logger.keep_checkpoints`` says.
     """
 
     replaced = (*FollowedModel.replaced, 'update_learning_rate', 'optimize_parameters')
@@ -115,8 +124,7 @@ class FollowedModelOfBasicSR(FollowedModel):
     def __init__(self, model: Any, run: TrainingRun, opt: Mapping[str, Any]) -> None:
         super().__init__(model, run, opt)
         self._last_saved = run.first_iteration - 1
-        logger = opt.get('logger') or {}
-        self._keep, self._keep_best = logger.get('keep_checkpoints'), logger.get('keep_best')
+        self._keep = (opt.get('logger') or {}).get('keep_checkpoints')
 
     def update_learning_rate(self, *args: Any, **kwargs: Any) -> None:
         """``model.update_learning_rate``, with which an iteration begins."""
@@ -146,7 +154,7 @@ class FollowedModelOfBasicSR(FollowedModel):
             return
         self._last_saved = current_iter
         if self._keep and processes.rank() == 0:
-            paths, best = self.opt['path'], self._best_iteration()
+            paths, best = self.opt['path'], self.best_iteration()
             for name in prune(Path(paths['models']), Path(paths['training_states']), self._keep, best):
                 get_root_logger().info(f'Removed {name} (logger.keep_checkpoints: {self._keep}).')
 
@@ -158,13 +166,3 @@ class FollowedModelOfBasicSR(FollowedModel):
             'data': self.run.data_identity,
             'options': recorded_options(self.opt),
         }
-
-    def validation(self, dataloader: Any, current_iter: int, *args: Any, **kwargs: Any) -> None:
-        """As for every model; a new best result in ``logger.keep_best`` is saved at once."""
-        with random_state_kept():
-            super().validation(dataloader, current_iter, *args, **kwargs)
-        if self._keep_best and processes.from_first(self._best_iteration()) == self.run.finished_iteration:
-            self.model.save(self.run.position.epoch, self.run.finished_iteration)
-
-    def _best_iteration(self) -> int | None:
-        return best_iteration(getattr(self.model, 'best_metric_results', {}), self._keep_best)

@@ -119,7 +119,7 @@ def _download(error: Exception) -> PDDError | None:
     if url is None and not isinstance(error, URLError):
         return None  # a connection between processes
     reason = error.reason if isinstance(error, URLError) else error
-    place, file = origin_of(error).place, _last(calls, 'dst', 'cached_file')
+    place, file = _place(error), _last(calls, 'dst', 'cached_file')
     by_hand = f'fetch the file elsewhere and put it at {file}' if file else 'run it where the address can be reached'
     return PDDError(
         f'cannot be downloaded ({" ".join(str(reason).split())[:200] or type(error).__name__})',
@@ -142,7 +142,7 @@ def _file(error: Exception) -> PDDError | None:
     key = next((key for key, value in _flat(_options(error) or {}) if value == name), '')
     missing = isinstance(error, FileNotFoundError)
     mend = f'Correct {key}.' if key else 'Put it there.' if missing else 'Correct its permissions or its place.'
-    place = origin_of(error).place
+    place = _place(error)
     return (MissingFileError if missing else PDDError)(
         f'{shown(name)} {"does not exist" if missing else f"cannot be used ({reason})"}',
         where=key or _section(error),
@@ -154,9 +154,8 @@ def _file(error: Exception) -> PDDError | None:
 def _missing_option(error: Exception) -> PDDError | None:
     if not isinstance(error, MissingOptionError):
         return None
-    origin = origin_of(error)
-    reader = f'{origin.place} reads it' if origin.owner in ('basicsr', 'user') else ''
-    return error.with_fields(what=', but '.join(filter(None, (error.what, reader))))
+    place = _place(error)
+    return error.with_fields(what=f'{error.what}, but {place} reads it') if place else error
 
 
 def _sizes(error: Exception) -> PDDError | None:
@@ -188,6 +187,12 @@ _EXPLANATIONS = (
     *(_missing_option, _lost_process, _killed_worker, _disk, _name_too_long, _gpu_memory, _memory, _download),
     *(error_in_user_code, _file, _sizes, _of_basicsr),
 )
+
+
+def _place(error: Exception) -> str:
+    """Where other code than this package's needed what is not there; '' where it did not."""
+    origin = origin_of(error)
+    return origin.place if origin.owner in ('basicsr', 'user') else ''
 
 
 def _says(error: Exception, phrases: tuple[str, ...]) -> bool:

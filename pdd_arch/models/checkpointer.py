@@ -107,7 +107,7 @@ class Checkpointer:
             'training_weights': self.weights.in_training(),
             'scaler': self.steps.scaler.state_dict(),
             # the loop saves before it validates: whoever resumes from here validates first
-            'validated': self.validator.validated == iteration,
+            'validated': self.run.validated == iteration,
             'best_metrics': self.validator.best,
             'nonfinite': {'in_a_row': self.steps.in_a_row, 'total': self.steps.total},
             'teacher': self._teacher_hash,

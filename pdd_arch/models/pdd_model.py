@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -327,15 +326,9 @@ class PDDModel(SRModel):
     def validation(
         self, dataloader: DataLoader[Any], current_iter: int, tb_logger: 'SummaryWriter | None', save_img: bool = False
     ) -> None:
-        """As BasicSR's, without an effect on the training: its loader draws from the random generators.
-
-        A new best result in ``logger.keep_best`` is saved at once.
-        """
-        validation = partial(super().validation, dataloader, current_iter, tb_logger, save_img)
+        """As BasicSR's, of the weights that are deployed."""
         with self.checkpointer.weights.in_place() if self.is_train else nullcontext():
-            self.validator.validate(validation, current_iter)
-        if self.validator.keep_best and processes.from_first(self.validator.best_iteration()) == self.iteration:
-            self.save(self.run.position.epoch, self.iteration)
+            super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def test(self) -> None:
         """Upscale ``self.lq`` to ``self.output``, see `Validator.upscale`."""

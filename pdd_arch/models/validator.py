@@ -1,6 +1,6 @@
 """Validation: upscaling of its images, and the best results so far."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,6 @@ from pdd_arch.inference import forward_tiled, required_multiple
 from pdd_arch.options.schema import ValOptions
 from pdd_arch.training.best_results import BestResults, best_iteration, still_measured
 from pdd_arch.utils.color import match_color
-from pdd_arch.utils.random_state import random_state_kept
 
 
 class Validator:
@@ -24,7 +23,6 @@ class Validator:
 
     Attributes:
         best: best result of each metric on each dataset; BasicSR writes to it.
-        validated: the iteration that was validated last, or None.
     """
 
     def __init__(
@@ -36,7 +34,6 @@ class Validator:
     ) -> None:
         self.network, self.keep_best, self._options, self._sections = network, keep_best, options, sections
         self.best: BestResults = {}
-        self.validated: int | None = None
 
     def upscale(self, lq: torch.Tensor) -> torch.Tensor:
         """Upscale (N, 3, h, w) in [0, 1], in windows if ``val.tile`` says so, and match the colours if wanted."""
@@ -49,12 +46,6 @@ class Validator:
         finally:
             self.network.train(training)
         return match_color(output, lq) if options.color_correction else output
-
-    def validate(self, validation: Callable[[], None], iteration: int) -> None:
-        """Run `validation` without an effect on the random generators, from which its data loader draws."""
-        with random_state_kept():
-            validation()
-        self.validated = iteration
 
     def best_iteration(self) -> int | None:
         """Iteration of the best result in ``logger.keep_best``; None before the first validation."""
