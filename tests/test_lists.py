@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from helpers import run_options, single, validation_pairs, write_images
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
 from pdd_arch.data.paired_check import check_paired_dataset
+from pdd_arch.data.sources import open_source
 from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
 
 NAMES = ('1.png', '2.png', 'my photo 1.png', 'Paris, France.png', 'a.b.png', 'übergröße.png', 'x (2).png', 'no.png.png')
@@ -130,6 +132,24 @@ def test_refused_alike(opt, tmp_path, case):
         check_paired_dataset(options, 'datasets.val')
     with pytest.raises((DataError, MissingFileError), match=words):
         build_dataset(options)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('1.png\n3.png\n4.png', r'line 2 asks for .*gt/3\.png, which does not exist \(nor do 1 more of its images\)'),
+        ('2.PNG', r"line 1 asks for .*gt/2\.PNG, .*Did you mean '2\.png'\?"),
+        (unicodedata.normalize('NFD', 'übergröße.png'), r'line 1 .*accents in another form of Unicode'),
+        ('gt/1.png', r'line 1 asks for .*gt/gt/1\.png, .*with names relative to .*gt\.'),
+    ],
+)
+def test_the_line_of_an_image_that_is_not_there(opt, tmp_path, text, words):
+    """Of a validation set, and of the data that training reads."""
+    options = listed(opt, tmp_path, text)
+    with pytest.raises(MissingFileError, match=words):
+        build_dataset(options)
+    with pytest.raises(MissingFileError, match=words):
+        open_source(options, 'gt')
 
 
 def test_run_with_pairs_in_a_list(workplace, capfd):

@@ -1,13 +1,15 @@
 """Option files as they arrive in bug reports: read as they were meant, or refused with what to do about it."""
 
 import io
+import os
 
 import pytest
 import yaml
 from helpers import options, run_options
 
 from pdd_arch.basicsr_loop.outputs import copy_option_file
-from pdd_arch.errors import OptionError
+from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.options.command_line import apply_overrides
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.training.run_state import TrainingRun
@@ -71,6 +73,11 @@ REFUSED = {
     'minutes and a half': (changed('lr: 0.0001', 'lr: 1:30.5'), ['1:30.5 is 90.5 in YAML']),
     'leading zero': (changed('total_iter: 2', 'total_iter: 08'), ['train.total_iter', "found '08'"]),
     'power of ten': (changed('total_iter: 2', 'total_iter: 1e5'), ['train.total_iter', 'Write 100000.']),
+    'float tag': (changed('val_freq: 2', 'val_freq: !!float 5e3'), ['val.val_freq', 'Write 5000.']),
+    'section without keys': (
+        GOOD[: GOOD.index('train:\n  teacher')] + 'train:\n',
+        ['train: missing, expected a section'],
+    ),
     'date': (changed('name: tiny', 'name: 2024-05-01'), ['name', 'date(2024, 5, 1)', 'needs quotes']),
     'number as a name': (changed('name: tiny', 'name: 20240501'), ['name', 'needs quotes']),
     'no as a name': (changed('name: tiny', 'name: no'), ['name', 'found False', 'needs quotes']),
@@ -96,9 +103,29 @@ def test_refused(tmp_path, case):
         assert word in str(caught.value)
 
 
-def test_numbers_of_the_command_line():
-    from pdd_arch.options.command_line import apply_overrides
+def test_nothing_is_advised_that_is_there(tmp_path):
+    with pytest.raises(OptionError) as caught:
+        read(tmp_path, REFUSED['section without keys'][0])
+    assert caught.value.way_out == ''
 
+
+def test_a_file_that_is_not_there(tmp_path):
+    (tmp_path / 'run.yml').write_text(GOOD)
+    for name, words in {'RUN.yml': "Did you mean 'run.yml'?", 'run.yaml': "Did you mean 'run.yml'?"}.items():
+        with pytest.raises(MissingFileError, match=r'-opt: .*does not exist') as caught:
+            load_options(tmp_path / name)
+        assert words in caught.value.way_out
+    os.mkfifo(tmp_path / 'pipe.yml')
+    with pytest.raises(MissingFileError, match=r'pipe\.yml is a pipe or device, not a file'):
+        load_options(tmp_path / 'pipe.yml')
+
+
+def test_points_between_the_sections_of_the_command_line():
+    with pytest.raises(OptionError, match=r'Colons separate sections: train:total_iter=4'):
+        apply_overrides(run_options(), ['train.total_iter=4'])
+
+
+def test_numbers_of_the_command_line():
     with pytest.raises(OptionError, match='010 is 8 in YAML'):
         apply_overrides(run_options(), ['manual_seed=010'])
 

@@ -14,14 +14,13 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers import TINY_D, TINY_G, build, release_logger, run_options, write_images
+from helpers import TINY_D, TINY_G, build, release_logger, run_options
 from PIL import Image
 from safetensors.torch import save_file
 
 from pdd_arch import Upscaler
 from pdd_arch.adaptation.arguments import find_generalist
 from pdd_arch.commands import basicsr_cli
-from pdd_arch.commands.errors import run
 from pdd_arch.commands.pdd_cli import main
 from pdd_arch.errors import MissingFileError, PDDError, WeightsError
 from pdd_arch.export.job import export_model
@@ -425,18 +424,6 @@ def test_a_name_without_a_file_says_what_to_give(tmp_path, monkeypatch, given):
             read(given, where)
         assert str(caught.value).startswith(f'{where}: ')
         assert way_out in caught.value.way_out
-
-
-def test_an_empty_name_is_not_the_default_model(place_of_photographs, capsys):
-    """As a shell gives it for a variable that is not set."""
-    assert run('pdd', main, ['upscale', 'photos', '-o', 'out', '--model', '']) == 1
-    assert 'pdd: error: --model: an empty text is no weight file' in capsys.readouterr().err
-
-
-@pytest.fixture
-def place_of_photographs(tmp_path, monkeypatch):
-    write_images(tmp_path / 'photos', 1, 8, 8)
-    monkeypatch.chdir(tmp_path)
 
 
 def test_tensors_of_another_shape_are_no_bug(tmp_path):

@@ -3,11 +3,10 @@
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 from pdd_arch.adaptation import adapt
 from pdd_arch.adaptation.preset import FEATURES, PRESETS
-from pdd_arch.commands.parsers import add_subcommand, checked, whole_number
+from pdd_arch.commands.parsers import add_subcommand, checked, file_path, whole_number, word
 from pdd_arch.utils.output import say
 from pdd_arch.utils.wording import shown
 
@@ -36,12 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     example = 'pdd adapt holiday_photos --hr DIV2K_train_HR -o my_camera'
     add = add_subcommand(subparsers, 'adapt', run, help, more, example).add_argument
-    add('photographs', type=Path, metavar='PHOTOS', help='folder of photographs of one camera')
-    add('--hr', type=Path, metavar='FOLDER', help='sharp, clean photographs of anything')
-    add('-o', '--output', type=Path, metavar='OUT', required=True, help='folder for everything that is written')
+    add('photographs', type=file_path, metavar='PHOTOS', help='folder of photographs of one camera')
+    add('--hr', type=file_path, metavar='FOLDER', help='sharp, clean photographs of anything')
+    add('-o', '--output', type=file_path, metavar='OUT', required=True, help='folder for everything that is written')
     of_presets = ', '.join(f'{p.generalist.removeprefix("zoo:")} of preset {n}' for n, p in PRESETS.items())
     add(
         '--generalist',
+        type=word,
         metavar='NAME|FILE',
         help=f'network to adapt: a weight file, or a published one by name (default: {of_presets})',
     )
@@ -63,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add('--features', metavar='NAME', help=f'feature network: {" or ".join(FEATURES)}')
     add(
         '--feature-weights',
+        type=word,
         default='imagenet',
         metavar='FILE',
         help="torchvision's weights of the feature network (default: downloaded when first needed)",

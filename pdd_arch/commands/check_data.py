@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from pdd_arch.commands.parsers import add_subcommand, whole_number
+from pdd_arch.commands.parsers import add_subcommand, whole_number, word
 from pdd_arch.prepare.inspect_sets import Limits, inspect, open_sets
 from pdd_arch.prepare.measures import MAX_COLOUR, MAX_HASH_DISTANCE, MAX_SHIFT, Duplicate, Thumbnails, near_duplicates
 from pdd_arch.prepare.problems import Problem, raise_if_any, tell, write_report
@@ -85,9 +85,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     example = 'pdd check datasets/RealSR_V3 datasets/DF2K --json report.json'
     parser = add_subcommand(subparsers, 'check', run, help, more, example)
     parser.add_argument(
-        'target', nargs='+', metavar='FOLDER|OPTION.yml', help='made by `pdd prepare`, a folder of images, or options'
+        'target',
+        nargs='+',
+        type=word,
+        metavar='FOLDER|OPTION.yml',
+        help='made by `pdd prepare`, a folder of images, or options',
     )
-    parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
+    parser.add_argument('--json', type=word, metavar='FILE', help='write the report to a file; - for standard output')
     parser.add_argument('--sample', type=whole_number(), metavar='N', help='compare only N pairs of each set')
     parser.add_argument(
         '--max-shift', type=float, default=MAX_SHIFT, metavar='X', help=f'LR pixels (default: {MAX_SHIFT:g})'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from pdd_arch.commands.parsers import add_subcommand
+from pdd_arch.commands.parsers import add_subcommand, file_path, word
 from pdd_arch.errors import OptionError
 from pdd_arch.options.convert import Conversion, convert_options, report_lines
 from pdd_arch.options.run_options import RunOptions, validated_file
@@ -69,6 +69,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     example = 'pdd convert-options train_Real_ESRGAN_EMA_x4_canon.yml -o canon.yml'
     parser = add_subcommand(subparsers, 'convert-options', run, help, more, example)
-    parser.add_argument('file', metavar='FILE', help='option file of the released code')
-    parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='option file to write (default: print it)')
+    parser.add_argument('file', type=word, metavar='FILE', help='option file of the released code')
+    parser.add_argument(
+        '-o', '--output', type=file_path, metavar='FILE', help='option file to write (default: print it)'
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')

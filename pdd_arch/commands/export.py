@@ -1,9 +1,8 @@
 """`pdd export`: a network in the forms that other tools read."""
 
 import argparse
-from pathlib import Path
 
-from pdd_arch.commands.parsers import add_subcommand
+from pdd_arch.commands.parsers import add_subcommand, file_path, word
 from pdd_arch.export.forms import FORMS, ExportedFile
 from pdd_arch.export.job import CARD, export_model
 from pdd_arch.export.verify import TOLERANCE
@@ -44,11 +43,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     example = 'pdd export adapted/ -o exported --to pth onnx --verify photographs/'
     add = add_subcommand(subparsers, 'export', run, help, more, example).add_argument
-    add('model', metavar='MODEL', help='folder made by pdd adapt, weight file (.pth, .safetensors), or zoo:NAME')
-    add('-o', '--output', type=Path, required=True, metavar='FOLDER', help='folder to write to')
+    add(
+        'model',
+        type=word,
+        metavar='MODEL',
+        help='folder made by pdd adapt, weight file (.pth, .safetensors), or zoo:NAME',
+    )
+    add('-o', '--output', type=file_path, required=True, metavar='FOLDER', help='folder to write to')
     text = f'any of {", ".join(FORMS)}, or all (default). pth: for Real-ESRGAN, chaiNNer and all that use spandrel'
     add('--to', nargs='+', default=['all'], choices=[*FORMS, 'all'], metavar='FORM', help=text)
-    add('--verify', metavar='IMAGE_OR_FOLDER', help='photographs to compare on (default: some from scikit-image)')
+    add(
+        '--verify',
+        type=word,
+        metavar='IMAGE_OR_FOLDER',
+        help='photographs to compare on (default: some from scikit-image)',
+    )
     text = 'compare on windows of at most this side, from the middle of each photograph; 0: all of it (default: 128)'
     add('--verify-size', type=int, default=128, metavar='PIXELS', help=text)
     add('--overwrite', action='store_true', help='replace existing files')

@@ -1,7 +1,9 @@
 """What the parsers of all subcommands share."""
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar('T')
@@ -32,6 +34,16 @@ def checked(convert: Callable[[str], T], allows: Callable[[T], bool], expected: 
         raise argparse.ArgumentTypeError(f'expected {expected}, found {text!r}')
 
     return parse
+
+
+#: ``type`` for `argparse` of what names something: not empty, as a variable of a shell may be, for an empty path is the
+#: current folder
+word = checked(str, lambda text: bool(text.strip()), 'a name')
+
+
+def file_path(text: str) -> Path:
+    """A ``type`` for `argparse`: as `word`, with ``~`` as the home folder."""
+    return Path(os.path.expanduser(word(text)))
 
 
 def whole_number(least: int = 1, most: int | None = None) -> Callable[[str], int]:

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from pdd_arch.commands.parsers import add_subcommand, whole_number
+from pdd_arch.commands.parsers import add_subcommand, file_path, whole_number, word
 from pdd_arch.degradations.domains import DOMAINS
 from pdd_arch.errors import OptionError
 from pdd_arch.prepare.job import Choices, prepare
@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> int:
                 where='--step',
                 way_out='Lower it.',
             )
-    prepare(_layout(args), args.source, Choices(args.out.expanduser(), tuple(args.only), sub_images=grid, **named))
+    prepare(_layout(args), args.source, Choices(args.out, tuple(args.only), sub_images=grid, **named))
     return 0
 
 
 def run_synthetic(args: argparse.Namespace) -> int:
     """Makes a target domain of HR photographs. Returns the exit status 0; errors are raised."""
-    out = args.out.expanduser() / args.domain
+    out = args.out / args.domain
     made = make_domain(args.domain, args.source, out, args.scale, args.test, args.seed)
     say(f'{out}: ' + ', '.join(f'{len(names)} {part}' for part, names in made['images'].items()))
     return 0
@@ -108,7 +108,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('source', nargs='+', metavar='SOURCE', help='folder with what was downloaded, unpacked')
+    parser.add_argument(
+        'source', nargs='+', type=word, metavar='SOURCE', help='folder with what was downloaded, unpacked'
+    )
     _add_out(parser)
     parser.add_argument('--only', nargs='+', default=[], metavar='PART', help='these parts only, e.g. Canon')
     parser.add_argument('--dry-run', action='store_true', help='check all of it, write nothing')
@@ -118,7 +120,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--copy', action='store_true', help='copy images instead of making symbolic links')
     parser.add_argument('--lmdb', action='store_true', help="also make LMDBs, as BasicSR's tool does")
-    parser.add_argument('--json', metavar='FILE', help='write the report to a file; - for standard output')
+    parser.add_argument('--json', type=word, metavar='FILE', help='write the report to a file; - for standard output')
     workers = min(4, os.cpu_count() or 1)
     text = f'threads (default: {workers})'
     parser.add_argument('--workers', type=whole_number(), default=workers, metavar='N', help=text)
@@ -126,15 +128,19 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
     text = 'folder of datasets (default: datasets)'
-    parser.add_argument('-o', '--out', type=Path, default=Path('datasets'), metavar='OUT', help=text)
+    parser.add_argument('-o', '--out', type=file_path, default=Path('datasets'), metavar='OUT', help=text)
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--name', help='name of the dataset (default: that of the source)')
-    parser.add_argument('--hr', metavar='FOLDER', help='HR photographs for training, below SOURCE; need no LR')
-    parser.add_argument('--lr', metavar='FOLDER', help='LR photographs of the target domain (default: SOURCE itself)')
-    parser.add_argument('--test-hr', metavar='FOLDER', help='ground truth of --test-lr')
-    parser.add_argument('--test-lr', metavar='FOLDER', help='LR photographs for validation')
+    parser.add_argument(
+        '--hr', type=word, metavar='FOLDER', help='HR photographs for training, below SOURCE; need no LR'
+    )
+    parser.add_argument(
+        '--lr', type=word, metavar='FOLDER', help='LR photographs of the target domain (default: SOURCE itself)'
+    )
+    parser.add_argument('--test-hr', type=word, metavar='FOLDER', help='ground truth of --test-lr')
+    parser.add_argument('--test-lr', type=word, metavar='FOLDER', help='LR photographs for validation')
     parser.add_argument('--hr-template', default='{}', help='names of HR files, e.g. {}_HR (default: {})')
     parser.add_argument('--lr-template', default='{}', help='names of LR files, e.g. {}_LR4 (default: {})')
     parser.add_argument('--scale', type=whole_number(), default=4, help='scale of the test pairs (default: 4)')
@@ -148,7 +154,7 @@ def _add_synthetic(datasets: argparse._SubParsersAction) -> None:
     )
     example = 'pdd prepare synthetic photographs --domain mixed -o datasets'
     parser = add_subcommand(datasets, 'synthetic', run_synthetic, help, more, example)
-    parser.add_argument('source', type=Path, metavar='SOURCE', help='folder of HR photographs')
+    parser.add_argument('source', type=file_path, metavar='SOURCE', help='folder of HR photographs')
     _add_out(parser)
     parser.add_argument('--domain', choices=DOMAINS, required=True)
     parser.add_argument('--scale', type=int, choices=(1, 2, 3, 4), default=4, help='(default: 4)')

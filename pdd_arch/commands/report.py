@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole_number
+from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, file_path, whole_number
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.embed import MEGABYTE
 from pdd_arch.report.html_page import check_target, write_page
@@ -58,8 +58,8 @@ def add_parser(subparsers: Subparsers) -> None:
         example='pdd report results/main -o main.html',
     )
     add = parser.add_argument
-    add('path', type=Path, help=_PATH)
-    add('-o', '--output', type=Path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)')
+    add('path', type=file_path, help=_PATH)
+    add('-o', '--output', type=file_path, metavar='FILE', help=f'the page (default: {DEFAULT_NAME} in that folder)')
     size = checked(float, lambda mb: 0 < mb <= 2000, 'a number of megabytes above 0, 2000 at most')
     add('--max-size', type=size, default=20, metavar='MB', help='largest size of the page (default: 20)')
     add('--crop', type=whole_number(64), metavar='N', help='show at most N x N pixels of an image (64 or more)')

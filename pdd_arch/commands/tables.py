@@ -3,9 +3,8 @@
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, whole_number
+from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, file_path, whole_number
 from pdd_arch.errors import DataError, OptionError
 from pdd_arch.metrics.availability import availability
 from pdd_arch.options.command_line import add_import
@@ -31,8 +30,8 @@ def add_parser(subparsers: Subparsers) -> None:
         example='pdd tables main.yml -o results/main --seeds 0,1,2 --jobs 2 --gpus 0,1',
     )
     add = parser.add_argument
-    add('list', type=Path, help='list of rows (YAML)')
-    add('-o', '--out', type=Path, required=True, help='folder of the results')
+    add('list', type=file_path, help='list of rows (YAML)')
+    add('-o', '--out', type=file_path, required=True, help='folder of the results')
     seeds = checked(
         lambda text: [int(n) for n in text.split(',')],
         lambda numbers: min(numbers) >= 0 and len(set(numbers)) == len(numbers),

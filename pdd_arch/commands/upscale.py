@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pdd_arch.commands.parsers import add_subcommand, checked, whole_number
+from pdd_arch.commands.parsers import add_subcommand, checked, file_path, whole_number, word
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.images.names import is_photograph_name
 from pdd_arch.inference import AUTO, LoadedNetwork, load_network
@@ -221,8 +221,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add = add_subcommand(subparsers, 'upscale', run, help, more, example).add_argument
     text = 'weight file, folder made by `pdd adapt`, or a published network such as RealESRGAN_x4plus'
     add('inputs', nargs='+', metavar='INPUT', help='files, folders, or patterns such as "photos/*.jpg"')
-    add('-o', '--output', type=Path, required=True, metavar='OUT', help='folder; for one photograph also a file')
-    add('--model', metavar='FILE', help=f'{text} (default: {DEFAULT_MODEL})')
+    add('-o', '--output', type=file_path, required=True, metavar='OUT', help='folder; for one photograph also a file')
+    add('--model', type=word, metavar='FILE', help=f'{text} (default: {DEFAULT_MODEL})')
     add('--outscale', type=float, metavar='X', help='times the size of the input (default: the scale of the network)')
     add('--tile', type=_tile, default=AUTO, metavar='N', help='side in pixels; 0: no tiles (default: from free memory)')
     add('--overlap', type=whole_number(0), default=32, metavar='N', help='pixels taken in beyond a tile (default: 32)')
@@ -240,7 +240,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='text appended to the names, such as _x4',
     )
     add('--recursive', action='store_true', help='search sub-folders as well')
-    add('--compare', metavar='GENERALIST', help=f'also upscale with this network, and show both in OUT/{PAGE}')
+    add(
+        '--compare',
+        type=word,
+        metavar='GENERALIST',
+        help=f'also upscale with this network, and show both in OUT/{PAGE}',
+    )
     add('--overwrite', action='store_true', help='replace files that are in the way')
     add('--dry-run', action='store_true', help='only say what would be done')
 

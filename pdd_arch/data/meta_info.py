@@ -2,12 +2,14 @@
 
 import io
 import re
+from collections.abc import Iterable
 from os import path as osp
+from pathlib import Path
 from typing import NamedTuple
 
 from pdd_arch.errors import DataError, MissingFileError
 from pdd_arch.images.names import is_image_name
-from pdd_arch.utils.files import open_file
+from pdd_arch.utils.files import open_file, similar_file
 from pdd_arch.utils.wording import shown
 
 # longer than any path, two of them, and a size
@@ -79,7 +81,12 @@ def parse_meta_info(path: str, key: str) -> list[tuple[str, tuple[int, int] | No
 
 def listed_names(path: str, root: str, key: str) -> list[str]:
     """Names in a meta-info file, relative to the data folder `root`; DataError where one lies outside."""
-    return [below(root, entry.name, path, entry.line, key) for entry in read_list(path, key)]
+    return [name for name, _ in listed_lines(path, root, key)]
+
+
+def listed_lines(path: str, root: str, key: str) -> list[tuple[str, int]]:
+    """:func:`listed_names`, each with the number of its line."""
+    return [(below(root, entry.name, path, entry.line, key), entry.line) for entry in read_list(path, key)]
 
 
 def below(root: str, name: str, path: str, line: int, key: str) -> str:
@@ -95,6 +102,25 @@ def below(root: str, name: str, path: str, line: int, key: str) -> str:
             way_out='Correct the list, or name a folder that holds all of the images as the data folder.',
         )
     return relative
+
+
+def require_images(root: str, names: Iterable[tuple[str, int]], listing: str, key: str, mend: str = 'the path') -> None:
+    """MissingFileError unless all images of a list, each with the number of its line, are in the data folder `root`.
+
+    `mend`: what may be wrong besides the list.
+    """
+    missing = [(path, line) for name, line in names if not osp.exists(path := osp.join(root, name))]
+    if not missing:
+        return
+    path, line = missing[0]
+    more = f' (nor do {len(missing) - 1} more of its images)' if missing[1:] else ''
+    hint = similar_file(Path(path))
+    form = f'A line is `name`, `name (h,w,c)` or, of pairs, `gt, lq`, with names relative to {shown(root)}.'
+    raise MissingFileError(
+        f'{shown(listing)} line {line} asks for {shown(path)}, which does not exist{more}',
+        where=key,
+        way_out=f'{hint} Correct the list or {mend}. {form}'.strip(),
+    )
 
 
 # of a byte-order mark in UTF-16, each byte escaped

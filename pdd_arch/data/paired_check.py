@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import path as osp
 from typing import Any
 
-from pdd_arch.data.meta_info import below, read_list
+from pdd_arch.data.meta_info import below, read_list, require_images
 from pdd_arch.data.section import require_size
 from pdd_arch.data.sources import FileSource, ImageSource, LmdbSource, data_root, list_images, require_folder
-from pdd_arch.errors import DataError, MissingFileError, OptionError, PDDError
+from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images import decoding
 from pdd_arch.images.names import is_image_name
 from pdd_arch.utils.wording import show, shown
@@ -229,16 +229,9 @@ def _pick(opt: Mapping[str, Any], side: str, section: str, names: Sequence[tuple
     if backend == 'lmdb':
         return LmdbSource(root, root_key, [name for name, _ in names])
     require_folder(root, root_key)
-    source = FileSource(root, [below(root, name, listing, line, key) for name, line in names], key)
-    for i, (_, line) in enumerate(names):
-        if not osp.isfile(path := source.path(i)):
-            template = f'`{section}.filename_tmpl`' if side == 'lq' else 'the path'
-            raise MissingFileError(
-                f'{shown(listing)} line {line} asks for {shown(path)}, which does not exist',
-                where=key,
-                way_out=f'Correct the list or {template}. A line is `name`, `name (h,w,c)` or, of pairs, `gt, lq`.',
-            )
-    return source
+    picked = [(below(root, name, listing, line, key), line) for name, line in names]
+    require_images(root, picked, listing, key, f'`{section}.filename_tmpl`' if side == 'lq' else 'the path')
+    return FileSource(root, [name for name, _ in picked], key)
 
 
 def _require_pairs(gt: ImageSource, lq: ImageSource, names: Sequence[str], template: str, key: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from pdd_arch.data.meta_info import listed_names, parse_meta_info
+from pdd_arch.data.meta_info import listed_lines, parse_meta_info, require_images
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images import decoding
 from pdd_arch.images.names import IMAGE_EXTENSIONS, FolderContent, folder_content, is_image_name, without_extension
@@ -167,7 +167,9 @@ def open_source(opt: Mapping[str, Any], side: str, section: str = 'datasets.trai
         return LmdbSource(root, key, [name for name, _ in parse_meta_info(opt[meta], meta_key)] if meta else None)
     require_folder(root, key)
     if meta:
-        return FileSource(root, listed_names(opt[meta], root, meta_key), meta_key)
+        lines = listed_lines(opt[meta], root, meta_key)
+        require_images(root, lines, opt[meta], meta_key)
+        return FileSource(root, [name for name, _ in lines], meta_key)
     return open_folder(root, key)
 
 

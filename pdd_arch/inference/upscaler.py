@@ -193,4 +193,12 @@ def _usable_device(device: str | torch.device) -> torch.device:
             expected=f"'cpu' or one of the CUDA devices of this machine ({torch.cuda.device_count()})",
             found=f"'{found}'",
         )
+    try:
+        torch.zeros(1, device=found).item()
+    except (
+        Exception
+    ) as error:  # `meta` computes nothing, others are not built into this torch, which says so in all ways
+        reason = ' '.join(str(error).split())[:150]
+        what = f'torch cannot compute on {str(found)!r} here ({reason})'
+        raise OptionError(what, where='device', way_out='Use cpu or cuda.') from None
     return found

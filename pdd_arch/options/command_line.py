@@ -85,7 +85,10 @@ def apply_overrides(opt: dict[str, Any], entries: Sequence[str]) -> None:
         for depth, key in enumerate(keys):
             place, known = tuple(keys[: depth + 1]), [*section, *([] if depth else top)]
             if key not in known and (not depth or place[:-1] in _NAMED_SECTIONS):
-                raise _no_such(place, where, did_you_mean(key, map(str, known)), depth == len(keys) - 1)
+                hint = did_you_mean(key, map(str, known))
+                if '.' in key:
+                    hint = f'Colons separate sections: {":".join(keys).replace(".", ":")}={text}'
+                raise _no_such(place, where, hint, depth == len(keys) - 1)
             if depth == len(keys) - 1:
                 break
             if section.get(key) is None:

@@ -177,7 +177,8 @@ def _fields(error: ErrorDetails, place: _Place) -> Fields:
     hint = did_you_mean(place.value, _choices(node)) if isinstance(place.value, str) else ''
     if node.get('type') == 'string' and isinstance(place.value, int | float | date):
         hint = 'A text that looks like something else needs quotes.'
-    if node.get('type') == 'integer' and isinstance(place.value, float) and place.value.is_integer():
+    kinds = [one.get('type') for one in (node, *_alternatives(node))]
+    if 'integer' in kinds and isinstance(place.value, float) and place.value.is_integer():
         hint = f'Write {place.value:.0f}.'  # 1e5 is no whole number in YAML
     return {'expected': f'{describe(node)}{limit}', 'found': show(place.value), 'way_out': hint}
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from pdd_arch.errors import MissingFileError, OptionError
+from pdd_arch.utils.files import similar_file
 
 #: far beyond any option file (those of this package have 10 kB)
 MAX_BYTES = 1_000_000
@@ -144,7 +145,10 @@ def load_options(path: str | Path) -> dict[str, Any]:
     """
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else f'does not exist (looked from {os.getcwd()})'
-        raise MissingFileError(f'{path} {what}', where='-opt', way_out='Give an option file (.yml).')
+        if os.path.exists(path) and not os.path.isdir(path):
+            what = 'is a pipe or device, not a file'
+        way_out = f'{similar_file(Path(path))} Give an option file (.yml).'.strip()
+        raise MissingFileError(f'{path} {what}', where='-opt', way_out=way_out)
     text = _read_text(path)
     try:
         opt = parse_yaml(text)

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +17,7 @@ from pdd_arch.utils.wording import did_you_mean, shown
 REPLACE = 'Replace or remove it.'
 # an uncompressed RGB image of 16 bits and images.structure.MAX_PIXELS takes 1.5 GiB
 MAX_FILE_BYTES = 2**31 - 1
+_MANY = 10_000  # files; a hint is not worth comparing all names of a large folder
 # POSIX has the first two, Windows the third
 _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ('O_CLOEXEC', 'O_NONBLOCK', 'O_BINARY'))
 
@@ -70,9 +73,12 @@ def read_json(path: str | os.PathLike[str], way_out: str = REPLACE) -> dict[str,
 def similar_file(path: Path) -> str:
     """``Did you mean 'x'?`` with the name of another file in the folder of `path`; empty where none is near."""
     try:
-        others = [name for name in os.listdir(path.parent) if name != path.name]
+        with os.scandir(path.parent) as entries:
+            others = [one.name for one in itertools.islice(entries, _MANY) if one.name != path.name]
     except OSError:
         return ''
+    if any(unicodedata.normalize('NFC', name) == unicodedata.normalize('NFC', path.name) for name in others):
+        return 'There is a file of that name with its accents in another form of Unicode (NFC, NFD): rename it.'
     return did_you_mean(path.name, others)
 
 

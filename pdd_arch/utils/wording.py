@@ -9,7 +9,7 @@ from pdd_arch.errors import OptionError
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
-    of_lower_case = {one.lower(): one for one in known}
+    of_lower_case = {one.lower(): one for one in known if one != name}
     near = difflib.get_close_matches(str(name).lower(), of_lower_case, n=1)
     return f'Did you mean {of_lower_case[near[0]]!r}?' if near else ''
 
