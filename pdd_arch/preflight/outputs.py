@@ -12,7 +12,7 @@ from pdd_arch.utils.wording import did_you_mean, one_of
 
 def check_logger(options: RunOptions) -> None:
     """What the log and the checkpoints need is there."""
-    logger = options.pdd.logger
+    logger = options.file.logger
     assert logger is not None
     project = None if logger.wandb is None else logger.wandb.project
     for key in ('name', 'entity', 'tags', 'mode'):
@@ -41,7 +41,7 @@ def check_logger(options: RunOptions) -> None:
 
 
 def _check_best(options: RunOptions, best: str) -> None:
-    where, val = 'logger.keep_best', options.pdd.val
+    where, val = 'logger.keep_best', options.file.val
     metrics, sections = metric_sections(options), validated_sets(options)
     sets = {s['name']: metrics_of_set(metrics, s, f'datasets.{phase}') for phase, s in sections.items()}
     if val is None or not sets:
@@ -72,7 +72,7 @@ def _check_best(options: RunOptions, best: str) -> None:
 def check_outputs(options: RunOptions) -> None:
     """The folders that the run writes to can be made."""
     folders = [options.output_folder]
-    if options.pdd.logger is not None and options.pdd.logger.use_tb_logger:
+    if options.file.logger is not None and options.file.logger.use_tb_logger:
         folders.append(os.path.join(options.root_path, 'tb_logger', options.name))
     for folder in folders:
         parent = os.path.dirname(folder)

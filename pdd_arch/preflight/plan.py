@@ -12,8 +12,9 @@ from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import to_download
 from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.metrics.availability import missing_weights
+from pdd_arch.options.fields import Section
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule, Section
+from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.preflight.data import data_warnings, launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory

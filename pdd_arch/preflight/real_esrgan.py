@@ -12,9 +12,11 @@ from pdd_arch.data.section import check_kernels
 from pdd_arch.data.sources import require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images.decoding import image_size
+from pdd_arch.options.basic import BasicOptions
+from pdd_arch.options.degradation import RealESRGANKernels, RealESRGANResizing
+from pdd_arch.options.fields import PositiveCount, Section, Size
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import BasicOptions, PositiveCount, RealESRGANKernels, RealESRGANResizing, Section, Size
 from pdd_arch.preflight.networks import require_file
 from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.registration import registered_as
