@@ -7,7 +7,7 @@ files have them.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 
 from pdd_arch.options.fields import (
     LARGEST,
@@ -43,16 +43,11 @@ from pdd_arch.options.schema import (
 )
 
 
-def _is_whole(value: float) -> int:
-    if value != int(value):
-        raise ValueError
-    return int(value)
+def _without_point(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Iterations = Annotated[
-    PositiveCount | Annotated[float, Field(ge=1, le=LARGEST, allow_inf_nan=False), AfterValidator(_is_whole)],
-    Expected('a whole number of at least 1'),
-]
+Iterations = Annotated[PositiveCount, BeforeValidator(_without_point), Expected('a whole number of at least 1')]
 
 
 class BasicPairedSet(PairedSet, OpenSection):

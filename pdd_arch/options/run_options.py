@@ -92,6 +92,11 @@ class RunOptions:
         return self.adaptation
 
     @property
+    def scale(self) -> int:
+        """The scale factor; 1 where the file has none, as for restoration without upscaling."""
+        return self.file.scale or 1
+
+    @property
     def output_folder(self) -> str:
         """``experiments/NAME`` of a training, ``results/NAME`` of a test."""
         return os.path.join(self.root_path, 'experiments' if self.is_train else 'results', self.name)

@@ -142,8 +142,7 @@ def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[
             counts[phase] = max(map(len, sources[phase]))
         elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
             counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
-        if options.is_train and phase == 'train' and phase in counts:
-            _check_epoch(options, counts[phase])
+    check_epoch(options, counts)
     return counts, sources
 
 
@@ -158,8 +157,14 @@ def data_warnings(sources: Mapping[str, Sequence[ImageSource]]) -> list[str]:
     ]
 
 
-def _check_epoch(options: RunOptions, length: int) -> None:
-    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations."""
+def check_epoch(options: RunOptions, counts: Mapping[str, int]) -> None:
+    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations.
+
+    `counts`: samples by the dataset's section.
+    """
+    if not options.is_train or 'train' not in counts:
+        return
+    length = counts['train']
     ratio = options.file.datasets['train'].dataset_enlarge_ratio
     mine, processes = samples_of_a_step(options)
     if length * ratio / processes < mine:

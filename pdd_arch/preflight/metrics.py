@@ -16,7 +16,7 @@ from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
 from pdd_arch.options.signatures import check_arguments
-from pdd_arch.preflight.networks import NAMED_WEIGHTS, require_file
+from pdd_arch.preflight.missing import NAMED_WEIGHTS, require_file
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 
@@ -86,7 +86,7 @@ def check_image_sizes(options: RunOptions) -> None:
             continue
         sizes: dict[tuple[int, int], list[str]] = {}
         for path, (height, width) in lr_sizes(dataset, f'datasets.{phase}'):
-            sizes.setdefault((height * options.file.scale, width * options.file.scale), []).append(path)
+            sizes.setdefault((height * options.scale, width * options.scale), []).append(path)
         for name, section in metrics.items():
             reasons = {size: reason for size in sizes if (reason := why_not_of_size(section, *size))}
             if not reasons:

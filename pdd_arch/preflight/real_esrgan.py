@@ -17,8 +17,6 @@ from pdd_arch.options.degradation import RealESRGANKernels, RealESRGANResizing
 from pdd_arch.options.fields import PositiveCount, Section, Size
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.preflight.networks import require_file
-from pdd_arch.training.resume import state_candidates
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, shown
 
@@ -67,7 +65,6 @@ def check_real_esrgan(options: RunOptions) -> None:
     if not options.is_train or not kinds & {'RealESRNetModel', 'RealESRGANModel'}:
         return
     opt = options.for_basicsr()
-    _check_weights(opt)
     data, synthetic = opt['datasets']['train'], opt.get('high_order_degradation', True)
     if 'RealESRGANModel' in kinds:
         _complete(_GANSwitches, opt)
@@ -92,15 +89,6 @@ def check_real_esrgan(options: RunOptions) -> None:
         _check_dataset(data)
     elif data.get('type') == 'RealESRGANPairedDataset':
         _check_pairs(data)
-
-
-def _check_weights(opt: Mapping[str, Any]) -> None:
-    """The files that a run starts from exist; one that resumes has its own."""
-    resumes = next(state_candidates(opt), None) is not None
-    for letter in 'gd':
-        file = opt['path'].get(f'pretrain_network_{letter}')
-        if file is not None and not resumes:
-            require_file(f'path.pretrain_network_{letter}', file)
 
 
 def _gpus(options: RunOptions) -> int:

@@ -13,6 +13,16 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f'Did you mean {near[0]!r}?' if near else ''
 
 
+def edit_distance(one: str, other: str) -> int:
+    """Number of characters to insert, remove or replace that makes one word of the other (Levenshtein's)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
 def one_of(known: Iterable[str]) -> str:
     """The allowed names as they stand in a message: ``'a', 'b' or 'c'``."""
     names = [repr(k) for k in known]
