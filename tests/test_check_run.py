@@ -197,7 +197,7 @@ FAILING_STEPS = {
         ['datasets.train.type', 'no images of the target domain', 'UnpairedAdaptationDataset'],
     ),
     'two lists of the same images': (
-        dict(datasets=dict(train=dict(meta_info_file='a.txt', meta_info_file_gt='b.txt'))),
+        dict(datasets=dict(train=dict(meta_info_file='run.yml', meta_info_file_gt='hr/000.png'))),
         ['datasets.train.meta_info_file: differs from meta_info_file_gt. Remove one'],
     ),
     'a loss for each pixel': (
@@ -310,8 +310,12 @@ def test_device(check, monkeypatch, asked, there, words):
     status, text, error = check(opt)
     assert status == 0, error
     assert f'run:            tiny, scale 4, {words}' in text
-    other = opt | {'model_type': 'SRModel'}
-    assert f'tiny: SRModel, {words.strip()}; only' in check(other)[1]
+    pairs = dict(type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr')
+    without = dict.fromkeys(['teacher', 'feature_net', 'distill_opt', 'perceptual_opt', 'gan_opt', 'optim_d'])
+    other = merge(opt, dict(model_type='SRModel', datasets=dict(train=pairs), train=without))
+    status, text, error = check(other)
+    assert status == 0, error
+    assert f'run:            tiny, SRModel, scale 4, {words}' in text
 
 
 def test_weights_to_download(check, monkeypatch, workplace):

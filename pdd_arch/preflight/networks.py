@@ -1,6 +1,7 @@
 """Checks that weight files are there and belong to their networks, before anything is created or moved aside."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.features.feature_net import FeatureNet, to_download
 from pdd_arch.inference import required_multiple
 from pdd_arch.options.basic import BasicOptions
@@ -105,9 +106,10 @@ def crop_size(options: RunOptions) -> tuple[str, int | None]:
 
 def _problem(options: RunOptions, key: str, net: nn.Module, shape: tuple[int, ...]) -> str | None:
     """Why the network of a section takes no images of a shape; None if it does."""
+    probe = copy.deepcopy(net)  # some networks keep a tensor of the device that they ran on (SwinIR)
     state = {name: tensor.to('meta') for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     with torch.no_grad(), contextlib.suppress(Exception):  # also of networks that cannot do without data
-        torch.func.functional_call(net, state, torch.zeros(shape, device='meta'))
+        torch.func.functional_call(probe, state, torch.zeros(shape, device='meta'))
         return None
     try:
         if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
@@ -150,6 +152,13 @@ def _keys_read(
         keys.append('params_ema')
     for key in dict.fromkeys(keys):
         yield 'params' if key is not None and key not in content and 'params' in content else key
+        if key is None and keys[1:] and not {'params', 'params_ema'} & content.keys():
+            raise WeightsError(
+                f'it holds a state dict alone, and {options.file.model_type} looks for the moving average under '
+                'params_ema or params',
+                where=f'path.pretrain_{network}',
+                way_out='Set train.ema_decay: 0, or put the state dict under the key params of a file.',
+            )
 
 
 def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:

@@ -217,6 +217,13 @@ def _check_needs(options: RunOptions) -> None:
                     expected='a section',
                     way_out='network_d, train.optim_d and train.gan_opt belong together; SRModel trains without them.',
                 )
+    of_windows = derives_from(model, 'SwinIRModel') and method_of(model, 'test')
+    if of_windows and 'window_size' not in options.file.network_g.given():
+        raise OptionError(
+            f'missing, {name} needs it',
+            where='network_g.window_size',
+            expected='the side of the windows, of which images become multiples',
+        )
     for key in ('optim_g', 'scheduler'):
         if getattr(train, key) is None:
             raise OptionError(f'missing, {name} needs it', where=f'train.{key}', expected='a section')

@@ -79,7 +79,7 @@ def _modules_stay() -> Iterator[None]:
 class _Stage:
     """How far the model has come, for messages."""
 
-    what, where = 'cannot be built with these options', ''
+    what, where, phase = 'cannot be built with these options', '', 'train'
 
 
 def rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked) -> str | None:
@@ -121,7 +121,7 @@ def _run(
     opt, cls = _options(options, asked), model_of(options)
     model = cls(opt)
     if options.is_train and 'train' in samples:
-        stage.what, stage.where = 'fails in a training step', 'datasets.train'
+        stage.what, stage.where = 'fails in a training step on samples of datasets.train', 'train'
         for iteration in (1, 2):  # some learning rates move from the second on
             model.update_learning_rate(iteration, warmup_iter=opt['train'].get('warmup_iter', -1))
         model.feed_data(batch_of(samples['train'], options.file.datasets['train'].batch_size_per_gpu or 1))
@@ -131,7 +131,7 @@ def _run(
         model.is_train = False  # as in their validation
     for phase, sample in samples.items():
         if phase != 'train' or not options.is_train:
-            stage.what, stage.where = 'fails with the first sample', f'datasets.{phase}'
+            stage.what, stage.where, stage.phase = 'fails with its first sample', f'datasets.{phase}', phase
             model.feed_data(batch_of(sample, 1))
             model.test()
 
@@ -167,10 +167,10 @@ def _one(sample: Sample, count: int) -> _Batch:
 def _error_of(error: Exception, options: RunOptions, asked: Asked, stage: _Stage) -> PDDError:
     name = options.file.model_type
     if isinstance(error, _MissingEntryError):
-        kind = options.file.datasets[stage.where.partition('.')[2]].type
+        kind = options.file.datasets[stage.phase].type
         return OptionError(
             f'{kind} gives no {error.args[0]!r} in a sample, which {name} takes',
-            where=f'{stage.where}.type',
+            where=f'datasets.{stage.phase}.type',
             way_out='Use a dataset that the model is for.',
         )
     return explained(error, name, asked, stage.what, stage.where)

@@ -13,6 +13,7 @@ from pdd_arch.errors import DataError, OptionError
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.tracked import Asked, TrackedOptions
 from pdd_arch.preflight.classes import dataset_of, is_published
+from pdd_arch.preflight.real_esrgan import REAL_ESRGAN_SETS, is_real_esrgan
 from pdd_arch.preflight.trial import explained, trial
 from pdd_arch.utils.wording import did_you_mean, one_of, show, shown
 
@@ -44,10 +45,11 @@ def take_samples(options: RunOptions, counts: dict[str, int], asked: Asked) -> d
 
 def not_looked_at(options: RunOptions, counts: Mapping[str, int]) -> list[str]:
     """Datasets of which only the first sample was read, for a message."""
+    looked_at = ('PairedImageDataset', 'SingleImageDataset', *(REAL_ESRGAN_SETS if is_real_esrgan(options) else ()))
     return [
         f'the samples of datasets.{phase} but the first of {counts[phase]}'
         for phase, section in options.file.datasets.items()
-        if section.type not in ('PairedImageDataset', 'SingleImageDataset') and counts.get(phase, 0) > 1
+        if section.type not in looked_at and counts.get(phase, 0) > 1
     ]
 
 
@@ -103,7 +105,7 @@ def _sample(cls: Any, section: dict[str, Any], where: str, counts: dict[str, int
     if 'cache_data' in section and inspect.isclass(cls) and issubclass(cls, VideoTestDataset):
         section |= {'cache_data': False}  # all frames would be read now; here they are only listed
     opt = TrackedOptions(section, asked, tuple(where.split('.')))
-    doing, place = 'cannot be made with these options', ''
+    doing, reading = 'cannot be made with these options', False
     try:
         with trial():
             dataset = cls(opt)
@@ -111,15 +113,26 @@ def _sample(cls: Any, section: dict[str, Any], where: str, counts: dict[str, int
             counts.setdefault(where.partition('.')[2], length)
             if not length:
                 raise DataError(f'{name} finds no image', where=where, way_out='Correct its folders or lists.')
-            doing, place = 'cannot read its first sample', where
+            doing, reading = 'cannot read its first sample', True
             sample = _first_of(dataset)
     except Exception as e:  # whatever a class makes of its options and of what is there
-        raise explained(e, name, asked, doing, place) from e
+        key = _named_in(str(e), section, None if reading else asked.last[-1:])
+        raise explained(e, name, asked, doing, f'{where}.{key}' if key else where) from e
     if not isinstance(sample, Mapping):
         raise OptionError(
             f'a sample of {name} is a {type(sample).__name__}', where=f'{where}.type', expected='a dictionary'
         )
     return sample
+
+
+def _named_in(text: str, section: Mapping[str, Any], last: tuple[str, ...] | None) -> str:
+    """The option of a section that an exception names, by key or value, or the file that the class opened last."""
+    own = {key: value for key, value in section.items() if key not in ('type', 'name', 'scale', 'phase')}
+    named = [key for key in own if key in text]
+    named += [key for key, value in own.items() if isinstance(value, str) and len(value) > 3 and value in text]
+    if last and last[0].startswith(('meta_info', 'dataroot')):
+        named += last
+    return named[0] if named else ''
 
 
 def _first_of(dataset: Any) -> Any:

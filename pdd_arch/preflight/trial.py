@@ -17,7 +17,7 @@ from pdd_arch.options.tracked import Asked, MissingKeyError
 from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.utils.random_state import random_state_kept
 from pdd_arch.utils.user_modules import error_of_user_module
-from pdd_arch.utils.wording import did_you_mean, show_path, shown
+from pdd_arch.utils.wording import show_path, shown
 
 
 class NotAtHandError(Exception):
@@ -68,9 +68,9 @@ def explained(error: Exception, name: str, asked: Asked, what: str, where: str =
         what: it could not do, to follow its name: ``cannot be built``.
         where: its place in the option file; by default the option that it has asked for last.
     """
-    place = where or show_path(asked.last) if where or asked.last else name
     if isinstance(error, PDDError):
         return error
+    place = where or show_path(asked.last) if where or asked.last else name
     if isinstance(error, MissingKeyError):
         # BasicSR copies the scale into the sections of datasets
         of_dataset = error.path[0] == 'datasets' and error.path[-1] == 'scale'
@@ -82,16 +82,12 @@ def explained(error: Exception, name: str, asked: Asked, what: str, where: str =
         extension = reason.split("'")[1] if "'" in reason else reason
         return OptionError(
             f"{name} needs BasicSR's compiled CUDA extension {extension}, which this installation has not",
-            where=where or 'model_type',
+            where='model_type',
             way_out='Install BasicSR from its source with BASICSR_EXT=True, a CUDA compiler and a GPU.',
         )
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         return MissingFileError(
             f'{name} {what}: {shown(error.filename)} does not exist', where=place, way_out='Correct the path.'
         )
-    return OptionError(f'{name} {what} ({type(error).__name__}: {reason})'.replace(': )', ')'), where=place)
-
-
-def hint_for(key: str, given: list[str], known: set[str]) -> str:
-    """Which of the keys that are given, and that nobody reads, may be meant by a missing one."""
-    return did_you_mean(key, [name for name in given if name not in known])
+    said = f'{type(error).__name__}: {reason}' if reason else type(error).__name__
+    return OptionError(f'{name} {what} ({said})', where=place)

@@ -10,7 +10,7 @@ from pdd_arch.options.read_keys import ReadKeys, keys_read_by
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import LoggerOptions, Options, OtherSet, WandbOptions
 from pdd_arch.preflight.classes import dataset_of, is_published, model_of
-from pdd_arch.utils.wording import did_you_mean, edit_distance, show, show_key, show_path
+from pdd_arch.utils.wording import did_you_mean, edit_distance, show_key, show_path
 
 #: what BasicSR's loop and this package read, by section, whatever the model
 _OF_THE_LOOP: dict[tuple[str, ...], Collection[str]] = {
@@ -24,6 +24,11 @@ _OF_THE_LOOP: dict[tuple[str, ...], Collection[str]] = {
     ('logger',): LoggerOptions.model_fields,
     ('logger', 'wandb'): WandbOptions.model_fields,
 }
+_OLD_WEIGHTS = 'pretrain_model_'
+#: added by BasicSR
+_NOT_OF_FILES = ('auto_resume', 'dist', 'is_train', 'rank', 'world_size', 'phase')
+#: keys without a hint that are named
+MORE = 8
 _OF_THE_LOADER = (*OtherSet.model_fields, 'phase', 'scale', 'manual_seed')
 
 
@@ -63,14 +68,36 @@ def unread_keys(options: RunOptions) -> Iterator[str]:
 def _unread(
     place: tuple[str, ...], given: Mapping[str, Any], known: set[str], read: ReadKeys, whole: bool, name: str
 ) -> Iterator[str]:
+    others, meant = [], known - given.keys() - {*_NOT_OF_FILES}  # a key that is given is not what another one means
     for key, value in given.items():
         if key in known or key in read.names or value is None:
             continue
-        near = [other for other in known if edit_distance(key, other) <= min(2, len(key) // 3)]
-        if whole or near:
-            hint = did_you_mean(key, near or known)
-            effect = f'{show(value)}: ' if not isinstance(value, Mapping) else ''
-            yield f'{show_path((*place, show_key(key)))}: {effect}{name} reads no such key. {hint}'.rstrip()
+        near = [other for other in known if _is_misspelling(key, other)]
+        hint = _hint(key, place, near or sorted(meant), read) if whole or near else ''
+        if hint:
+            yield f'{show_path((*place, show_key(key)))}: {name} reads no such key. {hint}'
+        elif whole:
+            others.append(show_path((*place, show_key(key))))
+    if others:
+        listed = f'{", ".join(others[:MORE])} and {len(others) - MORE} more' if others[MORE:] else ', '.join(others)
+        yield f'{listed}: {name} reads no such key{"s" if others[1:] else ""}.'
+
+
+def _is_misspelling(key: str, other: str) -> bool:
+    """Whether a key is another one but for a letter or two; network_d is none of network_g."""
+    of_another_network = key[-2:-1] == '_' and key[:-1] == other[:-1]
+    return edit_distance(key, other) <= min(2, len(key) // 3) and not of_another_network
+
+
+def _hint(key: str, place: tuple[str, ...], meant: list[str], read: ReadKeys) -> str:
+    """What may be meant by a key: one of a similar name, or the same one of another section."""
+    if key.startswith(_OLD_WEIGHTS):  # of BasicSR before 1.2
+        return f'Did you mean {key.replace(_OLD_WEIGHTS, "pretrain_network_")!r}?'
+    if hint := did_you_mean(key, meant, cutoff=0.75):
+        return hint
+    of_loop = [(*section, key) for section, keys in _OF_THE_LOOP.items() if key in keys]
+    paths = [path for path in (*of_loop, *sorted(read.paths)) if path[-1] == key and path[:-1] != place]
+    return f'Did you mean {show_path(paths[0])!r}?' if paths and place[:1] != ('datasets',) else ''
 
 
 def _below(place: tuple[str, ...], read: ReadKeys) -> set[str]:

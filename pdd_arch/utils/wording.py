@@ -7,9 +7,12 @@ from collections.abc import Collection, Iterable
 from pdd_arch.errors import OptionError
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near.
+
+    `cutoff`: from 0 to 1, how near it has to be.
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
     return f'Did you mean {near[0]!r}?' if near else ''
 
 
