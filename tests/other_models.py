@@ -1,11 +1,13 @@
 """Small option files and data for models of BasicSR and Real-ESRGAN, for tests of what is said about wrong ones."""
 
+import os
 from copy import deepcopy
 from pathlib import Path
 
 import cv2
 import lmdb
 import numpy as np
+import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
@@ -63,7 +65,7 @@ class MyLoss(nn.Module):
 
 @METRIC_REGISTRY.register()
 def my_metric(img, img2, crop_border, power=1):
-    return float(abs(img.astype(float) - img2) .mean() ** power)
+    return float(abs(img.astype(float) - img2).mean() ** power)
 """
 
 
@@ -73,9 +75,9 @@ def base(model: str = 'SRModel', **changes) -> dict:
         name='tiny', model_type=model, scale=4, num_gpu=0, manual_seed=0,
         datasets=dict(
             train=dict(
-                name='train', type='PairedImageDataset', dataroot_gt='hr', dataroot_lq='lr', io_backend=dict(type='disk'),
-                gt_size=32, use_hflip=True, use_rot=True, num_worker_per_gpu=0, batch_size_per_gpu=2,
-                dataset_enlarge_ratio=1, prefetch_mode=None,
+                name='train', type='PairedImageDataset', dataroot_gt='hr', dataroot_lq='lr',
+                io_backend=dict(type='disk'), gt_size=32, use_hflip=True, use_rot=True, num_worker_per_gpu=0,
+                batch_size_per_gpu=2, dataset_enlarge_ratio=1, prefetch_mode=None,
             ),
             val=dict(
                 name='val', type='PairedImageDataset', dataroot_gt='hr', dataroot_lq='lr', io_backend=dict(type='disk')
@@ -121,9 +123,9 @@ def _video(model: str) -> dict:
     opt = base(model) | dict(network_g=deepcopy(EDVR))
     opt['datasets'] = dict(
         train=dict(
-            name='REDS', type='REDSDataset', **frames, dataroot_flow=None, meta_info_file='reds.txt', val_partition='REDS4',
-            gt_size=32, interval_list=[1], random_reverse=False, use_hflip=True, use_rot=True, num_worker_per_gpu=0,
-            batch_size_per_gpu=1, dataset_enlarge_ratio=1, prefetch_mode=None,
+            name='REDS', type='REDSDataset', **frames, dataroot_flow=None, meta_info_file='reds.txt',
+            val_partition='REDS4', gt_size=32, interval_list=[1], random_reverse=False, use_hflip=True, use_rot=True,
+            num_worker_per_gpu=0, batch_size_per_gpu=1, dataset_enlarge_ratio=1, prefetch_mode=None,
         ),
         val=dict(name='REDS4', type='VideoTestDataset', **frames, cache_data=True, padding='reflection_circle'),
     )  # fmt: skip
@@ -226,3 +228,31 @@ def basicsr(opt: dict, *flags: str, command: str = 'train') -> int:
         yaml.safe_dump(opt, file, sort_keys=False)
     release_logger()
     return run('basicsr', main, [command, '-opt', 'run.yml', *flags])
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('models')
+    write_data(folder)
+    return folder
+
+
+@pytest.fixture
+def place(data, monkeypatch):
+    """Where the data lies, on a machine without a GPU; a check writes nothing, so that tests can share it."""
+    monkeypatch.chdir(data)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    return data
+
+
+def assert_refused(status: int, output, words: list[str]) -> None:
+    """One line at the end, which holds the words, and nothing created."""
+    lines = output.err.strip().splitlines()
+    assert status == 1, output
+    assert output.out == ''
+    assert lines[-1].startswith('basicsr: error: ')
+    for word in words:
+        assert word in lines[-1]
+    assert 'may be a bug' not in output.err
+    assert not os.path.exists('experiments')

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -210,10 +211,11 @@ def _build_without_memory(key: str, options: Mapping[str, Any], fetch: bool) -> 
         )
     if given.get('path') is None:
         # an error of the options comes again below, one of the meta device does not
-        with contextlib.suppress(Exception), torch.device('meta'):
+        with contextlib.suppress(Exception), torch.device('meta'), contextlib.redirect_stdout(io.StringIO()):
             return network(**given)
     try:
-        return network(**given)
+        with contextlib.redirect_stdout(io.StringIO()):  # some print what they are made of (HiFaceGAN)
+            return network(**given)
     except PDDError as e:
         raise e.within(key, ': ') from None
     except Exception as e:  # whatever a network's constructor makes of wrong values

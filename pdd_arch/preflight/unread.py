@@ -24,7 +24,6 @@ _OF_THE_LOOP: dict[tuple[str, ...], Collection[str]] = {
     ('logger',): LoggerOptions.model_fields,
     ('logger', 'wandb'): WandbOptions.model_fields,
 }
-_OLD_WEIGHTS = 'pretrain_model_'
 #: added by BasicSR
 _NOT_OF_FILES = ('auto_resume', 'dist', 'is_train', 'rank', 'world_size', 'phase')
 #: keys without a hint that are named
@@ -91,8 +90,6 @@ def _is_misspelling(key: str, other: str) -> bool:
 
 def _hint(key: str, place: tuple[str, ...], meant: list[str], read: ReadKeys) -> str:
     """What may be meant by a key: one of a similar name, or the same one of another section."""
-    if key.startswith(_OLD_WEIGHTS):  # of BasicSR before 1.2
-        return f'Did you mean {key.replace(_OLD_WEIGHTS, "pretrain_network_")!r}?'
     if hint := did_you_mean(key, meant, cutoff=0.75):
         return hint
     of_loop = [(*section, key) for section, keys in _OF_THE_LOOP.items() if key in keys]
