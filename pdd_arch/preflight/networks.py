@@ -77,11 +77,12 @@ def check_images(options: RunOptions, networks: Mapping[str, nn.Module]) -> None
         return
     parts = 1 if options.adaptation is None else options.adaptation.accumulate
     count = min(samples_of_a_step(options)[0] // parts, 2)  # one image may be too few for a batch
+    channels = 1 if getattr(options.file.datasets['train'], 'color', None) == 'y' else 3
     for key, net in networks.items():
         scale = options.scale if key in _UPSCALING else 1
 
         def problem_at(size: int, key: str = key, net: nn.Module = net, scale: int = scale) -> str | None:
-            return _problem(options, key, net, (count, 3, size // scale, size // scale))
+            return _problem(options, key, net, (count, channels, size // scale, size // scale))
 
         if found := problem_at(size):
             sizes = sorted((n for n in _CROPS if n % options.scale == 0), key=lambda n: abs(n - size))

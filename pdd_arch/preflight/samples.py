@@ -136,9 +136,11 @@ def _named_in(text: str, section: Mapping[str, Any], last: tuple[str, ...] | Non
 
 
 def _first_of(dataset: Any) -> Any:
-    """The first sample; of a dataset of whole videos its first two frames."""
+    """The first sample; of a dataset of whole videos, its first frame in place of all of them."""
     if not isinstance(dataset, VideoRecurrentTestDataset):
         return dataset[0]
     folder = dataset.folders[0]
-    lq, gt = (read_img_seq(frames[folder][:2]) for frames in (dataset.imgs_lq, dataset.imgs_gt))
-    return {'lq': lq, 'gt': gt, 'folder': folder}
+    videos = {side: frames[folder] for side, frames in (('lq', dataset.imgs_lq), ('gt', dataset.imgs_gt))}
+    return {'folder': folder} | {
+        side: read_img_seq(frames[:1]).expand(len(frames), -1, -1, -1) for side, frames in videos.items()
+    }
