@@ -8,7 +8,17 @@ from collections import Counter
 import pytest
 import torch
 import yaml
-from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options, write_images
+from helpers import (
+    NO_D,
+    TINY_G,
+    batch,
+    build,
+    merge,
+    release_logger,
+    run_options,
+    run_options_of_sr_model,
+    write_images,
+)
 from test_bad_input import COSINE, WITH_D, assert_refused
 
 from pdd_arch.commands.basicsr_cli import main
@@ -310,10 +320,7 @@ def test_device(check, monkeypatch, asked, there, words):
     status, text, error = check(opt)
     assert status == 0, error
     assert f'run:            tiny, scale 4, {words}' in text
-    pairs = dict(type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr')
-    without = dict.fromkeys(['teacher', 'feature_net', 'distill_opt', 'perceptual_opt', 'gan_opt', 'optim_d'])
-    other = merge(opt, dict(model_type='SRModel', datasets=dict(train=pairs), train=without))
-    status, text, error = check(other)
+    status, text, error = check(run_options_of_sr_model(num_gpu=asked))
     assert status == 0, error
     assert f'run:            tiny, SRModel, scale 4, {words}' in text
 

@@ -21,12 +21,12 @@ from pdd_arch.weights import zoo
 NAMED_WEIGHTS = ('imagenet', 'random')
 
 
-def check_missing(options: RunOptions) -> None:
-    """Every folder, list and file that an option names exists.
+def check_missing(options: RunOptions, device: Callable[[], None]) -> None:
+    """Every folder, list and file that an option names exists, and so does what the check `device` looks for.
 
     Raises the `PDDError` of the one that does not, or `SeveralErrors`.
     """
-    errors = [error for check in _checks(options) if (error := _error_of(check)) is not None]
+    errors = [error for check in (device, *_checks(options)) if (error := _error_of(check)) is not None]
     if errors:
         raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
 

@@ -1,6 +1,7 @@
 """All checks of a run in their order, and what they have opened."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -91,7 +92,6 @@ def check(options: RunOptions, fetch: bool = True) -> Preflight:
 
 def check_plan(options: RunOptions) -> Losses | None:
     """Check what the options themselves and a look at which files exist can tell; gives the losses of the training."""
-    check_device(options)
     check_dataset_types(options)
     check_networks(options.file)
     losses = None
@@ -104,7 +104,7 @@ def check_plan(options: RunOptions) -> Losses | None:
         try_out_extra(options, losses)
         check_feature_size(options, losses)
     check_weight_files(options)
-    check_missing(options)
+    check_missing(options, partial(check_device, options))
     check_real_esrgan(options)
     if options.is_train:
         check_schedule(options)
