@@ -10,7 +10,7 @@ from basicsr.utils.dist_util import get_dist_info
 
 from pdd_arch.data.section import DatasetSection
 from pdd_arch.distributed.processes import close, gather_objects, init_dist, open_control_group, rank
-from pdd_arch.errors import OptionError, PDDError
+from pdd_arch.errors import OptionError, PDDError, SeveralErrors
 from pdd_arch.options.command_line import build_parser, read_options
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.data import data_warnings
@@ -69,7 +69,13 @@ def parse_options(
 
 
 def _check(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:
-    return check(read_options(args, root_path, is_train), not args.check)
+    try:
+        return check(read_options(args, root_path, is_train), not args.check)
+    except SeveralErrors as found:
+        *others, last = found.errors
+        for error in others:
+            sys.stderr.write(f'basicsr: error: {" ".join(str(error).split())}\n')
+        raise last from None
 
 
 def _check_together(args: argparse.Namespace, root_path: str, is_train: bool) -> Preflight:

@@ -5,6 +5,7 @@ expected, what was found, and the way out. Whoever passes an error on may change
 the text. The commands print it as one line and exit with a non-zero status; any other exception is a bug.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 E = TypeVar('E', bound='PDDError')
@@ -75,6 +76,25 @@ class WeightsError(PDDError, RuntimeError):
 
 class NumbersError(PDDError, ArithmeticError):
     """Losses or gradients stay infinite or undefined, or a network's weights are."""
+
+
+class SeveralErrors(PDDError):
+    """Independent errors of one input, which a command prints one a line; as one sentence, the first of them.
+
+    Attributes:
+        errors: all of them.
+    """
+
+    def __init__(self, errors: Sequence[PDDError], **fields: str) -> None:
+        first = errors[0]
+        others = f'Also wrong: {", ".join(error.where for error in errors[1:])}.'
+        own = {'what': first.what, 'where': first.where, 'expected': first.expected, 'found': first.found}
+        super().__init__(**{**own, 'way_out': f'{first.way_out} {others}'.strip(), **fields})
+        self.errors = list(errors)
+
+    def with_fields(self, **changes: Any) -> 'SeveralErrors':
+        own = {name: getattr(self, name) for name in ('what', 'where', 'expected', 'found', 'way_out')}
+        return SeveralErrors(self.errors, **(own | changes))
 
 
 class PDDWarning(UserWarning):

@@ -128,6 +128,15 @@ def run_options(**changes):
     return merge(opt, changes)
 
 
+def run_options_of_sr_model(**changes):
+    """As :func:`run_options`, for BasicSR's own model of pairs."""
+    opt = run_options(model_type='SRModel')
+    opt['datasets']['train'] |= dict(type='PairedImageDataset', dataroot_gt='val_hr', dataroot_lq='val_lr')
+    opt['train'] = {key: opt['train'][key] for key in ('ema_decay', 'optim_g', 'scheduler', 'total_iter')}
+    opt['train']['pixel_opt'] = dict(type='L1Loss', loss_weight=1.0, reduction='mean')
+    return merge(opt, changes)
+
+
 def release_logger() -> None:
     """Let BasicSR set its logger up anew: it does so once per process, with the streams and log file of that moment."""
     logger = logging.getLogger('basicsr')

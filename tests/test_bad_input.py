@@ -458,7 +458,11 @@ OPTION_CASES = {
         ['logger.wandb.project', 'use_tb_logger'],
     ),
     'unknown backend': (dict(dist_params=dict(backend='ncl')), ['dist_params.backend', "Did you mean 'nccl'?"]),
-    'network that cannot be built': (dict(network_g=dict(num_feat='many')), ['network_g: RRDBNet cannot be built']),
+    'text for a number': (
+        dict(network_g=dict(num_feat='many')),
+        ["network_g.num_feat: expected a number, found 'many'"],
+    ),
+    'network that cannot be built': (dict(network_g=dict(num_feat=-1)), ['network_g: RRDBNet cannot be built']),
     'unknown file of the package': (
         dict(path=dict(pretrain_network_g='bundled:demo.pth')),
         ['path.pretrain_network_g', 'bundled:demo.pth', 'not shipped'],

@@ -5,7 +5,17 @@ from collections import Counter
 import pytest
 import torch
 import yaml
-from helpers import NO_D, TINY_G, batch, build, merge, release_logger, run_options, write_images
+from helpers import (
+    NO_D,
+    TINY_G,
+    batch,
+    build,
+    merge,
+    release_logger,
+    run_options,
+    run_options_of_sr_model,
+    write_images,
+)
 from programs import python
 from test_bad_input import COSINE, WITH_D, assert_refused
 
@@ -193,7 +203,7 @@ FAILING_STEPS = {
         ['datasets.train.type', 'no images of the target domain', 'UnpairedAdaptationDataset'],
     ),
     'two lists of the same images': (
-        dict(datasets=dict(train=dict(meta_info_file='a.txt', meta_info_file_gt='b.txt'))),
+        dict(datasets=dict(train=dict(meta_info_file='run.yml', meta_info_file_gt='hr/000.png'))),
         ['datasets.train.meta_info_file: differs from meta_info_file_gt. Remove one'],
     ),
     'a loss for each pixel': (
@@ -306,8 +316,9 @@ def test_device(check, monkeypatch, asked, there, words):
     status, text, error = check(opt)
     assert status == 0, error
     assert f'run:            tiny, scale 4, {words}' in text
-    other = opt | {'model_type': 'SRModel'}
-    assert f'tiny: SRModel, {words.strip()}; only' in check(other)[1]
+    status, text, error = check(run_options_of_sr_model(num_gpu=asked))
+    assert status == 0, error
+    assert f'run:            tiny, SRModel, scale 4, {words}' in text
 
 
 def test_weights_to_download(check, monkeypatch, workplace):

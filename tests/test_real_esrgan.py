@@ -17,9 +17,9 @@ from pdd_arch.commands.errors import run
 from pdd_arch.data.section import lr_synthesis_of
 from pdd_arch.degradations.real_esrgan import RealESRGAN
 from pdd_arch.errors import PDDError
+from pdd_arch.options.degradation import LRSynthesisOptions
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import LRSynthesisOptions
 from pdd_arch.preflight.real_esrgan import check_real_esrgan
 
 KINDS = ['iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso']
@@ -149,14 +149,17 @@ def test_a_missing_key_is_named(real_esrgan_place, model, key):
 WRONG = {
     'queue_size': (dict(queue_size=3, datasets=dict(train=dict(batch_size_per_gpu=2))), 'a multiple of the 2 images'),
     'gt_size': (dict(gt_size=24), 'from 26 to 400, found 24'),
-    'scale': (dict(scale=3), 'a divisor of 400'),
+    'scale': (dict(scale=3, network_g=dict(scale=3)), 'a divisor of 400'),
     'resize_range[0]': (dict(resize_range=[0.02, 1.5]), 'too small for the blur kernels'),
     'noise_range2': (dict(noise_range2=[25, 1]), 'the first not larger, found [25, 1]'),
     'high_order_degradation': (dict(high_order_degradation=False), 'gives no LR images'),
-    'datasets.train.type': (dict(datasets=dict(train=dict(type='PairedImageDataset'))), 'makes the LR images itself'),
+    'datasets.train.type': (
+        dict(datasets=dict(train=dict(type='PairedImageDataset', dataroot_lq='real'))),
+        'makes the LR images itself',
+    ),
     'datasets.train.kernel_prob': (dict(datasets=dict(train=dict(kernel_prob=[1]))), 'as many as kernel_list (6)'),
     'datasets.train.sinc_prob': (dict(datasets=dict(train=dict(sinc_prob=-1))), 'a probability'),
-    'datasets.train.meta_info': (dict(datasets=dict(train=dict(meta_info='none.txt'))), 'cannot be read'),
+    'datasets.train.meta_info': (dict(datasets=dict(train=dict(meta_info='none.txt'))), 'does not exist'),
     'datasets.train.dataroot_gt': (dict(datasets=dict(train=dict(dataroot_gt='hrr'))), "Did you mean 'hr'"),
     'path.pretrain_network_g': (dict(path=dict(pretrain_network_g='none.pth')), 'does not exist'),
 }

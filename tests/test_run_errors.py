@@ -18,8 +18,8 @@ from test_basicsr_runs import ROOT, SRVGG, basicsr, options, place  # noqa: F401
 
 from pdd_arch.commands.errors import as_user_error
 from pdd_arch.errors import MissingFileError, MissingOptionError
+from pdd_arch.options.option_section import OptionSection
 from pdd_arch.preflight.run import Preflight
-from pdd_arch.training.option_section import OptionSection
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 
 

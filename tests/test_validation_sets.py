@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from basicsr.utils.registry import METRIC_REGISTRY
-from helpers import merge, release_logger, run_options, write_images
+from helpers import merge, release_logger, run_options, run_options_of_sr_model, write_images
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
@@ -145,21 +145,9 @@ def test_a_test_of_both_kinds(basicsr, mixed):
 
 def test_models_of_basicsr_as_well(basicsr, mixed):
     """Also its own model, which would end with a TypeError: photographs have no `img2`."""
-    opt = merge(mixed, dict(model_type='SRModel'))
-    opt['datasets']['train'] = dict(
-        type='PairedImageDataset',
-        dataroot_gt='val_hr',
-        dataroot_lq='val_lr',
-        gt_size=32,
-        use_hflip=False,
-        use_rot=False,
-        io_backend=dict(type='disk'),
-        num_worker_per_gpu=0,
-        batch_size_per_gpu=1,
-        dataset_enlarge_ratio=4,
-    )
-    opt['train'] = {k: opt['train'][k] for k in ('optim_g', 'scheduler', 'total_iter')}
-    opt['train']['pixel_opt'] = dict(type='L1Loss', loss_weight=1.0, reduction='mean')
+    plain = run_options_of_sr_model()
+    opt = mixed | {key: plain[key] for key in ('model_type', 'train')}
+    opt['datasets'] = {**mixed['datasets'], 'train': plain['datasets']['train']}
     status, _, error = basicsr(opt)
     assert status == 0, error
     assert validations()[:2] == [(2, 'pairs', ['niqe', 'psnr']), (2, 'photographs', ['niqe'])]
@@ -181,6 +169,13 @@ def test_the_warning_stays_for_other_models(monkeypatch):
     finally:
         logger.removeHandler(handler)
     assert len(seen) == 1
+
+
+def test_a_metric_of_a_set_of_sr_model(basicsr, mixed):
+    del mixed
+    status, _, error = basicsr(run_options_of_sr_model(datasets=dict(val=dict(metrics=['pnsr']))), '--check')
+    assert status == 1
+    assert "datasets.val.metrics: no metric 'pnsr' in val.metrics" in error
 
 
 @pytest.mark.parametrize(
@@ -220,10 +215,6 @@ def test_the_warning_stays_for_other_models(monkeypatch):
         (
             dict(val=dict(metrics=dict(psnr=dict(type='calculate_psnr_pt')))),
             ['val.metrics.psnr.type: calculate_psnr_pt takes tensors', 'Use calculate_psnr.'],
-        ),
-        (
-            dict(model_type='SRModel', datasets=dict(val=dict(metrics=['pnsr']))),
-            ["datasets.val.metrics: no metric 'pnsr' in val.metrics"],
         ),
     ],
 )
@@ -530,7 +521,7 @@ SILENT = {
 @pytest.mark.parametrize('model', ['PDDModel', 'SRModel'])
 def test_options_without_effect_are_said(basicsr, case, model):
     changes, words = SILENT[case]
-    opt = merge(run_options(model_type=model), changes)
+    opt = (run_options if model == 'PDDModel' else run_options_of_sr_model)(**changes)
     status, out, error = basicsr(opt, '--check')
     assert status == 0, error
     assert f'WARNING:        {words}' in out

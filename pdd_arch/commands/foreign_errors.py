@@ -16,7 +16,7 @@ import torch
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, MissingOptionError, PDDError
-from pdd_arch.training.option_section import OptionSection
+from pdd_arch.options.option_section import OptionSection
 from pdd_arch.training.run_state import BasicSROptions
 from pdd_arch.utils.origin import error_in_user_code, kind_and_text, origin_of
 from pdd_arch.utils.wording import shown

@@ -13,15 +13,10 @@ from pdd_arch.degradations.lr_synthesis import LRSynthesis
 from pdd_arch.degradations.real_esrgan import RealESRGAN
 from pdd_arch.errors import DataError, OptionError, PDDError
 from pdd_arch.images.names import without_extension
+from pdd_arch.options.degradation import LRSynthesisOptions, RealESRGANKernels
+from pdd_arch.options.fields import Count, PositiveCount, Section
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import (
-    Count,
-    LRSynthesisOptions,
-    PositiveCount,
-    RealESRGANKernels,
-    Section,
-    UnpairedAdaptationSet,
-)
+from pdd_arch.options.schema import UnpairedAdaptationSet
 from pdd_arch.utils.wording import shown
 
 #: HR photographs, and those of the target domain

@@ -16,6 +16,7 @@ from pdd_arch.errors import OptionError
 from pdd_arch.options import schema
 from pdd_arch.options.convert_data import convert_training_data
 from pdd_arch.options.convert_source import UNKNOWN, Source, whole
+from pdd_arch.options.fields import Section
 from pdd_arch.utils.registration import registered
 
 MODEL_TYPE = 'SRGANRefModel'
@@ -212,7 +213,7 @@ def _perceptual(source: Source, feature_net: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- validation and logs
 def _validation_data(source: Source, path: str) -> dict[str, Any]:
     kind = source.take_a(f'{path}.type', 'PairedImageDataset')
-    sets: dict[str, type[schema.Section]] = {
+    sets: dict[str, type[Section]] = {
         'PairedImageDataset': schema.PairedSet,
         'SingleImageDataset': schema.SingleSet,
     }

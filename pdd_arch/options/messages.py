@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pdd_arch.errors import OptionError
-from pdd_arch.options.schema import LARGEST
+from pdd_arch.options.fields import LARGEST
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key, show_path
 
 Model = TypeVar('Model', bound=BaseModel)

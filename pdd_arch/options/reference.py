@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pdd_arch.options import schema
+from pdd_arch.options.degradation import LRSynthesisOptions
 from pdd_arch.options.messages import describe, document
 
 FOLDER = Path(__file__).resolve().parents[2] / 'options'
@@ -32,7 +33,7 @@ SECTIONS: dict[type[BaseModel], tuple[str, str]] = {
     schema.CosineAnnealing: ('Cosine schedule', '`train.scheduler`'),
     schema.OtherSchedule: ('Other schedules', '`train.scheduler`'),
     schema.UnpairedAdaptationSet: ('Training data', '`datasets.train`'),
-    schema.LRSynthesisOptions: ('LR synthesis', '`datasets.train.lr_synthesis`'),
+    LRSynthesisOptions: ('LR synthesis', '`datasets.train.lr_synthesis`'),
     schema.PairedSet: ('Pairs', '`datasets.val`, `datasets.test_1` ...'),
     schema.SingleSet: ('Images without ground truth', '`datasets.val`, `datasets.test_1` ...'),
     schema.OtherSet: ('Other data', '`datasets`'),

@@ -10,8 +10,9 @@ from typing import Any
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from pdd_arch.errors import OptionError
+from pdd_arch.options.basic import BasicOptions
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import BasicOptions, Options
+from pdd_arch.options.schema import Network, Optimizer, Options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.user_modules import import_user_modules
@@ -80,7 +81,7 @@ class RunOptions:
 
     @property
     def pdd(self) -> Options:
-        """The file of a run of `PDDModel`; other models have no typed sections."""
+        """The file of a run of `PDDModel`."""
         assert isinstance(self.file, Options)
         return self.file
 
@@ -89,6 +90,11 @@ class RunOptions:
         """The ``train`` section of a training run of `PDDModel`."""
         assert self.adaptation is not None
         return self.adaptation
+
+    @property
+    def scale(self) -> int:
+        """The scale factor; 1 where the file has none, as for restoration without upscaling."""
+        return self.file.scale or 1
 
     @property
     def output_folder(self) -> str:
@@ -150,6 +156,8 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
     The modules that it names under ``import`` are imported.
     """
     file = validated(schema_of(given), dict(given))
+    if isinstance(file, BasicOptions):
+        _check_sections_of_others(file)
     import_user_modules(file.import_ or ())
     registered_as('model', MODEL_REGISTRY, file.model_type, 'model_type')
     # the schema leaves them optional, as the other command does without them
@@ -160,6 +168,16 @@ def validated_file(given: Mapping[str, Any], is_train: bool) -> Options | BasicO
     if is_train and 'train' not in file.datasets:
         raise OptionError('missing', where='datasets.train', expected='a section')
     return file
+
+
+def _check_sections_of_others(file: BasicOptions) -> None:
+    """Networks and optimizers with letters of their own are sections of those kinds, too."""
+    for key, value in (file.model_extra or {}).items():
+        if key.startswith('network_') and value is not None:
+            validated(Network, value, key)
+    for key, value in ((file.train and file.train.model_extra) or {}).items():
+        if key.startswith('optim_') and value is not None:
+            validated(Optimizer, value, f'train.{key}')
 
 
 def _expand(section: dict[str, Any], keys: tuple[str, ...] | list[str]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import ConfigDict
 
 from pdd_arch.errors import OptionError
+from pdd_arch.options.fields import Count
 from pdd_arch.options.messages import validated
-from pdd_arch.options.schema import Count, FeatureNetOptions, TrainOptions, ValOptions
+from pdd_arch.options.schema import FeatureNetOptions, TrainOptions, ValOptions
 from pdd_arch.utils.wording import one_of
 
 #: options of BasicSR's perceptual loss that belong to the feature network of all losses, and their names there

@@ -38,6 +38,11 @@ def check_network(key: str, options: Mapping[str, Any], scale: int | None = None
     kind = options.get('type', '')
     network = registered_as('network', ARCH_REGISTRY, kind, f'{key}.type')
     check_keywords(key, kind, network, {k: v for k, v in options.items() if k != 'type'})
+    parameters = inspect.signature(network).parameters
+    for name, value in options.items():
+        default = parameters[name].default if name in parameters else None
+        if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
+            raise OptionError(where=f'{key}.{name}', expected='a number', found=show(value))
     for name in ('scale', 'upscale'):
         if scale is not None and name in options and options[name] != scale:
             raise OptionError(

@@ -18,10 +18,10 @@ from pdd_arch.utils.wording import did_you_mean, one_of, show_key, shown
 
 def samples_of_a_step(options: RunOptions) -> tuple[int, int]:
     """Images of each domain that this process sees in one step, and the number of processes."""
-    batch = options.pdd.datasets['train'].batch_size_per_gpu or 1
+    batch = options.file.datasets['train'].batch_size_per_gpu or 1
     if options.distributed:
         return batch, launched_processes()
-    asked = options.pdd.num_gpu
+    asked = options.file.num_gpu
     return batch * max(torch.cuda.device_count() if asked == 'auto' else asked, 1), 1
 
 
@@ -34,7 +34,7 @@ def launched_processes() -> int:
 def check_dataset_types(options: RunOptions) -> None:
     """Every dataset has a phase that BasicSR knows, a registered type for it and a name of its own."""
     names: dict[str, str] = {}
-    for phase, dataset in options.pdd.datasets.items():
+    for phase, dataset in options.file.datasets.items():
         where = f'datasets.{show_key(phase)}'
         if options.is_train and phase.split('_')[0] not in ('train', 'val'):
             hint = did_you_mean(phase, ('train', 'val'))
@@ -72,7 +72,7 @@ def check_dataset_types(options: RunOptions) -> None:
 
 def check_loader(options: RunOptions) -> None:
     """How the training data is loaded."""
-    data, where = options.pdd.datasets['train'], 'datasets.train'
+    data, where = options.file.datasets['train'], 'datasets.train'
     for key, least in (('num_worker_per_gpu', 0), ('batch_size_per_gpu', 1)):
         if getattr(data, key) is None:
             raise OptionError('missing', where=f'{where}.{key}', expected=f'a whole number of at least {least}')
@@ -93,7 +93,7 @@ def check_batch(options: RunOptions, of_views: Mapping[str, DistillationLoss]) -
 
     `of_views`: the losses of the four outputs, by their place in the option file.
     """
-    train, data, where = options.train, options.pdd.datasets['train'], 'datasets.train'
+    train, data, where = options.train, options.file.datasets['train'], 'datasets.train'
     own = getattr(data, 'batch_size_target_per_gpu', None)
     sizes = {'batch_size_per_gpu': data.batch_size_per_gpu or 1}
     sizes |= {} if own is None else {'batch_size_target_per_gpu': own}
@@ -142,8 +142,7 @@ def open_datasets(options: RunOptions) -> tuple[dict[str, int], dict[str, tuple[
             counts[phase] = max(map(len, sources[phase]))
         elif dataset['type'] in ('PairedImageDataset', 'SingleImageDataset'):
             counts[phase] = check_paired_dataset(dataset, f'datasets.{phase}')
-        if options.is_train and phase == 'train' and phase in counts:
-            _check_epoch(options, counts[phase])
+    check_epoch(options, counts)
     return counts, sources
 
 
@@ -158,9 +157,15 @@ def data_warnings(sources: Mapping[str, Sequence[ImageSource]]) -> list[str]:
     ]
 
 
-def _check_epoch(options: RunOptions, length: int) -> None:
-    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations."""
-    ratio = options.pdd.datasets['train'].dataset_enlarge_ratio
+def check_epoch(options: RunOptions, counts: Mapping[str, int]) -> None:
+    """An epoch holds at least one batch; BasicSR drops incomplete ones and would train for zero iterations.
+
+    `counts`: samples by the dataset's section.
+    """
+    if not options.is_train or 'train' not in counts:
+        return
+    length = counts['train']
+    ratio = options.file.datasets['train'].dataset_enlarge_ratio
     mine, processes = samples_of_a_step(options)
     if length * ratio / processes < mine:
         raise DataError(

@@ -25,13 +25,13 @@ from pdd_arch.utils.origin import error_in_user_code
 from pdd_arch.utils.registration import registered_as
 
 #: losses that another option is for, and which
-_BELONG_ELSEWHERE = {
+BELONG_ELSEWHERE = {
     'PerceptualLoss': 'perceptual_opt',
     'GANLoss': 'gan_opt',
     'MultiScaleGANLoss': 'gan_opt',
     'GANFeatLoss': 'perceptual_opt',
 }
-_NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss')
+NOT_ADVERSARIAL = ('L1Loss', 'MSELoss', 'CharbonnierLoss', 'WeightedTVLoss', 'HaarWaveletLoss')
 
 
 def build_losses(train: TrainOptions) -> Losses:
@@ -58,19 +58,20 @@ def check_losses(train: AdaptationSettings) -> Losses:
     if losses.perceptual is not None:
         check_layers(losses.perceptual.layers, network, 'train.perceptual_opt.layer_weights')
     if losses.pixel is not None:
-        image, shape = torch.zeros(1, 3, 16, 16), ()
-        with contextlib.suppress(Exception):  # of a loss that cannot take this image, the training will tell
-            shape = tuple(losses.pixel(image, image).shape)
-        if math.prod(shape) != 1:
-            what = (
-                'the loss of an image has a value for each pixel' if shape == image.shape else 'the loss is no number'
-            )
-            raise OptionError(
-                f'{what}: shape {shape}', where='train.pixel_opt', expected='one number (reduction: mean)'
-            )
+        one_number(losses.pixel, 'train.pixel_opt')
     for loss in losses.extra:
         check_layers(loss.layers, network, loss.where)
     return losses
+
+
+def one_number(loss: nn.Module, where: str) -> None:
+    """The loss of the section at `where` is one number for an image."""
+    image, shape = torch.zeros(1, 3, 16, 16), tuple[int, ...]()
+    with contextlib.suppress(Exception):  # of a loss that cannot take this image, the training will tell
+        shape = tuple(loss(image, image).shape)
+    if math.prod(shape) != 1:
+        what = 'the loss of an image has a value for each pixel' if shape == image.shape else 'the loss is no number'
+        raise OptionError(f'{what}: shape {shape}', where=where, expected='one number (reduction: mean)')
 
 
 def trial_device(options: RunOptions) -> str:
@@ -134,10 +135,10 @@ def _check_loss(key: str, options: Mapping[str, Any]) -> None:
     kind, where = options['type'], f'train.{key}'
     loss = registered_as('loss', LOSS_REGISTRY, kind, f'{where}.type')
     distils = isinstance(loss, type) and issubclass(loss, DistillationLoss)
-    place = 'distill_opt' if distils else _BELONG_ELSEWHERE.get(kind, key)
+    place = 'distill_opt' if distils else BELONG_ELSEWHERE.get(kind, key)
     if place != key:
         raise OptionError(f'{kind} does not belong here', where=f'{where}.type', way_out=f'Put it into train.{place}.')
-    if key == 'gan_opt' and kind in _NOT_ADVERSARIAL:
+    if key == 'gan_opt' and kind in NOT_ADVERSARIAL:
         raise OptionError(
             f'{kind} is no adversarial loss', where=f'{where}.type', way_out='Use GANLoss, or train.pixel_opt.'
         )

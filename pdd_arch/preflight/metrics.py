@@ -16,14 +16,14 @@ from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import FeatureNetOptions
 from pdd_arch.options.signatures import check_arguments
-from pdd_arch.preflight.networks import NAMED_WEIGHTS, require_file
+from pdd_arch.preflight.missing import NAMED_WEIGHTS, require_file
 from pdd_arch.utils.registration import registered_as
 from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 
 
 def check_validation(options: RunOptions) -> None:
     """The ``val`` section is complete where BasicSR reads it without asking, and its metrics can be computed."""
-    val = options.pdd.val
+    val = options.file.val
     if val is None:
         return
     if options.is_train and val.val_freq is None:
@@ -86,7 +86,7 @@ def check_image_sizes(options: RunOptions) -> None:
             continue
         sizes: dict[tuple[int, int], list[str]] = {}
         for path, (height, width) in lr_sizes(dataset, f'datasets.{phase}'):
-            sizes.setdefault((height * options.pdd.scale, width * options.pdd.scale), []).append(path)
+            sizes.setdefault((height * options.scale, width * options.scale), []).append(path)
         for name, section in metrics.items():
             reasons = {size: reason for size in sizes if (reason := why_not_of_size(section, *size))}
             if not reasons:
@@ -155,7 +155,7 @@ def _trunk(options: Mapping[str, Any], where: str) -> _Trunk | None:
 
 def check_metric_weights(options: RunOptions, fetch: bool) -> None:
     """The weights of the metrics can be had and belong to their networks."""
-    val = options.pdd.val
+    val = options.file.val
     for name, section in ((val and val.metrics) or {}).items():
         where, given = f'val.metrics.{name}', section.given()
         own = given.get('dists_weights', 'official')

@@ -1,8 +1,9 @@
 """Checks that weight files are there and belong to their networks, before anything is created or moved aside."""
 
 import contextlib
+import copy
+import io
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,96 +12,59 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from pdd_arch.errors import MissingFileError, OptionError, PDDError
+from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
 from pdd_arch.features.feature_net import FeatureNet, to_download
 from pdd_arch.inference import required_multiple
+from pdd_arch.options.basic import BasicOptions
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.schema import Options
 from pdd_arch.options.settings import AdaptationSettings
 from pdd_arch.options.signatures import check_network
+from pdd_arch.preflight.classes import derives_from, method_of, model_of, upscales_images
 from pdd_arch.preflight.data import samples_of_a_step
 from pdd_arch.training.resume import state_candidates
-from pdd_arch.utils.files import similar_file
 from pdd_arch.utils.registration import registered_as
-from pdd_arch.utils.resources import resolve_bundled
-from pdd_arch.utils.wording import show
 from pdd_arch.weights import zoo
 from pdd_arch.weights.checkpoints import OpenedWeights, check_finite, check_fits, state_dict_of
 
-NAMED_WEIGHTS = ('imagenet', 'random')
-_LETTERS = ('g', 'teacher', 'd')
+#: the networks that have the scale of the file
+_UPSCALING = ('network_g', 'network_teacher')
 #: sizes of crops that are tried to find one that fits
 _CROPS = (32, 48, 64, 96, 128, 160, 192, 224, 256, 384, 512)
 
 
-def check_networks(file: Options) -> None:
+def check_networks(file: Options | BasicOptions) -> None:
     """The networks of a file are registered and take the options given."""
-    for letter in _LETTERS:
-        section = getattr(file, f'network_{letter}')
-        if section is not None:
-            check_network(f'network_{letter}', section.given(), file.scale if letter != 'd' else None)
+    for key, section in file.networks.items():
+        check_network(key, section.given(), file.scale if key in _UPSCALING else None)
 
 
 def check_weight_files(options: RunOptions) -> None:
-    """Every weight file that an option names exists, and its network is there."""
-    file = options.pdd
-    for letter in _LETTERS:
-        network, weights = getattr(file, f'network_{letter}'), getattr(file.path, f'pretrain_network_{letter}')
-        if weights is not None:
-            where = f'path.pretrain_network_{letter}'
-            if network is None:
-                raise OptionError(f'given, but there is no network_{letter} in the option file', where=where)
-            require_file(where, weights)
-        if letter != 'd' and getattr(network, 'path', None) is not None:
-            require_file(f'network_{letter}.path', network.path)
-    feature_net = None if file.train is None else file.train.feature_net
-    if feature_net is not None and feature_net.weights not in NAMED_WEIGHTS:
-        require_file('train.feature_net.weights', feature_net.weights)
-
-
-def require_file(where: str, value: object) -> None:
-    """`value` is the path of a file, or stands for one."""
-    if not isinstance(value, str):
-        raise OptionError(where=where, expected='a path', found=show(value))
-    if zoo.is_zoo(value):
-        zoo.generalist(value, where)  # its file is fetched when it is read
-        return
-    try:
-        path = resolve_bundled(os.path.expanduser(value))
-    except PDDError as e:
-        raise e.within(where, ': ') from None
-    if not os.path.isfile(path):
-        problem = 'is a folder' if os.path.isdir(path) else 'does not exist'
-        if zoo.is_address(value):
-            problem = 'is an address, and nothing is downloaded from there'
-        raise MissingFileError(
-            f'{show(value)} {problem} (looked from {os.getcwd()})',
-            where=where,
-            way_out='Write ~ for none.' if value == 'None' else zoo.instead_of(value) or _similar(path),
-        )
-
-
-def _similar(path: str) -> str:
-    return f'{similar_file(Path(path))} Give the path of an existing weight file.'.strip()
+    """There is a network for every weight file that an option names; those of others may be named without one."""
+    file = options.file
+    for key, weights in file.path.given().items() if isinstance(file, Options) else ():
+        network = key.removeprefix('pretrain_')
+        if key.startswith('pretrain_') and weights is not None and network not in file.networks:
+            raise OptionError(f'given, but there is no {network} in the option file', where=f'path.{key}')
 
 
 def open_networks(options: RunOptions, fetch: bool) -> dict[str, nn.Module]:
     """Build the networks of a run by section, most of them on the ``meta`` device: without memory for their weights."""
     networks = {}
-    for letter in _LETTERS if options.is_train else ('g',):
-        key = f'network_{letter}'
-        section = getattr(options.pdd, key)
-        if section is not None:
+    for key, section in options.file.networks.items():
+        if options.is_train or key == 'network_g':
             networks[key] = _build_without_memory(key, section.given(), fetch)
-            if letter != 'd':
-                _check_scale(key, networks[key], options.pdd.scale)
+            if key in _UPSCALING and upscales_images(options):
+                _check_scale(key, networks[key], options)
     return networks
 
 
 def check_images(options: RunOptions, networks: Mapping[str, nn.Module]) -> None:
     """The networks take the images that the datasets give; some have a fixed size (VGGStyleDiscriminator)."""
+    if not upscales_images(options):
+        return
     net, side = networks['network_g'], math.lcm(16, required_multiple(networks['network_g']))
-    for phase, dataset in options.pdd.datasets.items():
+    for phase, dataset in options.file.datasets.items():
         problem = getattr(dataset, 'color', None) == 'y' and _problem(options, 'network_g', net, (1, 1, side, side))
         if problem:
             raise OptionError(
@@ -108,36 +72,50 @@ def check_images(options: RunOptions, networks: Mapping[str, nn.Module]) -> None
                 where=f'datasets.{phase}.color',
                 way_out='Remove it. To measure luminance, set test_y_channel: true for the metric.',
             )
-    size = getattr(options.pdd.datasets['train'], 'gt_size', None) if options.is_train else None
-    if not isinstance(size, int):
+    where, size = crop_size(options)
+    if size is None:
         return
-    count = min(samples_of_a_step(options)[0] // options.train.accumulate, 2)  # one image may be too few for a batch
+    parts = 1 if options.adaptation is None else options.adaptation.accumulate
+    count = min(samples_of_a_step(options)[0] // parts, 2)  # one image may be too few for a batch
+    channels = 1 if getattr(options.file.datasets['train'], 'color', None) == 'y' else 3
     for key, net in networks.items():
-        scale = 1 if key == 'network_d' else options.pdd.scale
+        scale = options.scale if key in _UPSCALING else 1
 
         def problem_at(size: int, key: str = key, net: nn.Module = net, scale: int = scale) -> str | None:
-            return _problem(options, key, net, (count, 3, size // scale, size // scale))
+            return _problem(options, key, net, (count, channels, size // scale, size // scale))
 
         if found := problem_at(size):
-            sizes = sorted((n for n in _CROPS if n % options.pdd.scale == 0), key=lambda n: abs(n - size))
+            sizes = sorted((n for n in _CROPS if n % options.scale == 0), key=lambda n: abs(n - size))
             fitting = next((n for n in sizes if problem_at(n) is None), None)
             raise OptionError(
-                f'{getattr(options.pdd, key).type} does not take the images of {size // scale}x{size // scale} pixels '
-                f'that datasets.train.gt_size {size} gives ({found})',
+                f'{options.file.networks[key].type} does not take the images of {size // scale}x{size // scale} pixels '
+                f'that {where} {size} gives ({found})',
                 where=key,
-                way_out=f'With datasets.train.gt_size: {fitting} it works.' if fitting else 'Correct its options.',
+                way_out=f'With {where}: {fitting} it works.' if fitting else 'Correct its options.',
             )
+
+
+def crop_size(options: RunOptions) -> tuple[str, int | None]:
+    """The option that gives the side of the HR crops of a training, and its value; None where it is not set."""
+    if not options.is_train:
+        return '', None
+    where, size = 'datasets.train.gt_size', getattr(options.file.datasets['train'], 'gt_size', None)
+    own = getattr(options.file, 'gt_size', None)
+    if isinstance(options.file, BasicOptions) and isinstance(own, int):  # of Real-ESRGAN's models
+        where, size = 'gt_size', own
+    return where, size if isinstance(size, int) else None
 
 
 def _problem(options: RunOptions, key: str, net: nn.Module, shape: tuple[int, ...]) -> str | None:
     """Why the network of a section takes no images of a shape; None if it does."""
+    probe = copy.deepcopy(net)  # some networks keep a tensor of the device that they ran on (SwinIR)
     state = {name: tensor.to('meta') for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     with torch.no_grad(), contextlib.suppress(Exception):  # also of networks that cannot do without data
-        torch.func.functional_call(net, state, torch.zeros(shape, device='meta'))
+        torch.func.functional_call(probe, state, torch.zeros(shape, device='meta'))
         return None
     try:
         if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
-            given = getattr(options.pdd, key).given()
+            given = options.file.networks[key].given()
             net = registered_as('network', ARCH_REGISTRY, given.pop('type'), f'{key}.type')(**given)
         with torch.no_grad():
             net(torch.zeros(shape))
@@ -148,18 +126,41 @@ def _problem(options: RunOptions, key: str, net: nn.Module, shape: tuple[int, ..
 
 def open_weights(options: RunOptions, networks: Mapping[str, nn.Module], fetch: bool, opened: OpenedWeights) -> None:
     """Read the weights that a run starts from into `opened`, and compare them with their networks."""
-    paths = options.pdd.path
+    paths = options.file.path
     for key, file in _starting_weights(options):
         letter, where = key.removeprefix('network_'), f'path.pretrain_{key}'
-        if not (fetch or _at_hand(file)):
+        if key not in networks or not (fetch or _at_hand(file)):
             continue
         net = networks[key]
         content = opened.read(file, where)
-        param_key, key_option = getattr(paths, f'param_key_{letter}'), f'path.param_key_{letter}'
-        state = state_dict_of(content, param_key, file, where, net, key_option)
-        check_finite(state, file, where)
-        if getattr(paths, f'strict_load_{letter}'):
-            check_fits(net, state, file, where)
+        for param_key in _keys_read(options, key, getattr(paths, f'param_key_{letter}', 'params'), content):
+            state = state_dict_of(content, param_key, file, where, net, f'path.param_key_{letter}')
+            check_finite(state, file, where)
+            if getattr(paths, f'strict_load_{letter}', True):
+                check_fits(net, state, file, where)
+
+
+def _keys_read(
+    options: RunOptions, network: str, param_key: str | None, content: Mapping[str, Any]
+) -> Iterator[str | None]:
+    """The keys of a weight file under which the run reads a network: BasicSR's models read the average as well."""
+    if isinstance(options.file, Options):
+        yield param_key
+        return
+    train, model = options.file.train, model_of(options)
+    averages = train is not None and options.is_train and (train.ema_decay > 0 or derives_from(model, 'StyleGAN2Model'))
+    keys = [param_key]
+    if network == 'network_g' and averages and method_of(model, 'init_training_settings'):
+        keys.append('params_ema')
+    for key in dict.fromkeys(keys):
+        yield 'params' if key is not None and key not in content and 'params' in content else key
+        if key is None and keys[1:] and not {'params', 'params_ema'} & content.keys():
+            raise WeightsError(
+                f'it holds a state dict alone, and {options.file.model_type} looks for the moving average under '
+                'params_ema or params',
+                where=f'path.pretrain_{network}',
+                way_out='Set train.ema_decay: 0, or put the state dict under the key params of a file.',
+            )
 
 
 def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:
@@ -186,10 +187,10 @@ def weights_to_fetch(options: RunOptions) -> list[tuple[str, tuple[str, Path]]]:
 def _starting_weights(options: RunOptions) -> Iterator[tuple[str, str]]:
     """(network section, file) of all weights that the run begins with; a resumed run has its own."""
     resumes = options.is_train and next(state_candidates(options.for_basicsr()), None) is not None
-    for letter in _LETTERS if options.is_train else ('g',):
-        file = getattr(options.pdd.path, f'pretrain_network_{letter}')
-        if file is not None and (letter == 'teacher' or not resumes):
-            yield f'network_{letter}', file
+    for key in options.file.networks:
+        file = getattr(options.file.path, f'pretrain_{key}', None)
+        if file is not None and (options.is_train or key == 'network_g') and (key == 'network_teacher' or not resumes):
+            yield key, file
 
 
 def _at_hand(file: str) -> bool:
@@ -211,10 +212,11 @@ def _build_without_memory(key: str, options: Mapping[str, Any], fetch: bool) -> 
         )
     if given.get('path') is None:
         # an error of the options comes again below, one of the meta device does not
-        with contextlib.suppress(Exception), torch.device('meta'):
+        with contextlib.suppress(Exception), torch.device('meta'), contextlib.redirect_stdout(io.StringIO()):
             return network(**given)
     try:
-        return network(**given)
+        with contextlib.redirect_stdout(io.StringIO()):  # some print what they are made of (HiFaceGAN)
+            return network(**given)
     except PDDError as e:
         raise e.within(key, ': ') from None
     except Exception as e:  # whatever a network's constructor makes of wrong values
@@ -223,9 +225,9 @@ def _build_without_memory(key: str, options: Mapping[str, Any], fetch: bool) -> 
         raise OptionError(problem, where=key) from None
 
 
-def _check_scale(key: str, net: nn.Module, scale: int) -> None:
-    """A network upscales by `scale`; some do not say, and some take a scale that they do not have (RRDBNet: 3)."""
-    side = math.lcm(16, required_multiple(net))
+def _check_scale(key: str, net: nn.Module, options: RunOptions) -> None:
+    """A network upscales by the scale; some do not say, and some take a scale that they do not have (RRDBNet: 3)."""
+    scale, side = options.scale, math.lcm(16, required_multiple(net))
     device = next((p.device for p in net.parameters()), torch.device('cpu'))
     try:
         with torch.no_grad():

@@ -7,12 +7,17 @@ from pdd_arch.errors import OptionError
 from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.preflight.metrics import metric_sections, validated_sets
-from pdd_arch.utils.wording import did_you_mean, one_of
+from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
+
+#: parts of keys of ``path`` that are not made folders of by BasicSR's `make_exp_dirs`
+_NO_FOLDERS = ('strict_load', 'pretrain_network', 'resume', 'param_key')
+#: keys that the run sets itself
+_OWN_FOLDERS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
 def check_logger(options: RunOptions) -> None:
     """What the log and the checkpoints need is there."""
-    logger = options.pdd.logger
+    logger = options.file.logger
     assert logger is not None
     project = None if logger.wandb is None else logger.wandb.project
     for key in ('name', 'entity', 'tags', 'mode'):
@@ -41,7 +46,7 @@ def check_logger(options: RunOptions) -> None:
 
 
 def _check_best(options: RunOptions, best: str) -> None:
-    where, val = 'logger.keep_best', options.pdd.val
+    where, val = 'logger.keep_best', options.file.val
     metrics, sections = metric_sections(options), validated_sets(options)
     sets = {s['name']: metrics_of_set(metrics, s, f'datasets.{phase}') for phase, s in sections.items()}
     if val is None or not sets:
@@ -69,10 +74,25 @@ def _check_best(options: RunOptions, best: str) -> None:
         )
 
 
+def _check_path_keys(options: RunOptions) -> None:
+    """BasicSR makes a folder of the value of every other key of ``path``, whatever it was meant for."""
+    for key, value in options.file.path.given().items():
+        if any(part in key for part in _NO_FOLDERS) or key in _OWN_FOLDERS:
+            continue
+        of_weights = key.startswith('pretrain_')  # of BasicSR before 1.2, or misspelt
+        hint = did_you_mean(key, type(options.file.path).model_fields, cutoff=0.75)
+        raise OptionError(
+            f'{show(value)}, but BasicSR makes a folder of every key here that it does not know',
+            where=f'path.{show_key(key)}',
+            way_out=f'Did you mean {f"pretrain_network_{key[-1]}"!r}?' if of_weights else f'{hint} Remove it.'.strip(),
+        )
+
+
 def check_outputs(options: RunOptions) -> None:
     """The folders that the run writes to can be made."""
+    _check_path_keys(options)
     folders = [options.output_folder]
-    if options.pdd.logger is not None and options.pdd.logger.use_tb_logger:
+    if options.file.logger is not None and options.file.logger.use_tb_logger:
         folders.append(os.path.join(options.root_path, 'tb_logger', options.name))
     for folder in folders:
         parent = os.path.dirname(folder)

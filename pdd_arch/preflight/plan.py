@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,18 +13,21 @@ from pdd_arch.errors import OptionError
 from pdd_arch.features.feature_net import to_download
 from pdd_arch.metrics.assignment import metrics_of_set
 from pdd_arch.metrics.availability import missing_weights
+from pdd_arch.options.basic import AnySchedule, BasicOptions
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule, Section
-from pdd_arch.options.settings import AdaptationSettings
+from pdd_arch.options.schema import CosineAnnealing, MultiStep, Optimizer, Options, OtherSchedule
 from pdd_arch.preflight.data import data_warnings, launched_processes, samples_of_a_step
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.metrics import metric_sections, validated_sets
-from pdd_arch.preflight.networks import weights_to_fetch
+from pdd_arch.preflight.networks import crop_size, weights_to_fetch
+from pdd_arch.preflight.other_models import loss_sections, vgg_to_download
 from pdd_arch.preflight.run import Preflight, plan_warnings
 from pdd_arch.training.resume import find_state
 from pdd_arch.training.run_state import TrainingRun
 from pdd_arch.utils.origin import error_in_user_code
 from pdd_arch.utils.wording import show_key
+
+_ROLES = {'network_g': 'student', 'network_teacher': 'static teacher', 'network_d': 'discriminator'}
 
 
 def plan(opened: Preflight) -> str:
@@ -32,41 +36,45 @@ def plan(opened: Preflight) -> str:
     Raises:
         OptionError: a training step would fail, which only its estimate of memory finds.
     """
-    options = opened.options
-    if isinstance(options.file, Options):
-        lines = [f'{key + ":":<16}{text}' for key, text in _plan(opened)]
-    else:
-        model = f'{options.file.model_type}, {_device(options)}'
-        lines = [f'{options.name}: {model}; only what holds for every model was checked']
-        lines += [f'{"WARNING:":<16}{text}' for text in plan_warnings(options)]
-    return '\n'.join([*lines, 'No error found; nothing was written.', ''])
+    lines = [f'{key + ":":<16}{text}' for key, text in _plan(opened)]
+    return '\n'.join([*lines, _result(opened), ''])
+
+
+def _result(opened: Preflight) -> str:
+    """The last line, which says what was looked at and what was not."""
+    if isinstance(opened.options.file, Options):
+        return 'No error found; nothing was written.'
+    last = 'a training step' if opened.options.is_train else 'a first image'
+    unchecked = f'; not checked: {", ".join(opened.unchecked)}' if opened.unchecked else ''
+    return f'No error found in options, networks, weights, data and {last}{unchecked}; nothing was written.'
 
 
 def _plan(opened: Preflight) -> Iterator[tuple[str, str]]:
     """(what, how) of everything that would run."""
-    options = opened.options
-    yield 'run', f'{options.name}, scale {options.pdd.scale}, {_device(options)}'
-    if imported := options.pdd.import_:
+    options, file = opened.options, opened.options.file
+    model = '' if isinstance(file, Options) else f'{file.model_type}, '
+    yield 'run', f'{options.name}, {model}scale {options.scale}, {_device(options)}'
+    if imported := file.import_:
         yield 'imports', imported if isinstance(imported, str) else ', '.join(imported)
-    for letter, role in (('g', 'student'), ('teacher', 'static teacher'), ('d', 'discriminator')):
-        net, section = opened.networks.get(f'network_{letter}'), getattr(options.pdd, f'network_{letter}')
-        if net is not None:
-            weights = getattr(options.pdd.path, f'pretrain_network_{letter}') or getattr(section, 'path', None)
-            count = sum(p.numel() for p in net.parameters())
-            start = f'weights {weights}' if weights else 'RANDOM weights'
-            yield role, f'{section.type}, {count:,} parameters, {start}'
+    for key, net in opened.networks.items():
+        section = file.networks[key]
+        weights = getattr(file.path, f'pretrain_{key}', None) or getattr(section, 'path', None)
+        count = sum(p.numel() for p in net.parameters())
+        start = f'weights {weights}' if weights else 'RANDOM weights'
+        role = _ROLES[key] if isinstance(file, Options) else key
+        yield role, f'{section.type}, {count:,} parameters, {start}'
     if options.is_train:
-        yield from _training(opened)
-    for phase, dataset in options.pdd.datasets.items():
+        yield from _training(opened) if options.adaptation is not None else _other_training(opened)
+    for phase, dataset in file.datasets.items():
         if phase != 'train':
-            kind = {'PairedImageDataset': 'pairs', 'SingleImageDataset': 'images'}.get(dataset.type)
+            kind = {'PairedImageDataset': 'pairs', 'SingleImageDataset': 'images'}.get(dataset.type, 'samples')
             what = f'{opened.counts[phase]} {kind}' if phase in opened.counts else f'{dataset.type}, not looked at'
             yield phase, f'{options.dataset_name(phase)}: {what}'
     yield from _metrics(options)
     for text in _downloads(opened):
         yield 'download', text
     yield from _outputs(options)
-    if options.is_train:
+    if options.adaptation is not None:
         yield 'memory', _memory(opened)
     for text in [*plan_warnings(options), *data_warnings(opened.sources)]:
         yield 'WARNING', text
@@ -103,8 +111,10 @@ def _downloads(opened: Preflight) -> Iterator[str]:
     if opened.losses is not None and opened.losses.layers:
         net = options.train.feature_net
         files.append(('train.feature_net', to_download(net.type, net.weights)))
+    if options.adaptation is None and options.is_train:
+        files += vgg_to_download(options)
     unknown = []
-    for name, metric in ((options.pdd.val and options.pdd.val.metrics) or {}).items():
+    for name, metric in ((options.file.val and options.file.val.metrics) or {}).items():
         where = f'val.metrics.{show_key(name)}'
         files += [(where, file) for file in missing_weights(metric.given())]
         unknown += [where] if metric.type == 'calculate_iqa' else []
@@ -126,7 +136,7 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
     for key in ('distill_opt', 'pixel_opt', 'perceptual_opt', 'gan_opt'):
         if getattr(train, key) is not None:
             begins = f'; from iteration {train.distill_start + 1}' if key == 'distill_opt' else ''
-            yield key, _loss(getattr(train, key)) + begins
+            yield key, _loss(getattr(train, key).given()) + begins
     for loss in opened.losses.extra if opened.losses is not None else ():
         begins = f'; from iteration {train.distill_start + 1}' if loss.on == 'target' else ''
         yield 'extra loss', f'{type(loss.loss).__name__} on {loss.on}, in the log as {loss.name}{begins}'
@@ -134,27 +144,47 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
         net = train.feature_net
         missing = ' (to be downloaded)' if to_download(net.type, net.weights) else ''
         yield 'feature_net', f'{net.type}, weights {net.weights}{missing}'
-    images = f'{opened.counts["train"]} pairs' if 'train' in opened.counts else 'not looked at'
-    if 'train' in opened.sources:
-        images = '{} HR, {} target LR'.format(*map(len, opened.sources['train']))
     mine, processes = samples_of_a_step(options)
-    size = getattr(data, 'gt_size', None)
-    crop = f'HR crop {size}, ' if size else ''
     parts = f' in {train.accumulate} parts' if train.accumulate > 1 else ''
     if (of_target := getattr(data, 'batch_size_target_per_gpu', None)) is not None:
         parts = f' and {of_target * mine // (data.batch_size_per_gpu or 1) * processes} of the target domain{parts}'
-    yield 'data', f'{images}; {crop}batch {mine * processes}{parts}'
-    length = opened.counts.get('train', 0)
-    per_epoch = max(int(length * data.dataset_enlarge_ratio / (mine * processes)), 1)
-    epochs = f', {math.ceil(train.total_iter / per_epoch):,} epochs of {per_epoch:,}' if length else ''
-    yield 'iterations', f'{train.total_iter:,}{epochs}'
-    yield 'learning rate', _schedule(train)
+    yield from _data_and_length(opened, parts, train.total_iter)
+    yield 'learning rate', _schedule(train.scheduler, train.optim_g, train.total_iter)
     automatic = ' (fp32 or bf16, measured when the run starts)' if train.precision == 'auto' else ''
     yield 'precision', f'{train.precision}{automatic}'
 
 
-def _loss(section: Section) -> str:
-    given = section.given()
+def _other_training(opened: Preflight) -> Iterator[tuple[str, str]]:
+    """The training of another model than `PDDModel`."""
+    options = opened.options
+    assert isinstance(options.file, BasicOptions)
+    assert options.file.train is not None
+    train = options.file.train
+    for key, section in loss_sections(options):
+        yield key, _loss(section)
+    yield from _data_and_length(opened, '', train.total_iter)
+    if train.optim_g is not None and train.scheduler is not None:
+        yield 'learning rate', _schedule(train.scheduler, train.optim_g, train.total_iter)
+
+
+def _data_and_length(opened: Preflight, parts: str, total: int) -> Iterator[tuple[str, str]]:
+    """`parts`: how the batch is divided."""
+    options = opened.options
+    data, length = options.file.datasets['train'], opened.counts.get('train', 0)
+    kind = 'pairs' if data.type == 'PairedImageDataset' else 'samples'
+    images = f'{length} {kind}' if length else 'not looked at'
+    if 'train' in opened.sources:
+        images = '{} HR, {} target LR'.format(*map(len, opened.sources['train']))
+    mine, processes = samples_of_a_step(options)
+    size = crop_size(options)[1]
+    crop = f'HR crop {size}, ' if size else ''
+    yield 'data', f'{images}; {crop}batch {mine * processes}{parts}'
+    per_epoch = max(int(length * data.dataset_enlarge_ratio / (mine * processes)), 1)
+    epochs = f', {math.ceil(total / per_epoch):,} epochs of {per_epoch:,}' if length else ''
+    yield 'iterations', f'{total:,}{epochs}'
+
+
+def _loss(given: Mapping[str, Any]) -> str:
     text = str(given.get('type', 'PerceptualLoss'))
     for name in ('inter_layers', 'intra_layers', 'layers', 'layer_weights'):
         if (weights := given.get(name)) is not None:
@@ -163,15 +193,17 @@ def _loss(section: Section) -> str:
     return text
 
 
-def _schedule(train: AdaptationSettings) -> str:
-    scheduler, rate = train.scheduler, f'{train.optim_g.lr:g} ({train.optim_g.type})'
+def _schedule(
+    scheduler: MultiStep | CosineAnnealing | OtherSchedule | AnySchedule, optimizer: Optimizer, total: int
+) -> str:
+    rate = f'{optimizer.lr:g} ({optimizer.type})'
     if isinstance(scheduler, CosineAnnealing):
         periods = ', '.join(map(str, scheduler.periods))
         return f'{rate}, falls by half a cosine to {scheduler.eta_min:g} over {periods} iterations'
-    if isinstance(scheduler, OtherSchedule):
+    if isinstance(scheduler, OtherSchedule | AnySchedule):
         arguments = ', '.join(f'{k}: {v}' for k, v in scheduler.given().items() if k != 'type')
         return f'{rate}, by {scheduler.type} ({arguments})'
-    reached = [m for m in scheduler.milestones if m < train.total_iter]
+    reached = [m for m in scheduler.milestones if m < total]
     if not reached:
         return f'{rate}, constant'
     return f'{rate}, times {scheduler.gamma:g} at iteration {", ".join(map(str, reached))}'

@@ -1,23 +1,20 @@
 """Checks of option files for Real-ESRGAN's models and datasets, which read most of their options without a default."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from os import path as osp
 from typing import Any
-
-from basicsr.utils.registry import MODEL_REGISTRY
 
 from pdd_arch.data.paired_check import check_paired_dataset
 from pdd_arch.data.section import check_kernels
 from pdd_arch.data.sources import LmdbSource, data_root, require_folder
 from pdd_arch.errors import DataError, MissingFileError, OptionError
 from pdd_arch.images.decoding import image_size
+from pdd_arch.options.basic import BasicOptions
+from pdd_arch.options.degradation import RealESRGANKernels, RealESRGANResizing
+from pdd_arch.options.fields import PositiveCount, Section, Size
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import BasicOptions, PositiveCount, RealESRGANKernels, RealESRGANResizing, Section, Size
-from pdd_arch.preflight.networks import require_file
-from pdd_arch.training.resume import state_candidates
-from pdd_arch.utils.registration import registered_as
+from pdd_arch.preflight.classes import derives_from, model_of
 from pdd_arch.utils.wording import did_you_mean, show, shown
 
 #: side of the images that the dataset cuts out or pads to
@@ -52,6 +49,8 @@ class _Scale(Section):
     scale: PositiveCount
 
 
+#: whose images are looked at here
+REAL_ESRGAN_SETS = ('RealESRGANDataset', 'RealESRGANPairedDataset')
 _SECTIONS = (_Model, _NetSwitches, _GANSwitches, _Augmentation, RealESRGANKernels, RealESRGANResizing)
 
 
@@ -60,14 +59,12 @@ def check_real_esrgan(options: RunOptions) -> None:
 
     Nothing is checked for other models. Raises the `PDDError` that fits.
     """
-    model = registered_as('model', MODEL_REGISTRY, options.file.model_type, 'model_type')
-    kinds = {cls.__name__ for cls in inspect.getmro(model)} if inspect.isclass(model) else set()
-    if not options.is_train or not kinds & {'RealESRNetModel', 'RealESRGANModel'}:
+    if not is_real_esrgan(options):
         return
+    model = model_of(options)
     opt = options.for_basicsr()
-    _check_weights(opt)
     data, synthetic = opt['datasets']['train'], opt.get('high_order_degradation', True)
-    if 'RealESRGANModel' in kinds:
+    if derives_from(model, 'RealESRGANModel'):
         _complete(_GANSwitches, opt)
     pairs = data.get('type') in ('RealESRGANPairedDataset', 'PairedImageDataset')
     if synthetic and pairs:
@@ -83,7 +80,7 @@ def check_real_esrgan(options: RunOptions) -> None:
             way_out='Use RealESRGANPairedDataset, or remove it.',
         )
     if synthetic:
-        if 'RealESRNetModel' in kinds:
+        if derives_from(model, 'RealESRNetModel'):
             _complete(_NetSwitches, opt)
         _check_synthesis(opt, batch=(data.get('batch_size_per_gpu') or 1) * max(_gpus(options), 1))
     if data.get('type') == 'RealESRGANDataset':
@@ -92,13 +89,9 @@ def check_real_esrgan(options: RunOptions) -> None:
         _check_pairs(data)
 
 
-def _check_weights(opt: Mapping[str, Any]) -> None:
-    """The files that a run starts from exist; one that resumes has its own."""
-    resumes = next(state_candidates(opt), None) is not None
-    for letter in 'gd':
-        file = opt['path'].get(f'pretrain_network_{letter}')
-        if file is not None and not resumes:
-            require_file(f'path.pretrain_network_{letter}', file)
+def is_real_esrgan(options: RunOptions) -> bool:
+    """Whether a run trains one of Real-ESRGAN's models, whose data is checked here."""
+    return options.is_train and derives_from(model_of(options), 'RealESRNetModel', 'RealESRGANModel')
 
 
 def _gpus(options: RunOptions) -> int:
@@ -113,7 +106,7 @@ def _complete(model: type[Section], opt: Mapping[str, Any], where: str = '') -> 
     for name, field in model.model_fields.items():
         inherited = issubclass(model, RealESRGANKernels | RealESRGANResizing)  # whose defaults are not BasicSR's
         if opt.get(name) is None and (inherited or field.is_required()):
-            hint = did_you_mean(name, [str(key) for key in opt if key not in known])
+            hint = did_you_mean(name, [str(key) for key in opt if key not in known], cutoff=0.75)
             raise OptionError('missing', where=f'{prefix}{name}', way_out=hint)
     return validated(model, {name: opt[name] for name in model.model_fields if name in opt}, where)
 

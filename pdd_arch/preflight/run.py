@@ -1,6 +1,7 @@
 """All checks of a run in their order, and what they have opened."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,12 +10,15 @@ from pdd_arch.data.sources import ImageSource
 from pdd_arch.errors import OptionError
 from pdd_arch.features import FeatureNet
 from pdd_arch.models.losses import Losses
+from pdd_arch.options.basic import BasicOptions
 from pdd_arch.options.run_options import RunOptions
-from pdd_arch.options.schema import CosineAnnealing, Options, OtherSchedule
+from pdd_arch.options.schema import CosineAnnealing, MultiStep, Options, OtherSchedule
 from pdd_arch.options.signatures import check_optimizer, check_schedule_class
-from pdd_arch.preflight.data import check_batch, check_dataset_types, check_loader, open_datasets
+from pdd_arch.options.tracked import Asked
+from pdd_arch.preflight.data import check_batch, check_dataset_types, check_epoch, check_loader, open_datasets
 from pdd_arch.preflight.losses import check_feature_size, check_losses, trial_device, try_out_extra
 from pdd_arch.preflight.metrics import check_image_sizes, check_metric_weights, check_set_metrics, check_validation
+from pdd_arch.preflight.missing import check_missing
 from pdd_arch.preflight.networks import (
     check_images,
     check_networks,
@@ -23,9 +27,13 @@ from pdd_arch.preflight.networks import (
     open_networks,
     open_weights,
 )
+from pdd_arch.preflight.other_models import check_other_training, check_other_validation, fetch_vgg
 from pdd_arch.preflight.outputs import check_logger, check_outputs
 from pdd_arch.preflight.real_esrgan import check_real_esrgan
+from pdd_arch.preflight.rehearsal import rehearse
+from pdd_arch.preflight.samples import not_looked_at, take_samples
 from pdd_arch.preflight.saved_images import check_saved_names
+from pdd_arch.preflight.unread import unread_keys
 from pdd_arch.preflight.without_effect import options_without_effect
 from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.weights.checkpoints import OpenedWeights
@@ -43,6 +51,7 @@ class Preflight:
         weights: contents of the weight files of the networks.
         feature_net: the network that all losses share, on the CPU; None without losses on features, with random
             weights, or where its weights were not to be fetched.
+        unchecked: what could not be looked at, of other models than `PDDModel`.
     """
 
     options: RunOptions
@@ -52,50 +61,59 @@ class Preflight:
     networks: dict[str, nn.Module] = field(default_factory=dict)
     weights: OpenedWeights = field(default_factory=OpenedWeights)
     feature_net: FeatureNet | None = None
+    unchecked: list[str] = field(default_factory=list)
 
 
 def check(options: RunOptions, fetch: bool = True) -> Preflight:
-    """Check everything that a run needs before anything is created: options, images, networks and weights.
-
-    Only what holds for every BasicSR run is checked for other models; the rest is for `PDDModel`.
-    """
+    """Check everything that a run needs before anything is created: options, images, networks and weights."""
     with logger_left_alone():
         found = Preflight(options, check_plan(options))
-        if isinstance(options.file, Options):
+        own = isinstance(options.file, Options)
+        if own:
             found.counts, found.sources = open_datasets(options)
-            check_image_sizes(options)
-            with found.weights.shared():
-                found.networks = open_networks(options, fetch)
-                check_images(options, found.networks)
-            open_weights(options, found.networks, fetch, found.weights)
-            if found.losses is not None:
-                found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)
-            check_metric_weights(options, fetch)
+        else:
+            asked = Asked()
+            samples = take_samples(options, found.counts, asked)
+            check_epoch(options, found.counts)
+        check_image_sizes(options)
+        with found.weights.shared():
+            found.networks = open_networks(options, fetch)
+            check_images(options, found.networks)
+        open_weights(options, found.networks, fetch, found.weights)
+        if found.losses is not None:
+            found.feature_net = open_feature_net(options.train, found.losses.layers, fetch)
+        check_metric_weights(options, fetch)
         check_saved_names(options)
+        if not own:
+            found.unchecked += filter(None, [rehearse(options, samples, asked)])
+            found.unchecked += not_looked_at(options, found.counts)
+            if fetch:
+                fetch_vgg(options)
     return found
 
 
 def check_plan(options: RunOptions) -> Losses | None:
     """Check what the options themselves and a look at which files exist can tell; gives the losses of the training."""
-    check_device(options)
-    file = options.file
-    if not isinstance(file, Options):
-        check_set_metrics(options)
-        check_real_esrgan(options)
-        return None
     check_dataset_types(options)
-    check_networks(file)
+    check_networks(options.file)
     losses = None
-    if options.is_train:
+    if isinstance(options.file, BasicOptions):
+        if options.is_train:
+            check_other_training(options)
+        check_other_validation(options)
+    elif options.is_train:
         losses = check_losses(options.train)
         try_out_extra(options, losses)
         check_feature_size(options, losses)
     check_weight_files(options)
-    if losses is not None:
+    check_missing(options, partial(check_device, options))
+    check_real_esrgan(options)
+    if options.is_train:
         check_schedule(options)
         check_loader(options)
-        check_batch(options, losses.of_views)
         check_logger(options)
+    if losses is not None:
+        check_batch(options, losses.of_views)
     check_validation(options)
     check_set_metrics(options)
     check_outputs(options)
@@ -119,7 +137,15 @@ def check_device(options: RunOptions) -> None:
 
 def check_schedule(options: RunOptions) -> None:
     """Optimizers can be built, and schedules are complete and cover the run."""
-    train, scheduler, where = options.train, options.train.scheduler, 'train.scheduler'
+    where = 'train.scheduler'
+    if options.adaptation is None:
+        assert isinstance(options.file, BasicOptions)
+        assert options.file.train is not None
+        total, given = options.file.train.total_iter, options.file.train.scheduler
+        if isinstance(given, MultiStep | CosineAnnealing):
+            _check_periods(given, total, where)
+        return
+    train, scheduler = options.train, options.train.scheduler
     device = trial_device(options)
     for key in ('optim_g', 'optim_d'):
         section = getattr(train, key)
@@ -128,15 +154,19 @@ def check_schedule(options: RunOptions) -> None:
         optimizer = check_optimizer(section, f'train.{key}', device)
         if isinstance(scheduler, OtherSchedule):
             check_schedule_class(scheduler, optimizer, train.total_iter - 1, where)
-    if isinstance(scheduler, OtherSchedule):
-        if train.warmup_iter > 0:
-            raise OptionError(
-                f'{train.warmup_iter}, but {scheduler.type} computes each learning rate from the one before, which '
-                'this warm-up would change',
-                where='train.warmup_iter',
-                way_out='Set it to -1.',
-            )
-        return
+    if not isinstance(scheduler, OtherSchedule):
+        _check_periods(scheduler, train.total_iter, where)
+    elif train.warmup_iter > 0:
+        raise OptionError(
+            f'{train.warmup_iter}, but {scheduler.type} computes each learning rate from the one before, which '
+            'this warm-up would change',
+            where='train.warmup_iter',
+            way_out='Set it to -1.',
+        )
+
+
+def _check_periods(scheduler: MultiStep | CosineAnnealing, total: int, where: str) -> None:
+    """Periods or restarts have a weight each, and periods cover the run."""
     if isinstance(scheduler, CosineAnnealing):
         name, steps = 'periods', scheduler.periods
     else:
@@ -147,9 +177,9 @@ def check_schedule(options: RunOptions) -> None:
             expected=f'as many as {name} ({len(steps)})',
             found=str(len(scheduler.restart_weights)),
         )
-    if isinstance(scheduler, CosineAnnealing) and sum(steps) < train.total_iter:
+    if isinstance(scheduler, CosineAnnealing) and sum(steps) < total:
         raise OptionError(
-            f'together {sum(steps)} iterations, but train.total_iter is {train.total_iter}',
+            f'together {sum(steps)} iterations, but train.total_iter is {total}',
             where=f'{where}.periods',
             way_out='Add periods, or make them longer.',
         )
@@ -157,7 +187,7 @@ def check_schedule(options: RunOptions) -> None:
 
 def plan_warnings(options: RunOptions) -> list[str]:
     """What is allowed but probably unintended, a sentence each."""
-    found, train = list(options_without_effect(options)), options.adaptation
+    found, train = [*options_without_effect(options), *unread_keys(options)], options.adaptation
     if train is None or not train.distils or train.distill_start < train.total_iter:
         return found
     return [

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from pdd_arch.errors import DataError
-from pdd_arch.options.schema import Section
+from pdd_arch.options.fields import Section
 from pdd_arch.report.scores import Metric, Name, Row
 from pdd_arch.utils.files import read_content
 from pdd_arch.utils.wording import shown

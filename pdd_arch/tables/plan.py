@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Field
 from pdd_arch.errors import MissingFileError, OptionError
 from pdd_arch.metrics.assignment import lacks_ground_truth, metrics_of_set
 from pdd_arch.metrics.availability import DIRECTIONS
+from pdd_arch.options.fields import Section
 from pdd_arch.options.messages import validated
 from pdd_arch.options.run_options import validated_file, with_imports
-from pdd_arch.options.schema import Section
 from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.metrics import check_metric
 from pdd_arch.report.table_file import Published

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from pdd_arch.distributed import processes
 from pdd_arch.features import FeatureNet
+from pdd_arch.options.option_section import OptionSection
 from pdd_arch.training.checkpoints import OpenCheckpoint
-from pdd_arch.training.option_section import OptionSection
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.utils.locks import Lock
 from pdd_arch.utils.random_state import RandomState, restore_random_state

@@ -45,6 +45,16 @@ def restore_random_state(state: RandomState) -> None:
 
 
 @contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """After the block the generators go on from where they were before it."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(before)
+
+
+@contextlib.contextmanager
 def global_generators_seeded(seed: int) -> Iterator[None]:
     """Within the block the generators of NumPy and Python start from `seed`; afterwards they go on where they were.
 

@@ -44,6 +44,7 @@ def registered_as(what: str, registry: Registry, kind: object, where: str) -> Ca
     """The class or function of a registry that the option `where` names; `what` it is, in a word: ``metric``."""
     found = registered(registry, kind)
     if found is None:
-        way_out = f'{did_you_mean(kind, registry.keys())} {HOW_TO_IMPORT}'.lstrip()
+        known = [name.removesuffix('_basicsr') for name, _ in registry]
+        way_out = f'{did_you_mean(kind, known)} {HOW_TO_IMPORT}'.lstrip()
         raise OptionError(f'no {what} {kind!r} is registered', where=where, way_out=way_out)
     return found

@@ -7,11 +7,24 @@ from collections.abc import Collection, Iterable
 from pdd_arch.errors import OptionError
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near."""
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``Did you mean 'x'?`` with the nearest known name, or an empty string when none is near.
+
+    `cutoff`: from 0 to 1, how near it has to be.
+    """
     of_lower_case = {one.lower(): one for one in known if one != name}
-    near = difflib.get_close_matches(str(name).lower(), of_lower_case, n=1)
+    near = difflib.get_close_matches(str(name).lower(), of_lower_case, n=1, cutoff=cutoff)
     return f'Did you mean {of_lower_case[near[0]]!r}?' if near else ''
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Number of characters to insert, remove or replace that makes one word of the other (Levenshtein's)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
 
 
 def one_of(known: Iterable[str]) -> str:
