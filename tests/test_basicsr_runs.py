@@ -222,7 +222,7 @@ def test_a_model_without_a_run_saves_and_loads_as_well(place):
 
 # ---------------------------------------------------------------- weights
 WEIGHTS = {
-    'missing': (dict(), ['path.pretrain_network_g: ', 'start.pth does not exist']),
+    'missing': (dict(), ['path.pretrain_network_g: ', 'start.pth', 'does not exist']),
     'other network': (dict(network_g=dict(num_feat=4)), ['path.pretrain_network_g: ', 'does not fit SRVGGNetCompact']),
     'code': (dict(), ['path.pretrain_network_g: ', 'start.pth is refused']),
 }
@@ -253,7 +253,7 @@ def test_weights_in_all_their_forms(place, capfd):
     save_file({f'net_g.{k}': v for k, v in network.state_dict().items()}, 'start.safetensors')
     torch.save(dict(params=network.state_dict()), 'start.pth')
     for file, key in (('start.safetensors', None), ('start.pth', 'params_ema'), ('start.pth', 'anything')):
-        opt = options(path=dict(pretrain_network_g=file), train=dict(total_iter=1, optim_g=dict(lr=0.0)))
+        opt = options(path=dict(pretrain_network_g=file), train=dict(total_iter=1, optim_g=dict(lr=1e-30)))
         opt['path']['param_key_g'] = key
         assert basicsr(opt) == 0, capfd.readouterr().err
         trained = torch.load(ROOT / 'models/net_g_1.pth', weights_only=True)['params']
@@ -265,8 +265,10 @@ def test_signal_in_a_validation_does_not_wait_for_its_end(place, monkeypatch):
     looked_at = []
 
     def slow(self):
-        looked_at.append(True)
         plain(self)
+        if type(self.lq) is not torch.Tensor:  # in the rehearsal of the check
+            return
+        looked_at.append(True)
         if len(looked_at) == 1:
             terminate()
 
@@ -288,14 +290,15 @@ def test_signal_in_a_validation_does_not_wait_for_its_end(place, monkeypatch):
     assert [event['iteration'] for event in record('validation')] == [3, 6, 9, 9]
 
 
-def test_an_unreadable_image_leaves_a_state(place, capfd):
+def test_an_unreadable_image_leaves_a_state(place, capfd, monkeypatch):
     opt = options(logger=dict(save_checkpoint_freq=100), datasets=dict(train=dict(batch_size_per_gpu=1)))
     sampler = EnlargedSampler(range(6), 1, 0, 1)
     unlucky = list(sampler)[4]  # of the fifth iteration
     name = f'hr/{unlucky:03d}.png'
     whole = Path(name).read_bytes()
-    Path(name).write_bytes(whole[:100])
-    assert basicsr(opt) == 1
+    with monkeypatch.context() as patch:  # the check would have found it
+        at_iteration(patch, 3, lambda: Path(name).write_bytes(whole[:100]))
+        assert basicsr(opt) == 1
     error = capfd.readouterr().err
     assert f'{unlucky:03d}.png' in error.strip().splitlines()[-1]
     assert 'The state of iteration 4 is saved; continue with --auto_resume.' in log_text()

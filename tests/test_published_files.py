@@ -13,15 +13,6 @@ from published_place import command, data_of, published_place, small_parts  # no
 
 from pdd_arch.training.record import read_record
 
-_NOT_CHECKED_YET = pytest.mark.xfail(strict=True, reason='networks and losses of other models are not checked yet')
-_NOT_RECORDED_YET = pytest.mark.xfail(
-    strict=True, reason='metrics of a video, a tensor of its frames, cannot be recorded yet'
-)
-
-
-def marks_of(options: dict[str, Any]) -> Any:
-    return _NOT_RECORDED_YET if 'Video' in options['datasets'].get('val', {}).get('type', '') else ()
-
 
 def test_most_structures_are_run():
     assert len(TRAINED) >= 14
@@ -40,9 +31,7 @@ def test_check(published_place, capfd, path):  # noqa: F811
     assert not Path('experiments', path.rpartition('/')[2]).exists()
 
 
-@pytest.mark.parametrize(
-    'path', [pytest.param(path, marks=() if path in TESTING else _NOT_CHECKED_YET) for path in FAULTY]
-)
+@pytest.mark.parametrize('path', FAULTY)
 def test_check_of_files_that_cannot_run(published_place, capfd, path):  # noqa: F811
     published_place(TRAINING.get(path) or TESTING[path])
     assert command('train' if path in TRAINING else 'test', '--check') == 1
@@ -53,14 +42,14 @@ def test_check_of_files_that_cannot_run(published_place, capfd, path):  # noqa: 
 
 @pytest.mark.parametrize(
     'path',
-    [pytest.param(path, marks=marks_of(TRAINING[path])) for path in TRAINED],
+    TRAINED,
 )
 def test_trains_and_resumes(published_place, capfd, path):  # noqa: F811
     published_place(TRAINING[path])
     check_training(TRAINING[path], capfd)
 
 
-@pytest.mark.parametrize('name', [pytest.param(name, marks=marks_of(UNPUBLISHED[name])) for name in UNPUBLISHED])
+@pytest.mark.parametrize('name', UNPUBLISHED)
 def test_what_no_file_trains_as_published(published_place, capfd, name):  # noqa: F811
     published_place(UNPUBLISHED[name])
     check_training(UNPUBLISHED[name], capfd)

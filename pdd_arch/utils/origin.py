@@ -20,7 +20,7 @@ _FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
 _OF_WORKER = 'Original Traceback'
 
 #: files whose functions stand in for those of BasicSR and Python: a mistake is made by who calls them
-_STAND_INS = (PACKAGE / 'compat.py', PACKAGE / 'training' / 'option_section.py')
+_STAND_INS = (PACKAGE / 'compat.py', PACKAGE / 'options' / 'option_section.py')
 
 Owner = Literal['ours', 'basicsr', 'user', 'library']
 
