@@ -28,7 +28,8 @@ def write_table(file: Path) -> None:
     """Write all messages as a Markdown table."""
 
     def cell(text: str) -> str:
-        # folders of this test run say nothing
+        # folders of this machine and of this test run say nothing
+        text = text.replace(f'{Path(__file__).resolve().parents[1]}/', '')
         text = re.sub(r'/\S*?/(?:pytest-of-\S+?|test_\w+?)/(?:pytest-\d+/)?(?:\w+?\d+/)?', '', text)
         text = re.sub(r'\(looked from [^)]*\)', '(looked from ...)', text)
         return ' '.join(text.split()).replace('|', '\\|').replace('<', '&lt;')

@@ -363,7 +363,9 @@ def test_image_smaller_than_the_crop(opt, tmp_path):
 def test_meta_info_lists_a_missing_file(opt, tmp_path):
     meta = tmp_path / 'meta.txt'
     meta.write_text('00.png\n77.png\n')
-    with pytest.raises(MissingFileError, match=r'meta_info_file: .*77\.png: the file does not'):
+    with pytest.raises(
+        MissingFileError, match=r'meta_info_file: .*line 2 asks for .*77\.png, which does not exist\. Correct'
+    ):
         UnpairedAdaptationDataset({**opt, 'meta_info_file': str(meta)})
 
 

@@ -1,17 +1,19 @@
 """Reading files that somebody else may have put there, and their digests."""
 
+import difflib
 import errno
 import hashlib
 import itertools
 import json
 import os
+import re
 import stat
 import unicodedata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pdd_arch.errors import DataError, MissingFileError
-from pdd_arch.utils.wording import did_you_mean, shown
+from pdd_arch.utils.wording import shown
 
 #: way out for a file that cannot be used
 REPLACE = 'Replace or remove it.'
@@ -79,7 +81,14 @@ def similar_file(path: Path) -> str:
         return ''
     if any(unicodedata.normalize('NFC', name) == unicodedata.normalize('NFC', path.name) for name in others):
         return 'There is a file of that name with its accents in another form of Unicode (NFC, NFD): rename it.'
-    return did_you_mean(path.name, others)
+    # extensions are alike, and one number is not meant for another
+    by_stem = {Path(n).stem.strip().lower(): n for n in others if _numbers(n) == _numbers(path.name)}
+    near = difflib.get_close_matches(path.stem.strip().lower(), by_stem, n=1)
+    return f'Did you mean {by_stem[near[0]]!r}?' if near else ''
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r'\d+', name)
 
 
 def is_name_too_long(path: Path) -> bool:
