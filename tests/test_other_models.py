@@ -70,10 +70,6 @@ WRONG = {
     'a page for weights': ({'path.pretrain_network_g': 'text.pth'}, ['path.pretrain_network_g', 'a web page']),
     'folder for weights': ({'path.pretrain_network_g': 'hr'}, ["path.pretrain_network_g: 'hr' is a folder"]),
     'wrong param_key': ({'path.pretrain_network_g': 'root.pth'}, ["no key 'params'", 'Set path.param_key_g: ~']),
-    'average of a plain state': (
-        {'path.pretrain_network_g': 'root.pth', 'path.param_key_g': None},
-        ['path.pretrain_network_g: it holds a state dict alone', 'moving average', 'train.ema_decay: 0'],
-    ),
     'old key of weights': ({'path.pretrain_model_g': 'fits.pth'}, ['path.pretrain_model_g', "'pretrain_network_g'"]),
     'folder of an unknown key': ({'path.pretrained': None}, ['path.pretrained: None, but BasicSR makes a folder']),
     'strict as a word': ({'path.strict_load_g': 'no'}, ['path.strict_load_g: expected true or false']),

@@ -12,7 +12,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from pdd_arch.errors import MissingFileError, OptionError, PDDError, WeightsError
+from pdd_arch.errors import MissingFileError, OptionError, PDDError
 from pdd_arch.features.feature_net import FeatureNet, to_download
 from pdd_arch.inference import required_multiple
 from pdd_arch.options.basic import BasicOptions
@@ -151,16 +151,9 @@ def _keys_read(
     averages = train is not None and options.is_train and (train.ema_decay > 0 or derives_from(model, 'StyleGAN2Model'))
     keys = [param_key]
     if network == 'network_g' and averages and method_of(model, 'init_training_settings'):
-        keys.append('params_ema')
+        keys.append(next((key for key in ('params_ema', 'params') if key in content), param_key))
     for key in dict.fromkeys(keys):
         yield 'params' if key is not None and key not in content and 'params' in content else key
-        if key is None and keys[1:] and not {'params', 'params_ema'} & content.keys():
-            raise WeightsError(
-                f'it holds a state dict alone, and {options.file.model_type} looks for the moving average under '
-                'params_ema or params',
-                where=f'path.pretrain_{network}',
-                way_out='Set train.ema_decay: 0, or put the state dict under the key params of a file.',
-            )
 
 
 def open_feature_net(train: AdaptationSettings, layers: tuple[str, ...], fetch: bool) -> FeatureNet | None:
