@@ -32,8 +32,19 @@ def pytest_sessionfinish(session):
         write_table(Path(file))
 
 
+#: files that take longest, to be begun first: a file is run by one process
+_LONGEST = ('resume', 'published_files', 'distributed', 'trajectory_oracle', 'stopping', 'adapt_runs', 'user_modules')
+
+
+def pytest_xdist_auto_num_workers():
+    """Processes for ``-n auto``: tests also wait, for children, signals and disks."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 def pytest_collection_modifyitems(items):
-    """Skip what this machine cannot run, with the reason."""
+    """Begin with the longest files, and skip what this machine cannot run, with the reason."""
+    order = {f'test_{name}': position for position, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
         if 'gpu' in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))

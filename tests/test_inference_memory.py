@@ -10,7 +10,7 @@ from torch import nn
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.inference import AdaptiveUpscaler, TiledUpscaler, memory
 from pdd_arch.inference.memory import TILES, bytes_per_pixel, free_memory
-from pdd_arch.utils import host_memory
+from pdd_arch.utils import host
 
 GPU = torch.device('cuda')
 
@@ -132,9 +132,9 @@ def test_limits_of_control_groups(tmp_path, names, line, folder):
     (group / names[0]).write_text('1000\n')
     (group / names[1]).write_text('700\n')
     (group / 'memory.stat').write_text(f'anon 5\n{names[2]} 250\n')
-    assert host_memory._left_in_control_groups(tmp_path / 'cgroup', membership) == [550]
+    assert host._left_in_control_groups(tmp_path / 'cgroup', membership) == [550]
     (group / names[0]).write_text('max\n')
-    assert host_memory._left_in_control_groups(tmp_path / 'cgroup', membership) == []
+    assert host._left_in_control_groups(tmp_path / 'cgroup', membership) == []
 
 
 # ---------------------------------------------------------------- on a GPU

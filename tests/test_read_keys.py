@@ -11,8 +11,9 @@ from basicsr.models.sr_model import SRModel
 from basicsr.models.srgan_model import SRGANModel
 from other_models import basicsr, changed, data, place, right_file  # noqa: F401
 
+from pdd_arch.errors import MissingOptionError
 from pdd_arch.options.read_keys import keys_read_by
-from pdd_arch.options.tracked import Asked, MissingKeyError, TrackedOptions
+from pdd_arch.options.tracked import Asked, TrackedOptions
 from pdd_arch.utils.wording import edit_distance
 
 
@@ -53,9 +54,9 @@ def test_options_that_know_their_keys():
     assert opt['train']['optim_g'].pop('type') == 'Adam'
     assert asked.last == ('train', 'optim_g', 'type')
     for access in (lambda: opt['train']['optim_d'], lambda: opt['train'].pop('optim_d')):
-        with pytest.raises(MissingKeyError) as found:
+        with pytest.raises(MissingOptionError) as found:
             access()
-        assert found.value.path == ('train', 'optim_d')
+        assert found.value.where == 'train.optim_d'
         assert isinstance(found.value, KeyError)
     assert opt['train'].get('optim_d') is None
     assert dict(**opt['train']) == {'optim_g': {}}

@@ -27,7 +27,7 @@ from pdd_arch.export.job import export_model
 from pdd_arch.features.feature_net import load_trunk
 from pdd_arch.inference import load_network
 from pdd_arch.inference.methods import trained_network
-from pdd_arch.preflight.networks import require_file
+from pdd_arch.preflight.missing import require_file
 from pdd_arch.weights.checkpoints import check_fits, read_checkpoint, state_dict_of
 
 WHERE, KEY = 'path.pretrain_network_g', 'path.param_key_g'
