@@ -1,7 +1,11 @@
 """Wrong option files for SRModel: what ``basicsr train --check`` says of each, and that it says it before a run."""
 
+import os
+
 import pytest
+import yaml
 from other_models import SWINIR, TINY_D, assert_refused, basicsr, changed, data, place, right_file  # noqa: F401
+from programs import python
 
 PERCEPTUAL = dict(type='PerceptualLoss', layer_weights={'conv5_4': 1.0})
 IMAGES = dict(type='PairedImageDataset', dataroot_gt='hr', dataroot_lq='lr', io_backend=dict(type='disk'))
@@ -238,3 +242,27 @@ def test_a_test(place, capfd):  # noqa: F811
     opt['network_g'] = {k: v for k, v in SWINIR.items() if k != 'window_size'}
     assert basicsr(opt, '--check', command='test') == 1
     assert 'network_g.window_size: missing, SwinIRModel needs it' in capfd.readouterr().err
+
+
+FORKED = """
+import os, sys
+import torch
+from pdd_arch.commands.basicsr_cli import main
+
+assert main(['train', '-opt', 'run.yml', '--check']) == 0
+child = os.fork()
+if not child:
+    torch.ones((), requires_grad=True).mul(2).backward()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_processes_forked_after_a_check_can_compute_gradients(place, tmp_path):  # noqa: F811
+    """The first gradient of a process must not be that of the rehearsal, which is one of fake tensors."""
+    (tmp_path / 'forks.py').write_text(FORKED)
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(right_file('SRModel')))
+    for name in ('hr', 'lr'):
+        os.symlink(place / name, tmp_path / name)
+    done = python('forks.py', folder=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -172,6 +172,7 @@ def test_signal_in_a_validation_does_not_wait_for_its_end(workplace, monkeypatch
     write_options(resumable_options('ema', False, 0, logger=dict(save_checkpoint_freq=100)))
     child = Child()
     while not begun.exists():
+        assert child.process.is_alive()
         time.sleep(0.01)
     os.kill(child.process.pid, signal.SIGTERM)
     start = time.monotonic()
@@ -191,6 +192,7 @@ def test_models_of_basicsr_are_stopped_and_resumed_too(workplace):
     write_options(opt)
     child = Child()
     while not list(workplace.glob('experiments/tiny/*.log')):
+        assert child.process.is_alive()
         time.sleep(0.01)
     time.sleep(1.0)
     os.kill(child.process.pid, signal.SIGTERM)

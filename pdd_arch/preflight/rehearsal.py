@@ -97,6 +97,7 @@ def rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked) -
         PDDError: the model cannot be built with these options, or fails in the step.
     """
     name, stage = options.file.model_type, _Stage()
+    _start_autograd()
     try:
         with trial(), _modules_stay(), FakeTensorMode(allow_non_fake_inputs=True), _OnTheCpu(values=False):
             _run(options, samples, asked, stage, _fake)
@@ -113,6 +114,15 @@ def rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked) -
     except Exception as e:
         raise _error_of(e, options, asked, stage) from e
     return f'steps of {name} with more than one image'
+
+
+def _start_autograd() -> None:
+    """Let the first gradient of this process be one of real tensors.
+
+    Where it is one of fake tensors, torch starts threads for devices that are not there, and from then on no process
+    that is forked from this one can compute gradients.
+    """
+    torch.zeros((), requires_grad=True).backward()
 
 
 def _run(
