@@ -15,6 +15,7 @@ from helpers import TINY_G, merge, release_logger, run_options
 
 from pdd_arch.commands.basicsr_cli import main
 from pdd_arch.commands.errors import run
+from pdd_arch.data.unpaired_adaptation_dataset import UnpairedAdaptationDataset
 from pdd_arch.errors import OptionError
 
 SRVGG = dict(type='SRVGGNetCompact', num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=4, act_type='prelu')
@@ -113,6 +114,24 @@ def test_test_command(trained, capfd):
     low = cv2.imread(str(workplace / 'val_lr/000.png')).astype(float)
     # colour correction: the output has the mean of its input
     np.testing.assert_allclose(upscaled.mean((0, 1)), low.mean((0, 1)), atol=4)
+
+
+@pytest.mark.parametrize('prefetch_mode', [None, 'cpu'])
+def test_no_sample_is_drawn_that_nothing_is_trained_with(workplace, monkeypatch, prefetch_mode):
+    """BasicSR's loop takes one batch more than it needs, and starts the loader for empty epochs at the end."""
+    drawn, plain = [], UnpairedAdaptationDataset.__getitem__
+
+    def noted(self, index):
+        drawn.append(int(index))
+        return plain(self, index)
+
+    monkeypatch.setattr(UnpairedAdaptationDataset, '__getitem__', noted)
+    # two epochs of three images
+    data = dict(prefetch_mode=prefetch_mode, batch_size_per_gpu=1, dataset_enlarge_ratio=1)
+    write_options(run_options(train=dict(total_iter=6), datasets=dict(train=data)))
+    assert basicsr('train', '-opt', 'run.yml') == 0
+    assert sorted(drawn) == [0, 0, 1, 1, 2, 2]
+    assert torch.load('experiments/tiny/training_states/6.state', weights_only=True)['position']['samples'] == 3
 
 
 def test_fresh_start_archives_the_old_run(trained):

@@ -35,7 +35,8 @@ For the duration of one ``train_pipeline``, each bound to its `TrainingRun`, whi
 ``create_train_val_dataloader``      rounds the iterations of an epoch up: runs end before ``total_iter``; no collate_fn
 ``EnlargedSampler``                  a resumed epoch starts from its first sample; samples do not know their position
 ``worker_init_fn`` (of basicsr.data) data workers would end by signals that are meant for the main process
-``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and nobody is told how far it has come
+``CPUPrefetcher``, ``CUDAPrefetcher`` start the loader twice, and again for empty epochs at the end; nobody is told how
+                                     far it has come
 ``build_model``                      the run has to know its model; what was found while resuming goes to the log.
                                      Of the model: files of a checkpoint are written one by one; a validation has a
                                      number that goes on in the empty epochs at the end, and draws random numbers

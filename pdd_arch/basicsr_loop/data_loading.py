@@ -72,7 +72,11 @@ def start_worker(*args: Any, **kwargs: Any) -> None:
 
 
 class FollowedPrefetcher:
-    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches."""
+    """A prefetcher of BasicSR that tells the run how far it has come, and lets it end between two batches.
+
+    After the last iteration it has no more batches. BasicSR's loop would take one more and throw it away, and would
+    start the loader again, with all its workers, for epochs in which nothing is trained.
+    """
 
     def __init__(self, prefetcher: Callable[..., Any], run: TrainingRun, loader: DataLoader[Any], *args: Any) -> None:
         # its constructor starts the loader (workers and first images), so it waits for the first epoch
@@ -83,6 +87,8 @@ class FollowedPrefetcher:
         run.close_loader = self.close
 
     def reset(self) -> None:
+        if self._plain is not None and self._run.is_over:
+            return
         with sigterm_blocked_for_new_processes():
             if self._plain is None:
                 self._plain = self._start()
@@ -93,6 +99,8 @@ class FollowedPrefetcher:
     def next(self) -> dict[str, Any] | None:
         """The next batch; None at the end of the epoch."""
         self._run.between_iterations()
+        if self._run.is_over:
+            return None
         batch: dict[str, Any] | None = self._plain.next()
         if batch is not None:
             self._run.batch_taken(self._samples)

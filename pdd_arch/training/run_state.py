@@ -82,6 +82,11 @@ class TrainingRun:
         # not the loop's own count, which goes on in the empty epochs at the end; models of BasicSR do not count
         return getattr(self.model, 'iteration', self.trained)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all iterations are done, when asked between two."""
+        return 0 < self.total_iterations <= self.finished_iteration
+
     def samples_to_skip(self, epoch: int) -> int:
         """Samples of an epoch, over all ranks, that an earlier part of the run has consumed."""
         return self.resumed.samples if self.resumed is not None and self.resumed.epoch == epoch else 0
@@ -120,10 +125,8 @@ class TrainingRun:
             pending, self.pending_validation = self.pending_validation, None
             for loader in self.val_loaders:
                 self.model.validation(loader, pending, self.tb_logger, self.model.opt['val']['save_img'])
-        finished = self.finished_iteration
-        if self.model is not None and 0 < self.total_iterations <= finished:
-            # the end gets a state as well, to go on from; later BasicSR's loop will have begun another epoch
-            self.model.save(self.position.epoch, finished)
+        if self.model is not None and self.is_over:  # the end gets a state as well, to go on from
+            self.model.save(self.position.epoch, self.finished_iteration)
         self.stop.watch_launcher()
         signum = processes.largest(self.stop.signum)
         if signum:
