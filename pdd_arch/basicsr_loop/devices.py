@@ -5,19 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
-
-class _WithoutCuda(TorchFunctionMode):
-    """Within it what is sent to a GPU stays on, or is made on, the CPU."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.cuda:
-            return args[0]
-        kwargs = kwargs or {}
-        if str(kwargs.get('device')).startswith('cuda'):
-            kwargs = kwargs | {'device': 'cpu'}
-        return func(*args, **kwargs)
+from pdd_arch.utils.without_cuda import WithoutCuda
 
 
 def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
@@ -27,7 +16,7 @@ def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callabl
     def build(opt: dict[str, Any]) -> Any:
         if opt['num_gpu'] != 0 or opt['model_type'] == 'PDDModel':  # which follows num_gpu
             return build_model(opt)
-        with _WithoutCuda():
+        with WithoutCuda():
             model = build_model(opt)
         model.feed_data = _with_own_tensors(model.feed_data)
         for name in ('feed_data', 'optimize_parameters', 'validation'):
@@ -40,7 +29,7 @@ def on_the_asked_device(build_model: Callable[[dict[str, Any]], Any]) -> Callabl
 def _without_cuda(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def on_the_cpu(*args: Any, **kwargs: Any) -> Any:
-        with _WithoutCuda():
+        with WithoutCuda():
             return method(*args, **kwargs)
 
     return on_the_cpu

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.tracked import Asked, TrackedOptions
 from pdd_arch.preflight.classes import derives_from, model_of
 from pdd_arch.preflight.trial import NotAtHandError, explained, trial
+from pdd_arch.utils.without_cuda import WithoutCuda
 
 #: what a dataset gives for one index
 Sample = Mapping[str, Any]
@@ -38,19 +38,15 @@ class _Batch(dict[str, Any]):
         raise _MissingEntryError(key)
 
 
-class _OnTheCpu(TorchFunctionMode):
-    """Within it tensors stay on the CPU, as with ``num_gpu: 0``; without `values` a number stands for each of them."""
+class _OnTheCpu(WithoutCuda):
+    """As its base, with ``num_gpu: 0``; without `values` a number stands for each value of a tensor."""
 
     def __init__(self, values: bool) -> None:
         super().__init__()
         self.values = values
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = getattr(func, '__name__', ''), dict(kwargs or {})
-        if func is torch.Tensor.cuda:
-            return args[0]
-        if str(kwargs.get('device')).startswith('cuda'):
-            kwargs['device'] = 'cpu'
+        name = getattr(func, '__name__', '')
         if not self.values:
             if name in ('item', '__float__'):
                 return 1.0
@@ -58,7 +54,7 @@ class _OnTheCpu(TorchFunctionMode):
                 return name == '__bool__' or 1
             if name in ('numpy', 'tolist', '__array__'):
                 raise _NeedsValuesError(name)
-        return func(*args, **kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 @contextlib.contextmanager
