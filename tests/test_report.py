@@ -311,8 +311,8 @@ def test_a_wrong_table_is_one_line(table, capsys, change, expected):
 
 
 def test_the_page_of_an_adaptation_is_named(tmp_path, capsys):
-    for name in ('adaptation.json', 'report.html'):
-        (tmp_path / name).write_text('{}')
+    (tmp_path / 'adaptation.json').write_text('{}')
+    (tmp_path / 'report.html').write_text(html_page.GENERATOR)
     assert pdd(tmp_path) == 1
     assert f'The page of this adaptation is there already: {tmp_path}/report.html.' in capsys.readouterr().err
 
