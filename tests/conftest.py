@@ -36,6 +36,7 @@ def pytest_sessionfinish(session):
 _LONGEST = ('resume', 'published_files', 'distributed', 'trajectory_oracle', 'stopping', 'adapt_runs', 'user_modules')
 
 
+@pytest.hookimpl(optionalhook=True)  # where pytest-xdist is switched off
 def pytest_xdist_auto_num_workers():
     """Processes for ``-n auto``: tests also wait, for children, signals and disks."""
     return min((os.cpu_count() or 1) + 1, 4)

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import time
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from adapt_material import GENERALIST, make_folders
 from programs import Program
 from spandrel import ModelLoader
 
-from pdd_arch.adaptation import child_training
+from pdd_arch.adaptation import child_training, judge
 from pdd_arch.adaptation import job as adaptation
 from pdd_arch.adaptation.preset import PRESETS
 from pdd_arch.commands.basicsr_cli import main as basicsr
@@ -205,6 +207,29 @@ def test_stopped_and_continued_is_uninterrupted(here, monkeypatch, capfd):
     assert Path('parts/checkpoints.csv').read_text() == Path('whole/checkpoints.csv').read_text()
 
 
+def test_a_stop_does_not_wait_for_the_work_beside_the_training(here, monkeypatch, capsys):
+    ended = []
+
+    def estimate(_photographs, _hr_images, _scale, check):
+        try:
+            for _ in range(1000):
+                check()
+                time.sleep(0.01)
+        except CancelledError:
+            ended.append('early')
+            raise
+
+    def stopped(*_):
+        raise Stopped(signal.SIGTERM, 'while training.')
+
+    monkeypatch.setattr(judge, 'estimate_camera', estimate)
+    monkeypatch.setattr(adaptation, 'train', stopped)
+    assert pdd(*GIVEN, '-o', 'stopped') == 128 + signal.SIGTERM
+    assert ended == ['early']
+    assert capsys.readouterr().err == 'pdd: stopped by SIGTERM while training.\n'
+    assert not Path('stopped/camera.json').exists()
+
+
 @pytest.fixture
 def trained(here):
     """Function of a name: a copy of the finished adaptation that has yet to be judged."""
@@ -228,6 +253,7 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(trained, capsys):
     assert 'Or remove damaged/experiments/adapt/models/net_g_6.pth' in told
     file.unlink()
     assert pdd(*GIVEN, '-o', out) == 0
+    assert 'judging 4 checkpoints' in capsys.readouterr().out
     assert 'the best of 4 checkpoints' in Path(out, 'adaptation.json').read_text()
 
 

@@ -401,3 +401,13 @@ def test_validation_in_windows():
         model.test()
         outputs.append(model.output)
     torch.testing.assert_close(*outputs)
+
+
+@pytest.mark.parametrize(
+    ('count', 'said'), [(0, "'cpu', as torch finds no CUDA device"), (2, "'cpu' or one of 'cuda:0' to 'cuda:1'")]
+)
+def test_a_gpu_that_is_not_there(monkeypatch, count, said):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: bool(count))
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    with pytest.raises(OptionError, match=f'device: expected {said}, found '):
+        TiledUpscaler(torch.nn.Identity(), 1, device='cuda:7')

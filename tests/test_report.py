@@ -310,6 +310,13 @@ def test_a_wrong_table_is_one_line(table, capsys, change, expected):
     assert 'pdd tables' in said
 
 
+def test_the_page_of_an_adaptation_is_named(tmp_path, capsys):
+    (tmp_path / 'adaptation.json').write_text('{}')
+    (tmp_path / 'report.html').write_text(html_page.GENERATOR)
+    assert pdd(tmp_path) == 1
+    assert f'The page of this adaptation is there already: {tmp_path}/report.html.' in capsys.readouterr().err
+
+
 def test_wrong_places(table, tmp_path, capsys):
     (tmp_path / 'mine.html').write_text('mine')
     (table / 'broken.json').write_text('{')

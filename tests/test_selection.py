@@ -84,6 +84,19 @@ def test_estimate_is_the_same_in_every_call(scenes, monkeypatch):
     assert estimate_camera(photographs, scenes[0], 4) == estimate_camera(photographs, scenes[0], 4)
 
 
+def test_estimate_can_be_ended_between_two_trials(scenes):
+    trials = []
+
+    def check():
+        trials.append(None)
+        if len(trials) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_camera(scenes[1], scenes[0], 4, check)
+    assert len(trials) == 3
+
+
 def test_estimate_needs_images_that_are_large_enough(scenes):
     small = [np.zeros((31, 64, 3), np.float32)]
     with pytest.raises(

@@ -517,6 +517,26 @@ SILENT = {
 }
 
 
+SLOW = {
+    'half precision on a CPU': (dict(precision='fp16'), "train.precision: 'fp16' on a CPU is many times slower"),
+    'more threads than cores': (dict(threads=4096), 'train.threads: 4096, but '),
+}
+
+
+@pytest.mark.parametrize('case', SLOW)
+def test_options_for_speed_that_take_time_are_said(basicsr, case):
+    train, words = SLOW[case]
+    status, out, error = basicsr(run_options(num_gpu=0, train=train), '--check')
+    assert status == 0, error
+    assert f'WARNING:        {words}' in out
+
+
+def test_the_plan_tells_the_threads(basicsr):
+    out = basicsr(run_options(num_gpu=0, train=dict(threads='auto', precision='auto')), '--check')[1]
+    assert 'threads:        auto (one or all, measured when the run starts)' in out
+    assert 'WARNING' not in out
+
+
 @pytest.mark.parametrize('case', SILENT)
 @pytest.mark.parametrize('model', ['PDDModel', 'SRModel'])
 def test_options_without_effect_are_said(basicsr, case, model):

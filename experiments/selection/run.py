@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pdd_arch.adaptation.child_training import checkpoints, train
-from pdd_arch.adaptation.judge import Judge
+from pdd_arch.adaptation.judge import Judge, Material, averaged_network
 from pdd_arch.adaptation.photographs import Photograph
 from pdd_arch.adaptation.preset import write_options
 from pdd_arch.adaptation.workspace import Split, Workspace
@@ -84,14 +84,14 @@ def study(data: Path, domain: str, work: Path) -> dict:
     opt = options(data, domain)
     write_options(opt, workspace.option_file('adapt'), 'Written by experiments/selection/run.py')
     train(workspace, 'adapt', ITERATIONS, lambda iteration, path: None, domain)
-    judge = Judge.prepare(workspace, lr, hr, opt, 'cpu')
+    judge = Judge.prepare(workspace, Material.read(workspace, lr, hr, opt['scale']), opt, 'cpu')
     saved = checkpoints(workspace, 'adapt')
     measured = judge.measure(workspace, 'adapt', saved)
     file = workspace.root / 'truth.json'
     truth = json.loads(file.read_text()) if file.is_file() else {}
     for iteration in measured:
         if str(iteration) not in truth:
-            net = tensor_upscaler(judge.network(saved.get(iteration)), 'cpu')
+            net = tensor_upscaler(averaged_network(opt, saved.get(iteration), 'cpu'), 'cpu')
             truth[str(iteration)] = with_ground_truth(root, net)
             print(domain, iteration, truth[str(iteration)], flush=True)
     file.write_text(json.dumps(truth))

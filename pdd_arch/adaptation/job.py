@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,17 +136,26 @@ def adapt(
 
 
 @contextlib.contextmanager
-def judging_thread(machine: Machine) -> Iterator[ThreadPoolExecutor]:
+def judging_thread(machine: Machine) -> Iterator[tuple[ThreadPoolExecutor, Callable[[], None]]]:
     """One thread for the estimate of the camera and the judging of checkpoints, beside the training.
 
-    Within the block torch takes half of the cores in this process: the training needs the others.
+    Work in it has to call the function that is given as well: where the block is left early, by a signal or an error,
+    it raises CancelledError, so that nobody waits for work that is no longer wanted. Within the block torch takes half
+    of the cores in this process: the training needs the others.
     """
+    left = threading.Event()
+
+    def check() -> None:
+        if left.is_set():
+            raise CancelledError
+
     threads = torch.get_num_threads()
     torch.set_num_threads(max(machine.cores // 2, 1))
     beside = ThreadPoolExecutor(1, 'judge', initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
     try:
-        yield beside
+        yield beside, check
     finally:
+        left.set()
         beside.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
 
@@ -191,8 +201,8 @@ class _Job:
             f'{data["gt_size"] // opt["scale"]} pixels of a photograph a side, {opt["train"]["precision"]}'
         )
         material = Material.read(self.workspace, photographs, hr, opt['scale'])
-        with judging_thread(self.machine) as beside:
-            judge = beside.submit(Judge.prepare, self.workspace, material, opt, self.machine.device)
+        with judging_thread(self.machine) as (beside, check):
+            judge = beside.submit(Judge.prepare, self.workspace, material, opt, self.machine.device, check)
             ratio, tuning = self.settings.ratio, self._tune(judge, beside) if self.settings.tune else {}
             if tuning:
                 ratio = max(tuning, key=lambda r: tuning[r].score)
@@ -235,6 +245,7 @@ class _Job:
         device = self.machine.device
         others = (bicubic_upscaler(opt['scale']), image_upscaler(averaged_network(opt, None, device), device))
         every, last = opt['logger']['save_checkpoint_freq'], opt['train']['total_iter']
+        submitted: list[Future[dict[int, Signals]]] = []
 
         def on_checkpoint(iteration: int, path: Path) -> None:
             student = image_upscaler(averaged_network(opt, path, device), device)
@@ -243,10 +254,13 @@ class _Job:
                 judge.result()  # its error ends the training
             # a stop saves one as well, which an uninterrupted run has not; a GPU has no room for another network
             if device == 'cpu' and (iteration % every == 0 or iteration == last):
-                beside.submit(self._measure, judge, name, {iteration: path}, progress=False)
+                submitted.append(beside.submit(self._measure, judge, name, {iteration: path}, progress=False))
 
         train(self.workspace, name, last, on_checkpoint, 'adapting' if name == _MAIN_RUN else name)
+        for waiting in submitted:
+            waiting.cancel()  # measured below, where the progress is shown
         saved = {k: path for k, path in checkpoints(self.workspace, name).items() if k % every == 0 or k == last}
+        self.say(f'judging {len(saved)} checkpoints by the images kept for that')
         # what failed in between fails again here, where it is heard
         measured = beside.submit(self._measure, judge, name, saved).result()
         choice = choose({k: v for k, v in measured.items() if k})

@@ -1,13 +1,14 @@
 """Judging the networks of runs by signals that need no ground truth; what was measured is kept."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from basicsr.losses import build_loss
 from torch import nn
 from tqdm import tqdm
@@ -64,22 +65,35 @@ class Material:
 
 @dataclass(frozen=True)
 class Judge:
-    """Measures networks on held-out images; `opt` are the options of a run, for the networks and the distances."""
+    """Measures networks on held-out images.
+
+    Attributes:
+        opt: options of a run, for the networks and the distances.
+        check: called between parts of the work; what it raises ends it.
+    """
 
     held_out: HeldOut
     camera: CameraEstimate
     opt: Mapping[str, Any]
     device: str
+    check: Callable[[], None] = lambda: None
 
     @classmethod
-    def prepare(cls, workspace: Workspace, material: Material, opt: Mapping[str, Any], device: str) -> 'Judge':
+    def prepare(
+        cls,
+        workspace: Workspace,
+        material: Material,
+        opt: Mapping[str, Any],
+        device: str,
+        check: Callable[[], None] = lambda: None,
+    ) -> 'Judge':
         """Estimate the camera, unless that is done, and let it take pictures of the held-out HR images."""
         camera = material.camera
         if camera is None:
-            camera = estimate_camera(material.photographs, material.scenes, opt['scale'])
+            camera = estimate_camera(material.photographs, material.scenes, opt['scale'], check)
             write_json(workspace.camera, asdict(camera))
         held_out = hold_out(material.held_out_photographs, material.held_out_hr, camera, opt['scale'])
-        return cls(held_out, camera, opt, device)
+        return cls(held_out, camera, opt, device, check)
 
     def measure(
         self, workspace: Workspace, name: str, checkpoints: Mapping[int, Path], progress: bool = True
@@ -99,6 +113,7 @@ class Judge:
             entry = known.get(str(iteration))
             if not isinstance(entry, dict) or entry.get('stamp') != stamp:
                 outputs = self._generalist if path is None else self._outputs(path)
+                self.check()
                 signals = self.held_out.measure(outputs, self._generalist, self._features, self._distances)
                 entry = known[str(iteration)] = {'stamp': stamp, 'signals': asdict(signals)}
                 write_json(file, known)
@@ -121,8 +136,13 @@ class Judge:
         return loss
 
     def _outputs(self, checkpoint: Path | None) -> Outputs:
-        net = averaged_network(self.opt, checkpoint, self.device)
-        return self.held_out.upscale(tensor_upscaler(net, self.device))
+        upscaler = tensor_upscaler(averaged_network(self.opt, checkpoint, self.device), self.device)
+
+        def upscaled(images: torch.Tensor) -> torch.Tensor:
+            self.check()
+            return upscaler(images)
+
+        return self.held_out.upscale(upscaled)
 
 
 def averaged_network(opt: Mapping[str, Any], checkpoint: Path | None, device: str) -> nn.Module:

@@ -1,6 +1,5 @@
 """Option files for an adaptation: what a preset says, on the machine that is there."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pdd_arch.options.yaml_file import load_options
 from pdd_arch.preflight.memory import estimate_memory
 from pdd_arch.preflight.networks import open_networks
 from pdd_arch.utils.atomic import write_text
-from pdd_arch.utils.host import available_host_memory
+from pdd_arch.utils.host import available_cores, available_host_memory
 from pdd_arch.utils.resources import option_file
 
 # shares of the free memory that training may take, and that decoded photographs may
@@ -66,8 +65,7 @@ class Machine:
         chosen = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         host = available_host_memory()
         memory = torch.cuda.mem_get_info()[0] if chosen == 'cuda' else host
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-        return cls(chosen, memory, host, cores)
+        return cls(chosen, memory, host, available_cores())
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name() if self.device == 'cuda' else f'CPU, {self.cores} cores'

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pdd_arch.adaptation.workspace import Workspace
 from pdd_arch.commands.parsers import Subparsers, add_subcommand, checked, file_path, whole_number
 from pdd_arch.errors import MissingFileError
 from pdd_arch.report.embed import MEGABYTE
@@ -27,7 +28,11 @@ def _page(path: Path, generalist: bool) -> Page:
         return page_of_run(path, generalist, say)
     neither = f'is neither the folder of a run (*.yml, and {RECORD} or train_*.log) nor that of a table ({TABLE})'
     what = neither if path.exists() else 'there is no such folder'
-    raise MissingFileError(what, where=shown(path), way_out=f'Give {_PATH}.')
+    way_out = f'Give {_PATH}.'
+    adaptation = Workspace(path)
+    if adaptation.record.is_file() and adaptation.page.is_file():
+        way_out = f'The page of this adaptation is there already: {shown(adaptation.page)}. {way_out}'
+    raise MissingFileError(what, where=shown(path), way_out=way_out)
 
 
 def run(args: argparse.Namespace) -> int:

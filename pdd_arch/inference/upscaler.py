@@ -188,11 +188,9 @@ def _usable_device(device: str | torch.device) -> torch.device:
             where='device', expected="a device of torch such as 'cpu' or 'cuda'", found=show(device)
         ) from None
     if found.type == 'cuda' and (not torch.cuda.is_available() or (found.index or 0) >= torch.cuda.device_count()):
-        raise OptionError(
-            where='device',
-            expected=f"'cpu' or one of the CUDA devices of this machine ({torch.cuda.device_count()})",
-            found=f"'{found}'",
-        )
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        devices = f"'cpu' or one of 'cuda:0' to 'cuda:{there - 1}'" if there else "'cpu', as torch finds no CUDA device"
+        raise OptionError(where='device', expected=devices, found=f"'{found}'")
     try:
         torch.zeros(1, device=found).item()
     except (

@@ -152,6 +152,9 @@ def _training(opened: Preflight) -> Iterator[tuple[str, str]]:
     yield 'learning rate', _schedule(train.scheduler, train.optim_g, train.total_iter)
     automatic = ' (fp32 or bf16, measured when the run starts)' if train.precision == 'auto' else ''
     yield 'precision', f'{train.precision}{automatic}'
+    if train.threads is not None:
+        automatic = ' (one or all, measured when the run starts)' if train.threads == 'auto' else ''
+        yield 'threads', f'{train.threads}{automatic}'
 
 
 def _other_training(opened: Preflight) -> Iterator[tuple[str, str]]:

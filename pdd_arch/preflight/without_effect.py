@@ -1,4 +1,4 @@
-"""Options of validation and log that are allowed and have no effect, or another one than whoever gives them expects."""
+"""Options of validation, log and speed that are allowed and have no effect, or another one than expected."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from pdd_arch.metrics.assignment import metrics_of_set, unmeasured
 from pdd_arch.metrics.availability import DIRECTIONS
 from pdd_arch.options.run_options import RunOptions
+from pdd_arch.preflight.losses import trial_device
 from pdd_arch.preflight.metrics import metric_sections, validated_sets
+from pdd_arch.utils.host import available_cores
 
 #: options of a dataset that BasicSR reads for training only, and what it does in a validation
 _TRAINING_ONLY = {
@@ -26,6 +28,7 @@ def options_without_effect(options: RunOptions) -> Iterator[str]:
     if options.is_train:
         yield from _never_happens(opt, val, list(sets))
         yield from _comes_too_late(opt, val if sets else None)
+        yield from _no_faster(options)
     elif not sets:
         yield 'datasets is empty: nothing is tested. Add datasets.test_1.'
     if val is None:
@@ -64,6 +67,22 @@ def _comes_too_late(opt: Mapping[str, Any], val: Mapping[str, Any] | None) -> It
         frequency = (section or {}).get(key.partition('.')[2])
         if _is_count(frequency) and _is_count(total) and frequency > total:
             yield f'{key}: {frequency}, but train.total_iter is {total}: {outcome}.'
+
+
+def _no_faster(options: RunOptions) -> Iterator[str]:
+    """Options that are there for speed and take time on the device of this run."""
+    train = options.adaptation
+    if train is None:
+        return
+    device, cores = trial_device(options), available_cores()
+    if train.precision == 'fp16' and device == 'cpu':
+        yield "train.precision: 'fp16' on a CPU is many times slower than 'fp32' on most; 'auto' measures 'bf16'."
+    if not isinstance(train.threads, int):
+        return
+    if device == 'cuda':
+        yield f'train.threads: {train.threads} has an effect on a CPU only.'
+    elif train.threads > cores:
+        yield f'train.threads: {train.threads}, but {cores} cores may be used here: more threads than cores wait.'
 
 
 def _is_count(value: object) -> bool:

@@ -6,7 +6,7 @@ truth out of HR images: not the camera itself, but near enough to rank networks 
 `experiments/results/selection`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -73,13 +73,19 @@ class CameraEstimate:
         return ', '.join(parts) or 'no blur, noise or compression to speak of'
 
 
-def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.ndarray], scale: int) -> CameraEstimate:
+def estimate_camera(
+    photographs: Sequence[np.ndarray],
+    hr_images: Sequence[np.ndarray],
+    scale: int,
+    check: Callable[[], None] = lambda: None,
+) -> CameraEstimate:
     """The camera whose photographs of `hr_images` are most like `photographs`. Deterministic.
 
     Args:
         photographs: (h, w, 3), BGR, float32, [0, 1]; at least 32 x 32, starting at corners of JPEG blocks. A dozen give
             a usable estimate.
         hr_images: likewise; sides at least 32 * scale, in whole multiples of `scale`. DataError for smaller images.
+        check: called between trials; what it raises ends the estimate.
     """
     for what, images, least in (('photographs', photographs, 32), ('HR images', hr_images, 32 * scale)):
         small = [i.shape for i in images if min(i.shape[:2]) < least]
@@ -96,6 +102,7 @@ def estimate_camera(photographs: Sequence[np.ndarray], hr_images: Sequence[np.nd
         return float((((np.median(found, 0) - middle) / unit) ** 2).mean())
 
     def cost(position: np.ndarray, step: int = 1) -> float:
+        check()
         return mismatch(position, step) + _SIMPLICITY * float(np.clip(position, 0, 1).sum())
 
     # the first trials need no precision, so a few images are enough; the refinement would be misled by so few

@@ -1,5 +1,6 @@
 """The host: its processor, and how much of its memory is available."""
 
+import os
 import platform
 import re
 from contextlib import suppress
@@ -15,6 +16,11 @@ def processor_name() -> str:
             if line.startswith('model name'):
                 return line.split(':', 1)[1].strip()
     return platform.processor()
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def available_host_memory() -> int:
