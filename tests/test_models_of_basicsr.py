@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from basicsr.utils.registry import LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from other_models import TINY_G, assert_refused, basicsr, changed, data, place, right_file  # noqa: F401
 
 from pdd_arch.utils import user_modules
@@ -259,3 +259,90 @@ def test_keys_of_own_classes(place, capfd, key):  # noqa: F811
 def test_own_class_may_know_more_optimizers(place, capfd):  # noqa: F811
     opt = changed(right_file('MySRModel'), {'train.optim_g': dict(type='SGD', lr=0.1, momentum=0.9)})
     assert basicsr(opt, '--check') == 0, capfd.readouterr().err
+
+
+OWN_HABITS = """
+import os
+
+import numpy as np
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+
+
+@DATASET_REGISTRY.register()
+class NumberedDataset(PairedImageDataset):
+    def __getitem__(self, index):
+        return super().__getitem__(index) | {'index': index, 'weight': np.float32(0.5)}
+
+
+@MODEL_REGISTRY.register()
+class HabitsModel(SRModel):
+    def __init__(self, opt):
+        if opt['train'].get('earlier'):
+            open(os.path.join(opt['path']['experiments_root'], opt['train']['earlier'])).close()
+        for folder in ('experiments_root', 'models', 'training_states', 'visualization'):
+            with open(os.path.join(opt['path'][folder], 'note.txt'), 'w') as note:
+                note.write('begun')
+        super().__init__(opt)
+
+    def feed_data(self, data):
+        super().feed_data(data)
+        if 'index' in data:
+            assert data['index'].shape == data['weight'].shape == self.lq.shape[:1]
+
+    def optimize_parameters(self, current_iter):
+        super().optimize_parameters(current_iter)
+        assert self.output.detach().numpy().std(0).shape == self.output.shape[1:]
+        assert len(self.lq) > 1, 'a batch of more than one is compared'
+"""
+
+
+@pytest.fixture
+def habits(place, tmp_path, monkeypatch):  # noqa: F811
+    """An option file of classes whose ways are allowed in BasicSR, in a folder of its own."""
+    for name in ('hr', 'lr'):
+        (tmp_path / name).symlink_to(place / name)
+    (tmp_path / 'habits.py').write_text(OWN_HABITS)
+    monkeypatch.chdir(tmp_path)
+    opt = changed(right_file('SRModel'), {'model_type': 'HabitsModel', 'datasets.train.type': 'NumberedDataset'})
+    yield opt | {'import': ['habits.py']}
+    sys.modules.pop('habits', None)
+    DATASET_REGISTRY._obj_map.pop('NumberedDataset', None)
+    MODEL_REGISTRY._obj_map.pop('HabitsModel', None)
+
+
+def test_own_class_writes_looks_at_values_and_gets_whole_batches(habits, tmp_path, capfd):
+    """Its step is tried without a trace in the folders of the run, whose files it would replace."""
+    notes = tmp_path / 'experiments' / 'tiny'
+    notes.mkdir(parents=True)
+    (notes / 'note.txt').write_text('of an earlier run')
+    before = sorted(tmp_path.rglob('*'))
+    assert basicsr(habits, '--check') == 0, capfd.readouterr().err
+    assert 'not checked: steps of HabitsModel with more than two images' in capfd.readouterr().out
+    assert (notes / 'note.txt').read_text() == 'of an earlier run'
+    assert [path for path in sorted(tmp_path.rglob('*')) if path not in before] == [tmp_path / 'run.yml']
+
+
+def test_what_own_class_reads_of_an_earlier_run_is_not_an_error(habits, capfd):
+    habits['train']['earlier'] = 'history.txt'
+    assert basicsr(habits, '--check') == 0, capfd.readouterr().err
+    assert 'not checked: a training step of HabitsModel, which reads what was written' in capfd.readouterr().out
+
+
+#: (model, entry of its training data, whether a warning is due): what published files have is no news where it is true
+OF_PUBLISHED_FILES = [
+    ('SRModel', ('use_shuffle', True), False),
+    ('SRModel', ('use_shuffle', False), True),
+    ('RealESRNetModel', ('gt_size', 32), False),
+    ('RealESRNetModel', ('gt_size', 40), True),
+]
+
+
+@pytest.mark.parametrize(('model', 'entry', 'warns'), OF_PUBLISHED_FILES)
+def test_keys_of_published_files_that_nobody_reads(place, capfd, model, entry, warns):  # noqa: F811
+    key, value = entry
+    opt = changed(right_file(model), {f'datasets.train.{key}': value})
+    assert model == 'SRModel' or opt['gt_size'] == 32
+    assert basicsr(opt, '--check') == 0, capfd.readouterr().err
+    assert (f'datasets.train.{key}: ' in capfd.readouterr().out) == warns

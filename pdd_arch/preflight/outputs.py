@@ -12,7 +12,7 @@ from pdd_arch.utils.wording import did_you_mean, one_of, show, show_key
 #: parts of keys of ``path`` that are not made folders of by BasicSR's `make_exp_dirs`
 _NO_FOLDERS = ('strict_load', 'pretrain_network', 'resume', 'param_key')
 #: keys that the run sets itself
-_OWN_FOLDERS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
+OUTPUT_FOLDERS = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
 def check_logger(options: RunOptions) -> None:
@@ -77,7 +77,7 @@ def _check_best(options: RunOptions, best: str) -> None:
 def _check_path_keys(options: RunOptions) -> None:
     """BasicSR makes a folder of the value of every other key of ``path``, whatever it was meant for."""
     for key, value in options.file.path.given().items():
-        if any(part in key for part in _NO_FOLDERS) or key in _OWN_FOLDERS:
+        if any(part in key for part in _NO_FOLDERS) or key in OUTPUT_FOLDERS:
             continue
         of_weights = key.startswith('pretrain_')  # of BasicSR before 1.2, or misspelt
         hint = did_you_mean(key, type(options.file.path).model_fields, cutoff=0.75)

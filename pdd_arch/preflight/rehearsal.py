@@ -3,21 +3,26 @@
 The model is built, and takes a batch of the sizes that its data has, on fake tensors: they have shapes and no values,
 so that this takes seconds and little memory, whatever the network. What a class of BasicSR or of the user says about
 its options, losses, optimizers, networks and batch is found so, in the words of that class. Where the step needs
-values, and to confirm that an error is not one of fake tensors, one image is taken instead, with values.
+values, and to confirm that an error is not one of fake tensors, two images are taken instead, with values. Folders of
+outputs are empty temporary ones meanwhile: classes of the user's own may write there, in their constructors, too.
 """
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.data import default_collate
 
 from pdd_arch.errors import OptionError, PDDError
 from pdd_arch.options.run_options import RunOptions
 from pdd_arch.options.tracked import Asked, TrackedOptions
 from pdd_arch.preflight.classes import derives_from, model_of
+from pdd_arch.preflight.outputs import OUTPUT_FOLDERS
 from pdd_arch.preflight.trial import NotAtHandError, explained, trial
 from pdd_arch.utils.without_cuda import WithoutCuda
 
@@ -92,11 +97,17 @@ def rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked) -
     Raises:
         PDDError: the model cannot be built with these options, or fails in the step.
     """
-    name, stage = options.file.model_type, _Stage()
     _start_autograd()
+    with tempfile.TemporaryDirectory() as folder:
+        return _rehearse(options, samples, asked, os.path.realpath(folder))
+
+
+def _rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked, folder: str) -> str | None:
+    """`rehearse`, with a folder for what the model writes."""
+    name, stage = options.file.model_type, _Stage()
     try:
         with trial(), _modules_stay(), FakeTensorMode(allow_non_fake_inputs=True), _OnTheCpu(values=False):
-            _run(options, samples, asked, stage, _fake)
+            _run(_options(options, asked, folder), options, samples, stage, _fake)
         return None
     except (_MissingEntryError, PDDError) as e:
         raise _error_of(e, options, asked, stage) from e
@@ -104,12 +115,14 @@ def rehearse(options: RunOptions, samples: Mapping[str, Sample], asked: Asked) -
         stage = _Stage()  # it may be an error of fake tensors: once more with real ones
     try:
         with trial(), _OnTheCpu(values=True):
-            _run(options, samples, asked, stage, _one)
+            _run(_options(options, asked, folder), options, samples, stage, _two)
     except NotAtHandError as e:
         return f'a training step of {name}, which would download {e}'
     except Exception as e:
+        if isinstance(e, OSError) and str(e.filename).startswith(folder):
+            return f'a training step of {name}, which reads what was written to its folder before'
         raise _error_of(e, options, asked, stage) from e
-    return f'steps of {name} with more than one image'
+    return f'steps of {name} with more than two images'
 
 
 def _start_autograd() -> None:
@@ -122,9 +135,13 @@ def _start_autograd() -> None:
 
 
 def _run(
-    options: RunOptions, samples: Mapping[str, Sample], asked: Asked, stage: _Stage, batch_of: Callable[..., _Batch]
+    opt: TrackedOptions,
+    options: RunOptions,
+    samples: Mapping[str, Sample],
+    stage: _Stage,
+    batch_of: Callable[[Sample, int], _Batch],
 ) -> None:
-    opt, cls = _options(options, asked), model_of(options)
+    cls = model_of(options)
     model = cls(opt)
     if options.is_train and 'train' in samples:
         stage.what, stage.where = 'fails in a training step on samples of datasets.train', 'train'
@@ -142,12 +159,16 @@ def _run(
             model.test()
 
 
-def _options(options: RunOptions, asked: Asked) -> TrackedOptions:
-    """The options as a run on the CPU has them, without weights, which are checked elsewhere."""
+def _options(options: RunOptions, asked: Asked, folder: str) -> TrackedOptions:
+    """The options of a run on the CPU that writes to `folder`, without weights, which are checked elsewhere."""
     opt = options.for_basicsr() | {'num_gpu': 0, 'dist': False, 'rank': 0, 'world_size': 1}
     for key in opt['path']:
         if key.startswith('pretrain_'):
             opt['path'][key] = None
+        elif key in OUTPUT_FOLDERS:
+            below = os.path.relpath(opt['path'][key], options.output_folder)
+            opt['path'][key] = os.path.normpath(os.path.join(folder, below))
+            os.makedirs(opt['path'][key], exist_ok=True)  # as in a run
     for key in ('gaussian_noise_prob', 'gaussian_noise_prob2'):
         if key in opt:  # Real-ESRGAN's Poisson noise counts the values of an image
             opt[key] = 1
@@ -158,16 +179,26 @@ def _fake(sample: Sample, count: int) -> _Batch:
     """A batch of `count` such samples, without values."""
     return _Batch(
         {
-            k: torch.empty((count, *v.shape), dtype=v.dtype) if isinstance(v, torch.Tensor) else [v] * count
+            k: torch.empty((count, *v.shape), dtype=v.dtype) if isinstance(v, torch.Tensor) else _collated(v, count)
             for k, v in sample.items()
         }
     )
 
 
-def _one(sample: Sample, count: int) -> _Batch:
-    """A batch of this sample alone."""
-    del count
-    return _Batch({k: v[None].clone() if isinstance(v, torch.Tensor) else [v] for k, v in sample.items()})
+def _two(sample: Sample, count: int) -> _Batch:
+    """A batch of this sample, twice where batches are not of single samples, which some layers cannot normalize."""
+    return _Batch({k: _collated(v, min(count, 2)) for k, v in sample.items()})
+
+
+def _collated(value: Any, count: int) -> Any:
+    """What a data loader makes of an entry that `count` samples have in common.
+
+    A list where torch's knows nothing of such entries: the dataset has a `collate` of its own then.
+    """
+    try:
+        return default_collate([value] * count)
+    except TypeError:
+        return [value] * count
 
 
 def _error_of(error: Exception, options: RunOptions, asked: Asked, stage: _Stage) -> PDDError:

@@ -28,6 +28,8 @@ _OF_THE_LOOP: dict[tuple[str, ...], Collection[str]] = {
 _NOT_OF_FILES = ('auto_resume', 'dist', 'is_train', 'rank', 'world_size', 'phase')
 #: keys without a hint that are named
 MORE = 8
+#: read by nobody, and written in BasicSR's own files: training data are shuffled
+_ALWAYS = ('use_shuffle', True)
 _OF_THE_LOADER = (*OtherSet.model_fields, 'phase', 'scale', 'manual_seed')
 
 
@@ -61,7 +63,14 @@ def unread_keys(options: RunOptions) -> Iterator[str]:
         if dataset.type != 'UnpairedAdaptationDataset':
             known = {*_OF_THE_LOADER, *_below((), read)}
             place = ('datasets', show_key(phase))
-            yield from _unread(place, dataset.given(), known, read, is_published(cls), dataset.type)
+            given = dict(item for item in dataset.given().items() if item != _ALWAYS and not _is_repeated(item, file))
+            yield from _unread(place, given, known, read, is_published(cls), dataset.type)
+
+
+def _is_repeated(item: tuple[str, Any], file: BasicOptions) -> bool:
+    """Whether an entry of a dataset repeats one of the file, as ``gt_size`` in Real-ESRGAN's own, which models read."""
+    key, value = item
+    return key in file.given() and file.given()[key] == value
 
 
 def _unread(
