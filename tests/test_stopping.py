@@ -11,8 +11,9 @@ import pytest
 from child_runs import Child, differences, final_state, losses_by_iteration, resumable_options, write_options
 from helpers import write_images
 
+from pdd_arch.basicsr_loop import data_loading
 from pdd_arch.models import PDDModel
-from pdd_arch.utils.signals import Stopped, StopRequest
+from pdd_arch.utils.signals import SIGNALS, Stopped, StopRequest
 
 ROOT = 'experiments/tiny'
 
@@ -117,6 +118,21 @@ def test_signal_that_is_switched_off_stays_off(workplace):
         assert child.status() == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, 'sigtimedwait'), reason='this system does not tell who sent a signal')
+def test_signal_while_data_workers_start(workplace, monkeypatch):
+    """A worker that has just been forked has not said yet that it leaves signals to the main process."""
+    plain = data_loading.leave_signals_to_the_main_process
+
+    def signalled_first():
+        for signum in SIGNALS:
+            os.kill(os.getpid(), signum)
+        plain()
+
+    monkeypatch.setattr(data_loading, 'leave_signals_to_the_main_process', signalled_first)
+    write_options(resumable_options('ema', False, 2))
+    assert Child().status() == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, 'sigtimedwait'), reason='this system does not tell who sent a signal')

@@ -17,7 +17,7 @@ from pdd_arch.models.set_validation import give_own_folders
 from pdd_arch.training.record import TrainingRecord
 from pdd_arch.training.run_state import BasicSROptions, TrainingRun
 from pdd_arch.utils.locks import lock_folder
-from pdd_arch.utils.signals import leave_signals_to_the_main_process, sigterm_blocked_for_new_processes
+from pdd_arch.utils.signals import leave_signals_to_the_main_process, signals_blocked_for_new_processes
 
 _worker_init_fn = basicsr.data.worker_init_fn
 
@@ -89,7 +89,7 @@ class FollowedPrefetcher:
     def reset(self) -> None:
         if self._plain is not None and self._run.is_over:
             return
-        with sigterm_blocked_for_new_processes():
+        with signals_blocked_for_new_processes():
             if self._plain is None:
                 self._plain = self._start()
             else:

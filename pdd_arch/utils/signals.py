@@ -91,16 +91,16 @@ def signals_to(request: StopRequest) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sigterm_blocked_for_new_processes() -> Iterator[None]:
-    """Start data workers within this block: they inherit that SIGTERM is blocked, in all of their threads.
+def signals_blocked_for_new_processes() -> Iterator[None]:
+    """Start data workers within this block: they inherit that signals are blocked, in all of their threads.
 
     A library may start a thread of its own as soon as a process is forked, and SIGTERM goes to any thread that does not
-    block it.
+    block it; any signal may arrive before a worker has said that it leaves them to the main process.
     """
     if not _TELLS_SENDER:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -111,14 +111,15 @@ def leave_signals_to_the_main_process() -> None:
     """For data workers: a terminal or a batch system signals all processes, while the loop still needs its next batch.
 
     A worker ends when the main process tells it to or is gone, even one that was still starting at that moment, which
-    torch's own watch does not notice. It has to be started within :func:`sigterm_blocked_for_new_processes`.
+    torch's own watch does not notice. It has to be started within :func:`signals_blocked_for_new_processes`.
     """
-    for signum in SIGNALS:
-        if signum != signal.SIGTERM:
-            signal.signal(signum, signal.SIG_IGN)
+    ignored = [signum for signum in SIGNALS if signum != signal.SIGTERM]
+    for signum in ignored:
+        signal.signal(signum, signal.SIG_IGN)  # one that has arrived is dropped
     parent = multiprocessing.parent_process()
     if parent is None or not _TELLS_SENDER:
         return
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
     threading.Thread(target=_end_with, args=(parent.pid,), name='watch of the main process', daemon=True).start()
 
 
