@@ -154,7 +154,7 @@ BROKEN = {
     'it ends the program': ('import sys\nsys.exit(3)\n', 'my_loss.py line 2: SystemExit: 3'),
     'a name that is taken': (
         LOSS.format(name='L1Loss', result='0'),
-        'my_loss.py line 6: AssertionError: An object named',
+        r'my_loss.py line [67]: AssertionError: An object named',  # of the decorator, or the class (Python 3.10)
     ),
     'relative import': ('from .common import x\n', 'my_loss.py line 1: ImportError'),
     'not UTF-8': (b'x = "caf\xe9"\n', 'my_loss.py'),
@@ -162,7 +162,7 @@ BROKEN = {
     'a recursion': ('def f():\n    f()\nf()\n', 'RecursionError'),
     'a loss of another file': (
         'import first\n' + LOSS.format(name='FirstLoss', result='0'),
-        'my_loss.py line 7: AssertionError',
+        r'my_loss.py line [78]: AssertionError',
     ),
 }
 
@@ -176,8 +176,8 @@ def test_module_that_fails_is_one_line(case, workplace, capfd):
     write(run_options())
     assert basicsr('train', '-opt', 'run.yml', '--import', 'my_loss.py') == 1
     error = capfd.readouterr().err.strip()
-    assert error.startswith(f'basicsr: error: {expected}') or case == 'a recursion'
-    assert expected in error
+    assert re.match(f'basicsr: error: {expected}', error) or case == 'a recursion'
+    assert re.search(expected, error)
     assert '\n' not in error
     assert 'may be a bug' not in error
     assert not Path('experiments').exists()
