@@ -8,7 +8,7 @@ import http.client
 import re
 import ssl
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 
@@ -16,7 +16,7 @@ import torch
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import MissingFileError, MissingOptionError, PDDError
-from pdd_arch.options.option_section import OptionSection
+from pdd_arch.options.option_section import OptionSection, flat
 from pdd_arch.training.run_state import BasicSROptions
 from pdd_arch.utils.origin import error_in_user_code, kind_and_text, origin_of
 from pdd_arch.utils.wording import shown
@@ -139,7 +139,7 @@ def _file(error: Exception) -> PDDError | None:
         reason, name = of_worker.groups()
     else:
         return None
-    key = next((key for key, value in _flat(_options(error) or {}) if value == name), '')
+    key = next((key for key, value in flat(_options(error) or {}) if value == name), '')
     missing = isinstance(error, FileNotFoundError)
     mend = f'Correct {key}.' if key else 'Put it there.' if missing else 'Correct its permissions or its place.'
     place = _place(error)
@@ -220,11 +220,3 @@ def _last(calls: list[dict[str, Any]], *names: str) -> str | None:
     """The innermost local variable of one of these names that is a text."""
     values = [call[name] for call in calls for name in names if isinstance(call.get(name), str)]
     return values[-1] if values else None
-
-
-def _flat(options: Mapping[str, Any], place: str = '') -> Iterator[tuple[str, Any]]:
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f'{place}{key}.')
-        else:
-            yield f'{place}{key}', value

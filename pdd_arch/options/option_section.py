@@ -1,6 +1,6 @@
 """Sections of BasicSR's option dictionary that know their place in the option file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdd_arch.errors import MissingOptionError
@@ -46,3 +46,12 @@ def _placed(value: Any, place: str) -> Any:
     if type(value) is list:
         return [_placed(entry, f'{place}[{number}]') for number, entry in enumerate(value)]
     return value
+
+
+def flat(options: Mapping[str, Any], place: str = '') -> Iterator[tuple[str, Any]]:
+    """(whole key, value) of every entry that is no section: ``('train.optim_g.lr', 0.0001)``."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f'{place}{key}.')
+        else:
+            yield f'{place}{key}', value

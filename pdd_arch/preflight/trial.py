@@ -16,7 +16,7 @@ from pdd_arch.errors import MissingFileError, MissingOptionError, OptionError, P
 from pdd_arch.options.tracked import Asked
 from pdd_arch.utils.basicsr_logger import logger_left_alone
 from pdd_arch.utils.origin import error_in_user_code
-from pdd_arch.utils.random_state import random_state, restore_random_state
+from pdd_arch.utils.random_state import random_state_kept
 from pdd_arch.utils.wording import show_path, shown
 
 
@@ -46,7 +46,7 @@ def trial() -> Iterator[None]:
     ]
     level = logging.root.manager.disable
     with contextlib.ExitStack() as stack:
-        stack.callback(restore_random_state, random_state())
+        stack.enter_context(random_state_kept())
         stack.enter_context(logger_left_alone())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(warnings.catch_warnings())

@@ -1,12 +1,13 @@
 """Whether an option file still describes the run that a state belongs to."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pdd_arch.distributed import processes
 from pdd_arch.errors import OptionError
+from pdd_arch.options.option_section import flat
 
 #: prefixes of keys that cannot change in the middle of a run
 _FIXED = (
@@ -41,7 +42,7 @@ def compare_with_state(
     """
     if state.get('options') is None:
         return []
-    before, now = (dict(_flat(json.loads(text))) for text in (state['options'], recorded_options(opt)))
+    before, now = (dict(flat(json.loads(text))) for text in (state['options'], recorded_options(opt)))
     notes = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
@@ -70,7 +71,7 @@ def compare_with_state(
 
 def same_on_all_ranks(opt: Mapping[str, Any]) -> None:
     """Raises OptionError where processes of a distributed run, also on other machines, have different options."""
-    own = dict(_flat(json.loads(recorded_options(opt))))
+    own = dict(flat(json.loads(recorded_options(opt))))
     for rank, other in enumerate(processes.gather_objects(own)):
         for key in sorted(own.keys() | other.keys()):
             drawn = key == 'manual_seed' or _is_derived(key)
@@ -89,14 +90,6 @@ def _refusal(key: str, value: str, was: str, path: Path) -> OptionError:
         way_out='A resumed run goes on with the same networks and data: undo the change; or start a new run under '
         'another name, with path.pretrain_network_g set to the network of that iteration.',
     )
-
-
-def _flat(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value
 
 
 def _matches(key: str, prefixes: tuple[str, ...] | list[str]) -> bool:
